@@ -1,0 +1,30 @@
+# Two commands: `make tour` shows the main job on real data, `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+TEST_ARGS ?= -n 2
+TOUR_ARGS ?=
+
+.PHONY: tour test lint clean
+export MPLBACKEND = Agg
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt torch
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[test,dev]"
+	touch $@
+
+tour: $(STAMP)
+	$(PY) -m ppl_gen tour $(TOUR_ARGS)
+
+test: $(STAMP)
+	$(PY) -m pytest $(TEST_ARGS)
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

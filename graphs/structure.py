@@ -1,0 +1,429 @@
+r"""Any model as a graph, and factorisations as they are written in textbooks.
+
+A directed factorisation :math:`P(x) = \prod_i P(x_i \mid \mathrm{pa}_i)` is a DAG with an edge from
+every conditioning variable to the variable it conditions. An undirected one
+:math:`P(x) = \frac{1}{Z} \prod_k \phi_k(x_{C_k})` is the graph in which every scope :math:`C_k` is
+complete (Koller and Friedman 2009, definitions 3.4 and 4.4). :func:`parse` reads both from text or
+LaTeX, :func:`factorization` writes one for any model, :func:`as_graph` reduces whatever a user has
+to the networkx graph the rest of the package reasons about.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import networkx as nx
+
+Node: TypeAlias = Hashable
+Model: TypeAlias = Any  # a networkx graph, a pgmpy model or a Factorization
+
+
+def latex_name(name: Node) -> str:
+    """The name as LaTeX: one letter stays italic, ``x_1`` becomes a subscript, words are upright."""
+    text = str(name)
+    if match := re.fullmatch(r"([^\W\d_])_([^\W_]+)('*)", text):
+        return f"{match[1]}_{{{match[2]}}}{match[3]}"
+    if re.fullmatch(r"[^\W\d_]\d*'*", text):
+        return text
+    return r"\mathrm{" + text.replace("_", r"\_") + "}"
+
+
+_PLAIN_NAME = re.compile(r"[\w.\-]+'*")
+
+
+def text_name(name: Node) -> str:
+    """The name as :func:`parse` and :func:`graphs.query` read it back: quoted where it must be."""
+    text = str(name)
+    return text if _PLAIN_NAME.fullmatch(text) else '"' + text + '"'
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor: a conditional ``P(variables | given)`` or a potential ``name(variables)``."""
+
+    name: str
+    variables: tuple[Node, ...]
+    given: tuple[Node, ...] = ()
+
+    @property
+    def scope(self) -> tuple[Node, ...]:
+        """Every variable the factor mentions."""
+        return self.variables + self.given
+
+    def __str__(self) -> str:
+        bar = f" | {', '.join(map(text_name, self.given))}" if self.given else ""
+        return f"{self.name}({', '.join(map(text_name, self.variables))}{bar})"
+
+    def latex(self) -> str:
+        """The factor as LaTeX, without dollar signs."""
+        symbol = re.sub(r"^(φ|phi)_?(\w*)$", _latex_potential, self.name)
+        bar = rf" \mid {', '.join(map(latex_name, self.given))}" if self.given else ""
+        return f"{symbol}({', '.join(map(latex_name, self.variables))}{bar})"
+
+
+def _latex_potential(match: re.Match[str]) -> str:
+    return r"\phi" + (f"_{{{match[2]}}}" if match[2] else "")
+
+
+@dataclass(frozen=True)
+class Factorization:
+    """A distribution written as a product of factors.
+
+    Attributes:
+        factors: the factors in the order they were written.
+        directed: whether they are conditional distributions (a Bayesian network) or potentials
+            (a Markov network, normalised by 1/Z).
+        nodes: the variables, in the order of the left-hand side, or of first appearance.
+        graph: the networkx ``DiGraph`` or ``Graph`` the product implies; treat it as read-only.
+
+    Raises:
+        ValueError: a variable with two conditionals or none, a repeated variable in a scope, a
+            directed cycle, or no factor at all.
+    """
+
+    factors: tuple[Factor, ...]
+    directed: bool
+    order: tuple[Node, ...] = ()
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        return self.order or tuple(dict.fromkeys(v for f in self.factors for v in f.scope))
+
+    @cached_property
+    def graph(self) -> nx.DiGraph | nx.Graph:
+        graph = nx.DiGraph() if self.directed else nx.Graph()
+        graph.add_nodes_from(self.nodes)
+        for factor in self.factors:
+            if self.directed:
+                graph.add_edges_from(chain_rule_edges(factor))
+            else:
+                graph.add_edges_from(combinations(factor.variables, 2))
+        return graph
+
+    @property
+    def edges(self) -> tuple[tuple[Node, Node], ...]:
+        return tuple(self.graph.edges)
+
+    @property
+    def scopes(self) -> tuple[frozenset[Node], ...]:
+        """The scope of every factor, as sets."""
+        return tuple(frozenset(f.scope) for f in self.factors)
+
+    def __str__(self) -> str:
+        constant = "" if self.directed else "1/Z "
+        left = f"P({', '.join(map(text_name, self.nodes))})"
+        return f"{left} = {constant}{' '.join(map(str, self.factors))}"
+
+    def latex(self) -> str:
+        r"""The factorisation as LaTeX, without dollar signs; :func:`parse` reads it back."""
+        constant = "" if self.directed else r"\frac{1}{Z}\,"
+        left = f"P({', '.join(map(latex_name, self.nodes))})"
+        return f"{left} = {constant}" + r"\,".join(f.latex() for f in self.factors)
+
+    def _repr_latex_(self) -> str:
+        return f"${self.latex()}$"
+
+
+def chain_rule_edges(factor: Factor) -> Iterator[tuple[Node, Node]]:
+    """Edges of P(a, b | c): c to each, and a to b, since it equals P(a | c) P(b | a, c)."""
+    parents = list(factor.given)
+    for variable in factor.variables:
+        yield from ((parent, variable) for parent in parents)
+        parents.append(variable)
+
+
+def _validate(f: Factorization) -> None:
+    if not f.factors:
+        raise ValueError("expected at least one factor, got none")
+    for factor in f.factors:
+        if len(set(factor.scope)) < len(factor.scope):
+            raise ValueError(f"expected distinct variables in a factor, got {factor}")
+        if not factor.variables:
+            raise ValueError(f"expected at least one variable in a factor, got {factor}")
+    if f.directed:
+        heads = [v for factor in f.factors for v in factor.variables]
+        for v in heads:
+            if heads.count(v) > 1:
+                twice = [str(factor) for factor in f.factors if v in factor.variables]
+                raise ValueError(
+                    f"expected one conditional distribution per variable, got {len(twice)} "
+                    f"for {v!r}: {', '.join(twice)}"
+                )
+        for factor in f.factors:
+            for v in factor.given:
+                if v not in heads:
+                    raise ValueError(
+                        f"expected a factor P({v}) or P({v} | ...) because {factor} conditions "
+                        f"on {v!r}, got none"
+                    )
+        require_acyclic(f.graph)
+    mentioned = {v for factor in f.factors for v in factor.scope}
+    if f.order and set(f.order) != mentioned:
+        odd = sorted(map(str, set(f.order) ^ mentioned))
+        raise ValueError(
+            "expected the same variables on both sides of the factorisation, got "
+            f"{', '.join(odd)} on one side only"
+        )
+
+
+def require_acyclic(graph: nx.DiGraph) -> None:
+    """Raise ``ValueError`` naming a cycle, if the directed graph has one."""
+    if not nx.is_directed_acyclic_graph(graph):
+        cycle = [u for u, _ in nx.find_cycle(graph)]
+        loop = " -> ".join(map(str, cycle + cycle[:1]))
+        raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
+
+
+# --- Text ---------------------------------------------------------------------------------------
+
+
+class ParseError(ValueError):
+    """A text that cannot be read; the message shows the text with a caret under the character."""
+
+    def __init__(self, text: str, position: int, expected: str):
+        found = repr(text[position]) if position < len(text) else "the end of the text"
+        start = max(0, position - 60)
+        line = text[start : position + 20].replace("\n", " ")
+        super().__init__(
+            f"expected {expected}, got {found} at character {position + 1}\n"
+            f"  {line}\n  {' ' * (position - start)}^"
+        )
+        self.text, self.position, self.expected = text, position, expected
+
+
+_SPACING = re.compile(r"(?:\s|\\[,;:! ]|\\(?:quad|left|right|cdot|times)(?![A-Za-z])|[*·×&~])*")
+_SYMBOL = re.compile(
+    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p)(?=\s*(?:\\left)?\())"
+    r"|(?P<potential>\\?(?:phi|varphi|psi|φ|ϕ|ψ|f)(?:_?\{?\w*\}?)(?=\s*(?:\\left)?\())"
+)
+_CONSTANT = re.compile(r"1\s*/\s*Z|\\t?d?frac\s*\{?1\}?\s*\{?Z\}?|Z\^\{?-1\}?")
+_BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
+_NAME = re.compile(
+    r'"(?P<quoted>[^"]+)"'
+    r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]+)\}"
+    r"|\\?(?P<plain>[^\W_](?:[\w.\-]|\\_)*?(?:_\{(?:\w|,)+\}(?:\w|_)*)?'*)(?=[^\w.'\-\\]|\\(?!_)|$)"
+    r"|(?P<underscored>_[\w.\-]+'*)"
+)
+
+
+class Reader:
+    """A cursor over a text, shared by the readers of factorisations and of queries."""
+
+    def __init__(self, text: str):
+        self.text, self.position = text, 0
+
+    def skip(self) -> None:
+        """Pass white space, LaTeX spacing and product signs."""
+        match = _SPACING.match(self.text, self.position)
+        self.position = match.end() if match else self.position
+
+    def accept(self, pattern: re.Pattern[str] | str) -> re.Match[str] | None:
+        """The match of a pattern here, passing it, or ``None`` without moving."""
+        self.skip()
+        if isinstance(pattern, str):
+            pattern = re.compile(re.escape(pattern))
+        match = pattern.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+        return match
+
+    def expect(self, pattern: re.Pattern[str] | str, expected: str) -> re.Match[str]:
+        """Like :meth:`accept`, but a :class:`ParseError` says what was expected here."""
+        match = self.accept(pattern)
+        if match is None:
+            raise ParseError(self.text, self.position, expected)
+        return match
+
+    def done(self) -> bool:
+        self.skip()
+        return self.position >= len(self.text)
+
+    def name(self) -> str:
+        """One variable name: a word, ``x_{1}``, an upright LaTeX word or a quoted string."""
+        match = self.expect(_NAME, "the name of a variable")
+        if match["plain"] is not None:
+            return re.sub(r"[{}]", "", match["plain"].replace("\\_", "_"))
+        return (match["quoted"] or match["upright"] or match["underscored"]).replace("\\_", "_")
+
+    def names(self) -> tuple[str, ...]:
+        """One or more names separated by commas."""
+        names = [self.name()]
+        while self.accept(","):
+            names.append(self.name())
+        return tuple(names)
+
+
+def _factor(reader: Reader) -> tuple[Factor, bool]:
+    match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
+    directed = match["probability"] is not None
+    name = "P" if directed else _potential_name(match["potential"])
+    reader.expect("(", "'('")
+    variables = reader.names()
+    given: tuple[str, ...] = ()
+    if directed and reader.accept(_BAR):
+        given = reader.names()
+    closing = "',', '|' or ')'" if directed and not given else "',' or ')'"
+    reader.expect(")", closing)
+    return Factor(name, variables, given), directed
+
+
+def _potential_name(symbol: str) -> str:
+    bare = re.sub(r"[\\{}]", "", symbol)
+    return re.sub(r"^(?:phi|varphi|ϕ)_?", "φ", re.sub(r"^(φ|ψ)_", r"\1", bare))
+
+
+def parse(text: str) -> Factorization:
+    r"""Read a factorisation as it is written in a textbook or in LaTeX.
+
+    Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
+    numbered, bare or repeated potentials. A left-hand side ``P(A,B,C) = ...`` is optional and fixes
+    the order of the nodes.
+
+    Raises:
+        ValueError: the text cannot be read (the message points at the character), mixes
+            conditionals with potentials, or is no valid factorisation (:class:`Factorization`).
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
+    reader = Reader(text.strip().strip("$").strip())
+    order: tuple[str, ...] = ()
+    factors: list[Factor] = []
+    if "=" in reader.text or "∝" in reader.text or r"\propto" in reader.text:
+        left, _ = _factor(reader)
+        reader.expect(re.compile(r"&?(=|∝|\\propto)"), "'='")
+        if left.name != "P" or left.given:
+            raise ParseError(reader.text, 0, "a joint distribution such as P(A,B,C) before '='")
+        order = left.variables
+    constant = reader.accept(_CONSTANT)
+    kinds: list[bool] = []
+    while True:
+        reader.skip()
+        start = reader.position
+        factor, directed = _factor(reader)
+        if kinds and directed != kinds[0]:
+            kind = "conditional distribution P(...)" if kinds[0] else "potential phi(...)"
+            raise ParseError(reader.text, start, f"another {kind}, since the first factor is one")
+        if directed and constant:
+            raise ParseError(reader.text, start, "a potential such as phi1(A,B) after 1/Z")
+        factors.append(factor)
+        kinds.append(directed)
+        if reader.done():
+            return Factorization(tuple(factors), kinds[0], order)
+
+
+# --- Models -------------------------------------------------------------------------------------
+
+
+def as_graph(model: Model) -> nx.DiGraph | nx.Graph:
+    """The graph over the variables of any supported model; never copied when it is one already.
+
+    Args:
+        model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
+            :class:`Factorization`.
+
+    Raises:
+        ValueError: another type, a multigraph, an undirected self-loop, or a directed cycle.
+    """
+    if isinstance(model, Factorization):
+        return model.graph
+    if not isinstance(model, nx.Graph):
+        raise ValueError(
+            "expected a networkx graph, a pgmpy model or a graphs.Factorization, got "
+            f"{type(model).__name__}" + (" (use graphs.parse)" if isinstance(model, str) else "")
+        )
+    if model.is_multigraph():
+        raise ValueError(f"expected a graph without parallel edges, got {type(model).__name__}")
+    if getattr(model, "undirected_edges", None) and model.is_directed():
+        raise ValueError("expected a DAG or an undirected graph, got a partially directed one")
+    if hasattr(model, "get_factor_nodes"):
+        return factorization(model).graph
+    if model.is_directed():
+        require_acyclic(model)
+    else:
+        for node in nx.nodes_with_selfloops(model):
+            raise ValueError(f"expected a graph without self-loops, got {node!r} - {node!r}")
+    return model
+
+
+def factorization(model: Model) -> Factorization:
+    r"""The factorisation a model states.
+
+    A DAG gives :math:`\prod_i P(x_i \mid \mathrm{pa}_i)`; a Markov network or factor graph with
+    potentials gives one factor per potential; a bare undirected graph one per maximal clique (the
+    Hammersley–Clifford form, most general for it).
+    """
+    if isinstance(model, Factorization):
+        return model
+    if hasattr(model, "get_factor_nodes"):
+        scopes = [tuple(factor.scope()) for factor in model.get_factors()]
+        covered = {v for scope in scopes for v in scope}
+        scopes += [(v,) for v in model.get_variable_nodes() if v not in covered]
+        return _undirected(scopes)
+    graph = as_graph(model)
+    if graph.is_directed():
+        factors = tuple(Factor("P", (v,), tuple(graph.predecessors(v))) for v in graph)
+        return Factorization(factors, True, tuple(graph))
+    rank = {v: i for i, v in enumerate(graph)}
+    potentials = getattr(model, "factors", None)
+    if potentials:
+        scopes = [tuple(factor.scope()) for factor in potentials]
+        covered = {v for scope in scopes for v in scope}
+        scopes += [(v,) for v in graph if v not in covered]
+    else:
+        cliques = [sorted(clique, key=rank.__getitem__) for clique in nx.find_cliques(graph)]
+        scopes = [tuple(c) for c in sorted(cliques, key=lambda c: [rank[v] for v in c])]
+    return _undirected(scopes, tuple(graph))
+
+
+def _undirected(scopes: Sequence[tuple[Node, ...]], order: tuple[Node, ...] = ()) -> Factorization:
+    factors = tuple(Factor(f"φ{i}", scope) for i, scope in enumerate(scopes, start=1))
+    return Factorization(factors, False, order)
+
+
+# --- Node sets ----------------------------------------------------------------------------------
+
+
+def node_set(graph: nx.Graph, nodes: Node | Iterable[Node] | None, role: str) -> frozenset[Node]:
+    """One name or an iterable of names as a set of nodes of the graph.
+
+    A string or a tuple that is itself a node counts as one name.
+
+    Raises:
+        ValueError: an unknown node, with the nearest known name.
+    """
+    if nodes is None:
+        return frozenset()
+    if isinstance(nodes, Hashable) and nodes in graph:
+        return frozenset((nodes,))
+    members = (nodes,) if isinstance(nodes, (str, int)) else nodes
+    if not isinstance(members, Iterable):
+        members = (nodes,)
+    result = set()
+    for node in members:
+        if not (isinstance(node, Hashable) and node in graph):
+            raise ValueError(f"expected nodes of the graph for {role}, got {unknown(graph, node)}")
+        result.add(node)
+    return frozenset(result)
+
+
+def unknown(known: Iterable[Node], node: Any) -> str:
+    """``'smok' (did you mean 'smoke'?)``, for error messages."""
+    names = {str(name): name for name in known}
+    lowered = {text.lower(): name for text, name in names.items()}
+    text = str(node)
+    near = difflib.get_close_matches(text, names, n=1) or [
+        str(lowered[m]) for m in difflib.get_close_matches(text.lower(), lowered, n=1)
+    ]
+    if near:
+        return f"{node!r} (did you mean {names[near[0]]!r}?)"
+    listing = ", ".join(list(names)[:12]) + (", ..." if len(names) > 12 else "")
+    return f"{node!r}; the nodes are {listing}"
