@@ -1,0 +1,219 @@
+r"""Variational objectives as Pyro ELBOs.
+
+An objective reduces the :class:`~ppl_gen.terms.Terms` of a model/guide pair to a loss. Each is a
+``pyro.infer.ELBO``, so ``pyro.infer.SVI`` accepts it, and a ``torch.nn.Module``, so the schedules
+it owns are saved with the model.
+
+With weight :math:`\beta`, the ELBO of Higgins et al. (2017) is
+
+.. math::
+
+    \mathcal{L}_\beta = \mathbb{E}_q[\log p(x \mid z)] - \beta \sum_s \mathrm{KL}(q_s \,\|\, p_s),
+
+which is the evidence lower bound at :math:`\beta = 1` (Kingma and Welling 2014). The importance
+weighted bound of Burda et al. (2016) is
+
+.. math::
+
+    \mathcal{L}_K = \mathbb{E}\Big[\log \tfrac{1}{K} \textstyle\sum_k w_k\Big], \qquad
+    w_k = p(x, z_k) / q(z_k \mid x).
+
+Losses are sums over the batch, as in Pyro; metrics are means in nats per datum and always describe
+the true, unweighted bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyro.infer
+import torch
+from torch import Tensor, nn
+
+from ppl_gen.schedules import Number, Schedule, as_schedule
+from ppl_gen.terms import Program, Terms, terms
+
+Again = Callable[[Mapping[str, Tensor]], Terms]
+
+
+class Objective(pyro.infer.ELBO, nn.Module):
+    """A loss for a model/guide pair.
+
+    Subclasses define :meth:`reduce`. Schedules registered as submodules are advanced after every
+    gradient step, by :meth:`loss_and_grads` under stock ``SVI`` and by :func:`ppl_gen.fit`.
+
+    Args:
+        num_particles: draws of the guide per datum.
+        max_plate_nesting: plate dimensions the programs use themselves.
+
+    Raises:
+        ValueError: fewer than one particle.
+    """
+
+    def __init__(self, num_particles: int = 1, max_plate_nesting: int = 1):
+        nn.Module.__init__(self)
+        if num_particles < 1:
+            raise ValueError(f"expected at least one particle, got {num_particles}")
+        pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting, vectorize_particles=True)
+
+    def reduce(self, t: Terms, again: Again) -> Tensor:
+        """The loss as a 0-d tensor whose gradient is the gradient estimate.
+
+        Args:
+            t: the terms of one draw of the guide, with ``num_particles`` particles.
+            again: evaluates the terms at other latent values.
+        """
+        raise NotImplementedError
+
+    def metrics(self, t: Terms) -> dict[str, Tensor]:
+        """What the loss is made of: detached 0-d means in nats per datum."""
+        kl = torch.zeros_like(t.log_lik[0, 0])
+        for site in t.log_p:
+            kl = kl + (math.inf if t.is_degenerate(site) else t.per_datum(t.kl_of(site)))
+        reconstruction = t.per_datum(t.log_lik)
+        found = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        found |= {name: t.per_datum(term) for name, term in t.auxiliary.items()}
+        return {name: value.detach() for name, value in found.items()}
+
+    def update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Advance every schedule by one step."""
+        for module in self.modules():
+            if isinstance(module, Schedule):
+                module.update(metrics)
+
+    def loss_and_metrics(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The differentiable loss and its metrics, from one run of the programs."""
+
+        def run(values: Mapping[str, Tensor] | None = None) -> Terms:
+            particles = None if self.num_particles == 1 else self.num_particles
+            return terms(
+                model,
+                guide,
+                args,
+                kwargs,
+                values=values,
+                particles=particles,
+                max_plate_nesting=self.max_plate_nesting,
+            )
+
+        t = run()
+        return self.reduce(t, run), self.metrics(t)
+
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The loss, to be differentiated by the caller."""
+        return self.loss_and_metrics(model, guide, *args, **kwargs)[0]
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """An estimate of the loss; changes no schedule."""
+        with torch.no_grad():
+            return self.differentiable_loss(model, guide, *args, **kwargs).item()
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """The loss, its gradients accumulated in ``.grad``, and one step of every schedule."""
+        loss, metrics = self.loss_and_metrics(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward()
+        self.update(metrics)
+        return loss.item()
+
+    def _get_trace(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("objectives of ppl_gen work on terms, not on pairs of traces")
+
+
+class ELBO(Objective):
+    r"""The weighted evidence lower bound :math:`\mathcal{L}_\beta`, negated and summed over data.
+
+    Sites without a reparameterised sampler contribute by the score function, with the cost of the
+    same datum only (Rao-Blackwellised over the data plate).
+
+    Args:
+        weight: :math:`\beta`, a number or a schedule.
+        kl: ``"analytic"`` uses the closed form of a site's KL where torch registers one,
+            ``"sampled"`` the estimate :math:`\log q - \log p` throughout.
+        free_bits: nats per site and datum below which the batch-mean KL costs nothing
+            (Kingma et al. 2016, appendix C.8).
+        num_particles: draws of the guide per datum.
+        max_plate_nesting: plate dimensions the programs use themselves.
+
+    Raises:
+        ValueError: an unknown ``kl``, negative ``free_bits`` or a weight that is no number.
+    """
+
+    def __init__(
+        self,
+        weight: Number | Schedule = 1.0,
+        kl: str = "analytic",
+        free_bits: float = 0.0,
+        num_particles: int = 1,
+        max_plate_nesting: int = 1,
+    ):
+        super().__init__(num_particles, max_plate_nesting)
+        if kl not in ("analytic", "sampled"):
+            raise ValueError(f"expected kl 'analytic' or 'sampled', got {kl!r}")
+        if not free_bits >= 0:
+            raise ValueError(f"expected free_bits >= 0, got {free_bits}")
+        self.weight, self.kl, self.free_bits = as_schedule(weight), kl, free_bits
+
+    def reduce(self, t: Terms, again: Again) -> Tensor:
+        costs = {"log_lik": -t.log_lik, **t.auxiliary}
+        surrogate = sum(_total(cost) for cost in costs.values())
+        for site, log_p in t.log_p.items():
+            analytic = self.kl == "analytic" and site in t.kl
+            cost = t.kl_of(site, analytic=analytic)
+            pathwise = cost if analytic else t.entropy.get(site, 0.0) - log_p
+            if self.free_bits:
+                floor = self.free_bits * t.scale
+                active = (cost.detach().mean() > floor).to(cost)
+                cost, pathwise = cost * active + floor * (1 - active), pathwise * active
+            costs[site] = self.weight.value * cost
+            surrogate = surrogate + _total(self.weight.value * pathwise)
+        value = sum(_total(cost.detach()) for cost in costs.values())
+        for site, score in t.score.items():
+            skipped = site if self.kl == "analytic" and site in t.kl else None
+            cost = sum(_summed_to(score, c) for name, c in costs.items() if name != skipped)
+            surrogate = surrogate + _total(score * cost)
+        return value + (surrogate - surrogate.detach())
+
+
+class IWAE(Objective):
+    r"""The importance weighted bound :math:`\mathcal{L}_K`, negated and summed over data.
+
+    The mean over particles is taken per datum, in log space. Sites without a reparameterised
+    sampler contribute by the score function of the whole bound.
+
+    Args:
+        num_particles: ``K``; with one particle the bound is the ELBO with sampled KL.
+        max_plate_nesting: plate dimensions the programs use themselves.
+    """
+
+    def reduce(self, t: Terms, again: Again) -> Tensor:
+        bound = self.bound(t)
+        value = _total(sum(t.auxiliary.values(), torch.zeros_like(t.log_lik))) - bound.sum()
+        scores = sum(
+            (bound.detach() * score.sum(0) for score in t.score.values()), value.new_zeros(1)
+        )
+        return value - (scores.sum() - scores.sum().detach())
+
+    def bound(self, t: Terms) -> Tensor:
+        """The bound per datum, of shape ``(B,)``."""
+        return t.log_weight().logsumexp(0) - math.log(t.log_lik.shape[0])
+
+    def metrics(self, t: Terms) -> dict[str, Tensor]:
+        return super().metrics(t) | {"bound": t.per_datum(self.bound(t).unsqueeze(0)).detach()}
+
+
+def _total(term: Tensor) -> Tensor:
+    """The sum over data of the mean over particles."""
+    return term.mean(0).sum()
+
+
+def _summed_to(score: Tensor, cost: Tensor) -> Tensor:
+    """The detached cost that a site's score multiplies: summed over data for a global site."""
+    cost = cost.detach()
+    return cost.sum(1, keepdim=True) if score.shape[1] < cost.shape[1] else cost

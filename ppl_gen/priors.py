@@ -1,0 +1,31 @@
+r"""Priors over a latent: modules that return a distribution, given the latents above it.
+
+``forward(*parents)`` gives :math:`p(z \mid \text{parents})` with event shape ``(Z,)``.
+"""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+
+class StandardNormal(nn.Module):
+    r""":math:`p(z) = N(0, I)`, of event shape ``(Z,)``.
+
+    Raises:
+        ValueError: fewer than one dimension.
+    """
+
+    loc: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"expected a latent of at least one dimension, got {dim}")
+        self.dim = dim
+        self.register_buffer("loc", torch.zeros(dim), persistent=False)
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)

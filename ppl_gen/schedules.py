@@ -1,0 +1,185 @@
+r"""Weights that change during training: constants, ramps, and a controller that closes a loop.
+
+A schedule is a module whose state are 0-d buffers changed in place, so that a compiled step sees
+them as inputs and ``state_dict`` saves them. ``update`` is called once per optimiser step with the
+metrics of that step (batch means in nats per datum); reading ``value`` never changes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+Number = float | int
+
+
+class Schedule(nn.Module):
+    """A scalar that training may change; the base class is constant.
+
+    Args:
+        value: the initial value.
+
+    Attributes:
+        value: the current value, a 0-d float32 buffer.
+        steps: the number of updates so far, a 0-d int64 buffer.
+
+    Raises:
+        ValueError: the value is not a finite number.
+    """
+
+    value: Tensor
+    steps: Tensor
+
+    def __init__(self, value: Number):
+        super().__init__()
+        if not math.isfinite(value):
+            raise ValueError(f"expected a finite number, got {value}")
+        self.register_buffer("value", torch.tensor(float(value)))
+        self.register_buffer("steps", torch.tensor(0))
+
+    @torch.no_grad()
+    def update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Advance by one step, given the metrics of the step just taken."""
+        self.steps += 1
+        self.value.copy_(self.at(self.steps, metrics))
+
+    def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
+        """The value after ``step`` updates, a 0-d tensor."""
+        return self.value
+
+    def extra_repr(self) -> str:
+        return f"value={self.value.item():.4g}"
+
+
+class Constant(Schedule):
+    """The same value for ever."""
+
+
+class WarmUp(Schedule):
+    r"""A linear ramp, :math:`v_t = a + (b - a) \min(t / T, 1)` (Bowman et al. 2016; Sønderby 2016).
+
+    Args:
+        steps: the length ``T`` of the ramp in optimiser steps.
+        start: the first value ``a``.
+        end: the last value ``b``.
+    """
+
+    def __init__(self, steps: int, start: Number = 0.0, end: Number = 1.0):
+        super().__init__(start)
+        _require_positive(steps=steps)
+        self.length, self.start, self.end = steps, start, end
+
+    def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
+        return self.start + (self.end - self.start) * (step / self.length).clamp(max=1.0)
+
+
+class Cyclical(Schedule):
+    """A ramp repeated every ``period`` steps, flat for the rest of each (Fu et al. 2019).
+
+    Args:
+        period: the length of a cycle in optimiser steps.
+        ramp: the fraction of the cycle in which the value rises, in (0, 1].
+        start: the value at the start of a cycle.
+        end: the value on the plateau.
+    """
+
+    def __init__(self, period: int, ramp: float = 0.5, start: Number = 0.0, end: Number = 1.0):
+        super().__init__(start)
+        _require_positive(period=period)
+        if not 0 < ramp <= 1:
+            raise ValueError(f"expected a ramp fraction in (0, 1], got {ramp}")
+        self.period, self.ramp, self.start, self.end = period, ramp, start, end
+
+    def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
+        phase = (step % self.period) / (self.period * self.ramp)
+        return self.start + (self.end - self.start) * phase.clamp(max=1.0)
+
+
+class Exponential(Schedule):
+    r"""Exponential decay to a floor, :math:`v_t = \max(v_0 e^{-rt}, v_{\min})`.
+
+    The annealing of Gumbel-Softmax temperatures (Jang, Gu and Poole 2017, section 3.2).
+    """
+
+    def __init__(self, start: Number, rate: float, floor: Number):
+        super().__init__(start)
+        _require_positive(start=start, rate=rate, floor=floor)
+        self.start, self.rate, self.floor = start, rate, floor
+
+    def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
+        return (self.start * torch.exp(-self.rate * step)).clamp(min=self.floor)
+
+
+class PIController(Schedule):
+    r"""The non-linear PI controller of ControlVAE (Shao et al. 2020, equations 7 to 9).
+
+    With the error :math:`e = C - \mathrm{KL}` of the batch-mean KL in nats,
+
+    .. math::
+
+        P = \frac{K_p}{1 + e^{e}}, \qquad I \leftarrow I - K_i e, \qquad
+        \beta = \mathrm{clip}(P + I + \beta_{\min}, \beta_{\min}, \beta_{\max}).
+
+    The integral stands still only while the weight is at a bound *and* the error pushes further
+    out, so a saturated controller leaves its bound as soon as the error changes sign.
+
+    Args:
+        target: the set point ``C`` for the KL, in nats per datum.
+        proportional: the gain :math:`K_p`.
+        integral: the gain :math:`K_i`.
+        minimum: :math:`\beta_{\min}`.
+        maximum: :math:`\beta_{\max}`.
+        metric: the metric that is controlled.
+
+    Raises:
+        ValueError: a set point or gain that is not positive, or bounds out of order.
+    """
+
+    accumulated: Tensor
+
+    def __init__(
+        self,
+        target: Number,
+        proportional: float = 0.01,
+        integral: float = 0.005,
+        minimum: Number = 0.0,
+        maximum: Number = 100.0,
+        metric: str = "kl",
+    ):
+        super().__init__(minimum)
+        _require_positive(target=target, proportional=proportional, integral=integral)
+        if not 0 <= minimum < maximum:
+            raise ValueError(f"expected 0 <= minimum < maximum, got {minimum} and {maximum}")
+        self.target, self.metric = target, metric
+        self.proportional, self.integral = proportional, integral
+        self.minimum, self.maximum = minimum, maximum
+        self.register_buffer("accumulated", torch.tensor(0.0))
+
+    def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
+        error = self.target - metrics[self.metric].to(self.accumulated)
+        p = self.proportional * torch.sigmoid(-error)
+        change = -self.integral * error
+        before = p + self.accumulated + self.minimum
+        outward = ((before >= self.maximum) & (change > 0)) | (
+            (before <= self.minimum) & (change < 0)
+        )
+        self.accumulated += torch.where(outward, torch.zeros_like(change), change)
+        return (p + self.accumulated + self.minimum).clamp(self.minimum, self.maximum)
+
+
+def as_schedule(value: Number | Schedule) -> Schedule:
+    """A schedule as it is, a number as a constant one."""
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"expected a number or a ppl_gen.schedules.Schedule, got {value!r}")
+    return Constant(value)
+
+
+def _require_positive(**values: Number) -> None:
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"expected a positive {name}, got {value}")

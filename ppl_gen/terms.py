@@ -1,0 +1,203 @@
+r"""The one place that turns a model/guide pair into the terms of its variational objectives.
+
+A guide :math:`q(z \mid x)` is run and its choices are replayed through the model
+:math:`p(x, z) = p(x \mid z) \prod_s p(z_s)`. What remains are, per datum, :math:`\log p(x \mid z)`
+and, per latent site :math:`s`, :math:`\log p(z_s)`, :math:`\log q(z_s)` and, where a closed form is
+registered, :math:`\mathrm{KL}(q_s \,\|\, p_s)`. Every objective of :mod:`ppl_gen.objectives` is a
+reduction of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions import Delta
+from pyro.distributions.util import is_identically_zero, scale_and_mask
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+Program = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    r"""The terms of one draw of the guide, plate-scaled, in nats.
+
+    Every term has shape ``(K, B)`` for ``K`` particles and ``B`` data, or ``(K, 1)`` for a site
+    outside the data plate, a global latent. The data plate is what all observed sites share; other
+    dimensions are summed out.
+
+    Attributes:
+        log_lik: :math:`\log p(x \mid z)`, summed over the observed sites.
+        log_p: :math:`\log p(z_s)` by latent site.
+        log_q: :math:`\log q(z_s)` by latent site.
+        score: the part of log_q whose gradient needs the score function, by site without a
+            reparameterised sampler.
+        entropy: the part of log_q to differentiate through the sample, by reparameterised site.
+        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered.
+        auxiliary: losses to be minimised that the guide declares with
+            ``pyro.factor(name, loss, has_rsample=True)``.
+        values: the latent values, by site.
+        prior: :math:`p_s`, by site.
+        posterior: :math:`q_s`, by site.
+        scale: the factor N/B that scales the terms of the data plate, 1 without subsampling.
+    """
+
+    log_lik: Tensor
+    log_p: dict[str, Tensor] = field(default_factory=dict)
+    log_q: dict[str, Tensor] = field(default_factory=dict)
+    score: dict[str, Tensor] = field(default_factory=dict)
+    entropy: dict[str, Tensor] = field(default_factory=dict)
+    kl: dict[str, Tensor] = field(default_factory=dict)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
+    prior: dict[str, Distribution] = field(default_factory=dict)
+    posterior: dict[str, Distribution] = field(default_factory=dict)
+    scale: float | Tensor = 1.0
+
+    def kl_of(self, site: str, *, analytic: bool = True) -> Tensor:
+        """KL of one site: its closed form if wanted and known, else the estimate log q − log p."""
+        if analytic and site in self.kl:
+            return self.kl[site]
+        return self.log_q[site] - self.log_p[site]
+
+    def per_datum(self, term: Tensor) -> Tensor:
+        """The mean of a term over data and particles, without the subsampling scale; 0-d."""
+        return term.sum(1).mean() / (self.log_lik.shape[1] * self.scale)
+
+    def log_weight(self) -> Tensor:
+        r""":math:`\log p(x, z) - \log q(z \mid x)`, of shape ``(K, B)``.
+
+        With a global latent the data do not factorise: the shape is then ``(K, 1)``, the weight of
+        the whole data set.
+        """
+        parts = [self.log_lik, *(self.log_p[s] - self.log_q[s] for s in self.log_p)]
+        if any(part.shape != self.log_lik.shape for part in parts):
+            parts = [part.sum(1, keepdim=True) for part in parts]
+        return sum(parts[1:], parts[0])
+
+    def is_degenerate(self, site: str) -> bool:
+        """Whether a point posterior meets a continuous prior, so that the KL is infinite."""
+        base: Any = self.posterior[site]
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        return isinstance(base, Delta) and not self.prior[site].support.is_discrete
+
+
+class Substitute(Messenger):
+    """Gives latent sites stated values, leaving them latent (``condition`` would observe them)."""
+
+    def __init__(self, values: Mapping[str, Tensor]):
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+def terms(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    values: Mapping[str, Tensor] | None = None,
+    particles: int | None = None,
+    max_plate_nesting: int = 1,
+) -> Terms:
+    """Run the guide, replay the model, and collect their :class:`Terms`.
+
+    Args:
+        model: a Pyro program with observed sites.
+        guide: a Pyro program that samples the model's latent sites.
+        args: positional arguments of both.
+        kwargs: keyword arguments of both.
+        values: latent values to score instead of drawing them from the guide.
+        particles: the number ``K`` of draws, vectorised by a plate to the left of all others;
+            ``None`` for one draw without that plate.
+        max_plate_nesting: how many plate dimensions the programs use themselves.
+
+    Raises:
+        ValueError: the guide samples a site that the model lacks, or the other way round.
+    """
+    kwargs = kwargs or {}
+    with Substitute(values or {}):
+        guide_trace = _trace(guide, args, kwargs, particles, max_plate_nesting)
+    model_trace = _trace(
+        poutine.replay(model, trace=guide_trace), args, kwargs, particles, max_plate_nesting
+    )
+    model_trace.compute_log_prob()
+    guide_trace.compute_score_parts()
+
+    def sites(trace: poutine.Trace) -> Iterable[tuple[str, dict[str, Any]]]:
+        return ((name, site) for name, site in trace.nodes.items() if site["type"] == "sample")
+
+    observed = [site for _, site in sites(model_trace) if site["is_observed"]]
+    frames = _shared_frames(observed)
+    if particles is not None:
+        frames |= {-max_plate_nesting - 1}
+
+    def reduce(term: Tensor) -> Tensor:
+        outside = [dim for dim in range(-term.dim(), 0) if dim not in frames]
+        return (term.sum(outside) if outside else term).reshape(particles or 1, -1)
+
+    log_lik = sum((reduce(site["log_prob"]) for site in observed), torch.zeros(particles or 1, 1))
+    result = Terms(log_lik, scale=observed[0]["scale"] if observed else 1.0)
+    for name, site in sites(guide_trace):
+        if site["is_observed"] or site["infer"].get("is_auxiliary"):
+            result.auxiliary[name] = reduce(site["log_prob"])
+            continue
+        if name not in model_trace.nodes:
+            raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
+        twin = model_trace.nodes[name]
+        parts = site["score_parts"]
+        result.log_p[name] = reduce(twin["log_prob"])
+        result.log_q[name] = reduce(parts.log_prob)
+        if not is_identically_zero(parts.score_function):
+            result.score[name] = reduce(parts.score_function)
+        if not is_identically_zero(parts.entropy_term):
+            result.entropy[name] = reduce(parts.entropy_term)
+        result.values[name] = site["value"]
+        result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
+        try:
+            divergence = kl_divergence(site["fn"], twin["fn"])
+        except NotImplementedError:
+            continue
+        result.kl[name] = reduce(scale_and_mask(divergence, site["scale"], site["mask"]))
+    missing = [
+        name
+        for name, site in sites(model_trace)
+        if not site["is_observed"] and name not in result.values
+    ]
+    if missing:
+        raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
+    return result
+
+
+def _trace(
+    program: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    particles: int | None,
+    max_plate_nesting: int,
+) -> poutine.Trace:
+    if particles is None:
+        trace = poutine.trace(program).get_trace(*args, **kwargs)
+    else:
+        with pyro.plate("particles", particles, dim=-max_plate_nesting - 1):
+            trace = poutine.trace(program).get_trace(*args, **kwargs)
+    return prune_subsample_sites(trace)
+
+
+def _shared_frames(observed: list[dict[str, Any]]) -> set[int]:
+    """Dimensions of the vectorised plates that contain every observed site."""
+    shared = [{f.dim for f in site["cond_indep_stack"] if f.vectorized} for site in observed]
+    return set.intersection(*shared) if shared else set()

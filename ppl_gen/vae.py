@@ -1,0 +1,243 @@
+r"""Variational autoencoders as Pyro model/guide pairs, assembled from parts.
+
+The model draws the latents in order and then the image,
+
+.. math::
+
+    p(x, z_1, \dots, z_L) = p(x \mid z_L) \prod_l p(z_l \mid z_{<l}), \qquad
+    q(z \mid x) = \prod_l q(z_l \mid x, z_{<l})
+
+(Kingma and Welling 2014; Rezende et al. 2014). One latent with a normal prior is the plain VAE;
+each named variant of :mod:`ppl_gen.zoo` exchanges a part. A conditional model knows a label y
+everywhere: its one-hot code is the first of the parents, and the decoder's second input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.functional import one_hot
+
+from ppl_gen.likelihoods import Likelihood
+from ppl_gen.networks import Shape
+from ppl_gen.objectives import ELBO, Objective
+from ppl_gen.posteriors import Family
+
+_registering: ContextVar[bool] = ContextVar("registering", default=True)
+_counter = itertools.count()
+_names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def store_name(module: nn.Module) -> str:
+    """A name for Pyro's parameter store that no other instance, copies included, will have."""
+    if module not in _names:
+        _names[module] = f"{type(module).__name__}_{next(_counter)}"
+    return _names[module]
+
+
+class Latent(nn.Module):
+    """One latent site: its prior, and the encoder and family of its posterior.
+
+    Args:
+        name: the site's name.
+        prior: ``prior(*parents)`` is :math:`p(z_l | z_{<l})`.
+        encoder: ``encoder(x, *parents)`` gives the parameters of the posterior.
+        family: turns those parameters into :math:`q(z_l | x, z_{<l})`.
+
+    The parents are the one-hot label, if there is one, and the latents above.
+    """
+
+    def __init__(self, name: str, prior: nn.Module, encoder: nn.Module, family: Family):
+        super().__init__()
+        self.name, self.prior, self.encoder, self.family = name, prior, encoder, family
+
+    def posterior(self, x: Tensor, *parents: Tensor) -> Distribution:
+        return self.family(self.encoder(x, *parents))
+
+
+class VAE(nn.Module):
+    """A Pyro model/guide pair over images.
+
+    Args:
+        latents: the latent sites, from the top of the hierarchy down.
+        decoder: maps the last latent (and the label) to the parameters of the likelihood.
+        likelihood: the family of :math:`p(x | z)`.
+        data_shape: ``(C, H, W)``.
+        objective: what training minimises; the ELBO by default.
+        num_classes: the number of labels of a conditional model, 0 for none.
+
+    Every method that takes images takes labels ``y`` of shape ``(B,)`` as well; a conditional model
+    needs them. ``ValueError`` says so, and when images have the wrong shape or labels are unknown.
+    """
+
+    def __init__(
+        self,
+        latents: Sequence[Latent],
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        data_shape: Shape,
+        objective: Objective | None = None,
+        num_classes: int = 0,
+    ):
+        super().__init__()
+        self.data_shape = require_image_shape(data_shape)
+        self.latents = nn.ModuleList(latents)
+        self.decoder, self.likelihood = decoder, likelihood
+        self.objective = ELBO() if objective is None else objective
+        self.num_classes = num_classes
+
+    # --- The programs ---------------------------------------------------------------------------
+
+    def model(self, x: Tensor | None = None, y: Tensor | None = None, size: int = 1) -> Tensor:
+        """The generative program; observes ``x`` of shape ``(B, C, H, W)``, or draws ``size``."""
+        self._register()
+        size = size if x is None else self._require_shape(x).shape[0]
+        with pyro.plate("data", size, dim=-1):
+            label = self._label(y)
+            above = list(label)
+            for latent in self.latents:
+                above.append(pyro.sample(latent.name, latent.prior(*above)))
+            return pyro.sample("x", self.likelihood(self.decoder(above[-1], *label)), obs=x)
+
+    def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
+        """The inference program for images ``x`` of shape ``(B, C, H, W)``."""
+        self._register()
+        with pyro.plate("data", self._require_shape(x).shape[0], dim=-1):
+            above = self._label(y)
+            for latent in self.latents:
+                above.append(pyro.sample(latent.name, latent.posterior(x, *above)))
+
+    def _register(self) -> None:
+        if _registering.get():
+            pyro.module(store_name(self), self)
+
+    # --- The pieces -----------------------------------------------------------------------------
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        """The posterior :math:`q(z_1 | x)` of the first latent, batch ``(B,)``, event ``(Z,)``."""
+        self.check(x)
+        return self.latents[0].posterior(x, *self._label(y))
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+        """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``(C, H, W)``."""
+        return self.likelihood(self.decoder(z, *self._label(y)))
+
+    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The last latent when every latent is at its posterior mean, ``(B, Z)``."""
+        above = self._label(y)
+        for latent in self.latents:
+            above.append(latent.posterior(x, *above).mean)
+        return above[-1]
+
+    def check(self, x: Tensor) -> None:
+        """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""
+        if not isinstance(x, Tensor):
+            raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
+        self.likelihood.check(self._require_shape(x))
+
+    def _require_shape(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.data_shape:
+            expected = ", ".join(map(str, self.data_shape))
+            raise ValueError(f"expected images of shape (B, {expected}), got {tuple(x.shape)}")
+        return x
+
+    def _label(self, y: Tensor | None) -> list[Tensor]:
+        if not self.num_classes:
+            return []
+        if y is None:
+            raise ValueError(f"expected labels below {self.num_classes} for y, got none")
+        return [one_hot(y, self.num_classes).to(next(self.parameters()))]
+
+    # --- Images ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None) -> Tensor:
+        """Mean images of ``n`` draws from the prior, ``(n, C, H, W)``."""
+        if n < 1:
+            raise ValueError(f"expected at least one sample, got {n}")
+        with evaluating(self), seeded(seed):
+            above = self._label(y)
+            for latent in self.latents:
+                above.append(latent.prior(*above).expand((n,)).sample())
+            return self.likelihood.mean_image(self.decode(above[-1], y))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Mean images decoded from the posterior means, of the shape of ``x``."""
+        self.check(x)
+        with evaluating(self):
+            return self.likelihood.mean_image(self.decode(self.code(x, y), y))
+
+    @torch.no_grad()
+    def traverse(
+        self,
+        x: Tensor,
+        dim: int,
+        values: Sequence[float] | Tensor,
+        y: Tensor | None = None,
+    ) -> Tensor:
+        """Mean images as one dimension of the last latent takes each of ``V`` values.
+
+        Returns:
+            ``(N · V, C, H, W)`` for ``N`` images, the values varying fastest.
+        """
+        self.check(x)
+        with evaluating(self):
+            code = self.code(x, y)
+            if not 0 <= dim < code.shape[-1]:
+                raise ValueError(f"expected a latent dimension below {code.shape[-1]}, got {dim}")
+            steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
+            codes = code.repeat_interleave(len(steps), 0)
+            codes[:, dim] = steps.repeat(len(code))
+            labels = None if y is None else y.repeat_interleave(len(steps))
+            return self.likelihood.mean_image(self.decode(codes, labels))
+
+
+def require_image_shape(shape: Shape) -> Shape:
+    """The shape as ``(C, H, W)``, or ``ValueError``."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"expected a data shape (C, H, W), got {tuple(shape)}")
+    return tuple(shape)
+
+
+@contextmanager
+def unregistered() -> Iterator[None]:
+    """Run the programs without entering their parameters in Pyro's parameter store.
+
+    For callers that hold the parameters themselves, such as :func:`ppl_gen.fit`.
+    """
+    token = _registering.set(False)
+    try:
+        yield
+    finally:
+        _registering.reset(token)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode for a while."""
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw from a seed for a while and leave the global generators as they were, if given one."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,11 @@
+"""Named models, each a constructor in one short file that exchanges parts of another.
+
+``registry`` maps names to :class:`Entry` (constructor, paper, year).
+"""
+
+from ppl_gen.zoo._autoencoder import autoencoder
+from ppl_gen.zoo._beta_vae import beta_vae
+from ppl_gen.zoo._registry import Entry, registry
+from ppl_gen.zoo._vae import vae
+
+__all__ = ["Entry", "autoencoder", "beta_vae", "registry", "vae"]

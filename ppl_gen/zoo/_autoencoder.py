@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.networks import Shape
+from ppl_gen.objectives import ELBO
+from ppl_gen.posteriors import Point
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks", 2006)
+def autoencoder(data_shape: Shape = (1, 28, 28), latent_dim: int = 10, **parts: Any) -> VAE:
+    """The autoencoder: a VAE with a point posterior whose prior has no weight in the objective.
+
+    The prior exists so that the model can be sampled, as badly as an autoencoder must be: nothing
+    ties its codes to N(0, I). Its true ELBO is minus infinity.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: ``Z``.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    return vae(data_shape, latent_dim, posterior=Point(), objective=ELBO(weight=0.0), **parts)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.networks import Shape
+from ppl_gen.objectives import ELBO
+from ppl_gen.schedules import Number, Schedule
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Higgins et al., beta-VAE: Learning Basic Visual Concepts", 2017)
+def beta_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 10,
+    *,
+    beta: Number | Schedule = 4.0,
+    **parts: Any,
+) -> VAE:
+    r"""The VAE trained on :math:`E_q \log p(x|z) - \beta KL(q \| p)`; at β = 1 it is the VAE.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: ``Z``.
+        beta: the weight of the KL, a number or a :class:`ppl_gen.schedules.Schedule`.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    return vae(data_shape, latent_dim, objective=ELBO(weight=beta), **parts)

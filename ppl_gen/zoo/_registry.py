@@ -1,0 +1,64 @@
+"""The registry of named models: what the command line lists and the law tests run over."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec
+
+from ppl_gen.vae import VAE
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named model: its constructor, the paper it comes from, and the year."""
+
+    name: str
+    build: Callable[..., VAE]
+    paper: str
+    year: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model was built: enough to build it again, or the argument that prevents it."""
+
+    name: str
+    arguments: dict[str, Any]
+    obstacle: str | None
+
+
+registry: dict[str, Entry] = {}
+
+
+def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE]]:
+    """Register a constructor under its own name; what it builds remembers its arguments."""
+
+    def register(build: Callable[P, VAE]) -> Callable[P, VAE]:
+        signature = inspect.signature(build)
+
+        @functools.wraps(build)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> VAE:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            arguments = dict(bound.arguments)
+            arguments |= arguments.pop("parts", {})
+            model = build(*args, **kwargs)
+            odd = [name for name, value in arguments.items() if not _is_plain(value)]
+            model.recipe = Recipe(build.__name__, arguments, odd[0] if odd else None)
+            return model
+
+        registry[build.__name__] = Entry(build.__name__, wrapper, paper, year)
+        return wrapper
+
+    return register
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
