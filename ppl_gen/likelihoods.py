@@ -7,6 +7,7 @@ A likelihood takes parameters ``(..., parameters_per_value · C, H, W)`` and ret
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
@@ -103,7 +104,10 @@ def make(likelihood: str | Likelihood) -> Likelihood:
     """A likelihood as it is, or the one of a name: ``"bernoulli"``, ``"gaussian"`` (learned σ)."""
     if isinstance(likelihood, Likelihood):
         return likelihood
-    named = {"bernoulli": Bernoulli, "gaussian": lambda: Gaussian(learn=True)}
+    named: dict[str, Callable[[], Likelihood]] = {
+        "bernoulli": Bernoulli,
+        "gaussian": lambda: Gaussian(learn=True),
+    }
     if likelihood not in named:
         raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")
     return named[likelihood]()

@@ -7,12 +7,12 @@ business of :mod:`ppl_gen.posteriors` and :mod:`ppl_gen.likelihoods`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-import itertools
 
 Shape = tuple[int, ...]
 

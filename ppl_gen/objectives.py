@@ -25,7 +25,7 @@ the true, unweighted bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyro.infer
@@ -69,7 +69,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
 
     def metrics(self, t: Terms) -> dict[str, Tensor]:
         """What the loss is made of: detached 0-d means in nats per datum."""
-        kl = torch.zeros_like(t.log_lik[0, 0])
+        kl = t.log_lik.new_zeros(())
         for site in t.log_p:
             kl = kl + (math.inf if t.is_degenerate(site) else t.per_datum(t.kl_of(site)))
         reconstruction = t.per_datum(t.log_lik)
@@ -162,7 +162,7 @@ class ELBO(Objective):
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         costs = {"log_lik": -t.log_lik, **t.auxiliary}
-        surrogate = sum(_total(cost) for cost in costs.values())
+        surrogate = _sum(_total(cost) for cost in costs.values())
         for site, log_p in t.log_p.items():
             analytic = self.kl == "analytic" and site in t.kl
             cost = t.kl_of(site, analytic=analytic)
@@ -173,10 +173,10 @@ class ELBO(Objective):
                 cost, pathwise = cost * active + floor * (1 - active), pathwise * active
             costs[site] = self.weight.value * cost
             surrogate = surrogate + _total(self.weight.value * pathwise)
-        value = sum(_total(cost.detach()) for cost in costs.values())
+        value = _sum(_total(cost.detach()) for cost in costs.values())
         for site, score in t.score.items():
             skipped = site if self.kl == "analytic" and site in t.kl else None
-            cost = sum(_summed_to(score, c) for name, c in costs.items() if name != skipped)
+            cost = _sum(_summed_to(score, c) for name, c in costs.items() if name != skipped)
             surrogate = surrogate + _total(score * cost)
         return value + (surrogate - surrogate.detach())
 
@@ -194,11 +194,11 @@ class IWAE(Objective):
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         bound = self.bound(t)
-        value = _total(sum(t.auxiliary.values(), torch.zeros_like(t.log_lik))) - bound.sum()
-        scores = sum(
-            (bound.detach() * score.sum(0) for score in t.score.values()), value.new_zeros(1)
-        )
-        return value - (scores.sum() - scores.sum().detach())
+        loss = _sum(_total(a) for a in t.auxiliary.values()) - bound.sum()
+        for score in t.score.values():
+            own = bound.detach() * score.sum(0)
+            loss = loss - (own.sum() - own.sum().detach())
+        return loss
 
     def bound(self, t: Terms) -> Tensor:
         """The bound per datum, of shape ``(B,)``."""
@@ -206,6 +206,10 @@ class IWAE(Objective):
 
     def metrics(self, t: Terms) -> dict[str, Tensor]:
         return super().metrics(t) | {"bound": t.per_datum(self.bound(t).unsqueeze(0)).detach()}
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return sum(tensors, torch.zeros(()))
 
 
 def _total(term: Tensor) -> Tensor:
@@ -217,3 +221,29 @@ def _summed_to(score: Tensor, cost: Tensor) -> Tensor:
     """The detached cost that a site's score multiplies: summed over data for a global site."""
     cost = cost.detach()
     return cost.sum(1, keepdim=True) if score.shape[1] < cost.shape[1] else cost
+
+
+def loss_function(
+    model: Program, guide: Program, objective: pyro.infer.ELBO
+) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
+    """A function from the programs' arguments to a differentiable loss and its metrics.
+
+    Serves stock Pyro objectives as well, ``TraceGraph_ELBO`` included; those have no metrics.
+    """
+    if isinstance(objective, Objective):
+        return lambda *args, **kwargs: objective.loss_and_metrics(model, guide, *args, **kwargs)
+    if hasattr(objective, "differentiable_loss"):
+        return lambda *args, **kwargs: (
+            objective.differentiable_loss(model, guide, *args, **kwargs),
+            {},
+        )
+    if hasattr(objective, "_loss_and_surrogate_loss"):
+
+        def surrogate_loss(*args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            elbo, surrogate = objective._loss_and_surrogate_loss(model, guide, args, kwargs)
+            return surrogate - surrogate.detach() - elbo, {}
+
+        return surrogate_loss
+    raise ValueError(
+        f"expected an objective with a differentiable loss, got {type(objective).__name__}"
+    )

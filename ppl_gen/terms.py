@@ -9,7 +9,7 @@ reduction of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,8 @@ class Terms:
         base: Any = self.posterior[site]
         while hasattr(base, "base_dist"):
             base = base.base_dist
-        return isinstance(base, Delta) and not self.prior[site].support.is_discrete
+        support = self.prior[site].support
+        return isinstance(base, Delta) and not (support is not None and support.is_discrete)
 
 
 class Substitute(Messenger):
@@ -137,8 +138,8 @@ def terms(
     model_trace.compute_log_prob()
     guide_trace.compute_score_parts()
 
-    def sites(trace: poutine.Trace) -> Iterable[tuple[str, dict[str, Any]]]:
-        return ((name, site) for name, site in trace.nodes.items() if site["type"] == "sample")
+    def sites(trace: poutine.Trace) -> list[tuple[str, Any]]:
+        return [(name, site) for name, site in trace.nodes.items() if site["type"] == "sample"]
 
     observed = [site for _, site in sites(model_trace) if site["is_observed"]]
     frames = _shared_frames(observed)
@@ -157,7 +158,7 @@ def terms(
             continue
         if name not in model_trace.nodes:
             raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
-        twin = model_trace.nodes[name]
+        twin: Any = model_trace.nodes[name]
         parts = site["score_parts"]
         result.log_p[name] = reduce(twin["log_prob"])
         result.log_q[name] = reduce(parts.log_prob)

@@ -19,9 +19,12 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pyro
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import one_hot
@@ -43,6 +46,19 @@ def store_name(module: nn.Module) -> str:
     return _names[module]
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a zoo constructor built a model: its name and arguments.
+
+    Attributes:
+        obstacle: the argument that cannot be written to a file, if any.
+    """
+
+    name: str | None
+    arguments: dict[str, Any]
+    obstacle: str | None
+
+
 class Latent(nn.Module):
     """One latent site: its prior, and the encoder and family of its posterior.
 
@@ -59,7 +75,8 @@ class Latent(nn.Module):
         super().__init__()
         self.name, self.prior, self.encoder, self.family = name, prior, encoder, family
 
-    def posterior(self, x: Tensor, *parents: Tensor) -> Distribution:
+    def posterior(self, x: Tensor, *parents: Tensor) -> TorchDistribution:
+        """The posterior of this site for images ``x``, given the sites above."""
         return self.family(self.encoder(x, *parents))
 
 
@@ -89,10 +106,11 @@ class VAE(nn.Module):
     ):
         super().__init__()
         self.data_shape = require_image_shape(data_shape)
-        self.latents = nn.ModuleList(latents)
+        self.latents = cast(Sequence[Latent], nn.ModuleList(latents))
         self.decoder, self.likelihood = decoder, likelihood
         self.objective = ELBO() if objective is None else objective
         self.num_classes = num_classes
+        self.recipe: Recipe | None = None
 
     # --- The programs ---------------------------------------------------------------------------
 

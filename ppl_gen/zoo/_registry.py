@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
-from ppl_gen.vae import VAE
+from ppl_gen.vae import VAE, Recipe
 
 P = ParamSpec("P")
 
@@ -21,15 +21,6 @@ class Entry:
     build: Callable[..., VAE]
     paper: str
     year: int
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model was built: enough to build it again, or the argument that prevents it."""
-
-    name: str
-    arguments: dict[str, Any]
-    obstacle: str | None
 
 
 registry: dict[str, Entry] = {}

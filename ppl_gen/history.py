@@ -1,0 +1,79 @@
+"""What happened during training, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+
+class History(Mapping[str, list[float]]):
+    """Metrics by name, one number per optimiser step; NaN where a step did not record one.
+
+    ``history["elbo"]`` is a list; ``len(history)`` counts metrics and ``history.steps`` steps.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+        self.steps = 0
+
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Add one step."""
+        for name, value in metrics.items():
+            self._columns.setdefault(name, [math.nan] * self.steps).append(float(value))
+        self.steps += 1
+        for column in self._columns.values():
+            column.extend([math.nan] * (self.steps - len(column)))
+
+    def amend(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the last step, such as those of a validation after it."""
+        for name, value in metrics.items():
+            self._columns.setdefault(name, [math.nan] * self.steps)[-1] = float(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._columns:
+            raise KeyError(f"expected a metric among {', '.join(self._columns)}, got {name!r}")
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={column[-1]:.4g}" for name, column in self._columns.items())
+        return f"History(steps={self.steps}, last: {last or 'nothing'})"
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The metrics as a DataFrame indexed by step, counted from 1."""
+        import pandas
+
+        index = pandas.RangeIndex(1, self.steps + 1, name="step")
+        return pandas.DataFrame(self._columns, index=index)
+
+    def plot(self, ax: Axes | None = None, names: list[str] | None = None) -> Axes:
+        """Curves of the metrics against the step, on Axes that are created if not given."""
+        from ppl_gen.plot import curves
+
+        return curves(self, ax=ax, names=names)
+
+    def state(self) -> dict[str, Any]:
+        """The history as tensors, for a checkpoint."""
+        columns = {k: torch.tensor(v, dtype=torch.float64) for k, v in self._columns.items()}
+        return {"steps": self.steps, "columns": columns}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> History:
+        history = cls()
+        columns: Mapping[str, Tensor] = state["columns"]
+        history._columns = {name: column.tolist() for name, column in columns.items()}
+        history.steps = state["steps"]
+        return history

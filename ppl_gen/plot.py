@@ -1,0 +1,128 @@
+"""Pictures of models: every function takes Axes or makes them, and returns them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppl_gen.vae import VAE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def _axes(ax: Axes | None, width: float = 6, height: float = 4) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = None) -> Axes:
+    """Images ``(N, C, H, W)`` with 1 or 3 channels in [0, 1], as a grid filled row by row.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if pictures.dim() != 4 or pictures.shape[1] not in (1, 3) or not len(pictures):
+        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(pictures.shape)}")
+    number, depth, height, width = pictures.shape
+    columns = columns or math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    gap = max(1, height // 14)
+    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, depth))
+    for index, picture in enumerate(pictures.detach().cpu().clamp(0, 1).numpy()):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
+    ax = _axes(ax, 0.6 * columns + 0.4, 0.6 * rows + 0.4)
+    ax.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
+def samples(vae: VAE, n: int = 64, ax: Axes | None = None, *, seed: int = 0) -> Axes:
+    """Mean images of ``n`` draws from the prior."""
+    return images(vae.sample(n, seed=seed), ax)
+
+
+def reconstructions(vae: VAE, x: Tensor, y: Tensor | None = None, ax: Axes | None = None) -> Axes:
+    """Images in the upper row, their reconstructions below."""
+    return images(torch.cat([x, vae.reconstruct(x, y)]), ax, columns=len(x))
+
+
+def traversal(
+    vae: VAE,
+    x: Tensor,
+    dims: Sequence[int] | None = None,
+    values: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
+    ax: Axes | None = None,
+) -> Axes:
+    """One image ``(1, C, H, W)`` with each latent dimension in turn (a row) set to each value."""
+    if len(x) != 1:
+        raise ValueError(f"expected one image to start from, got {len(x)}")
+    dims = range(vae.code(x).shape[-1]) if dims is None else dims
+    rows = torch.cat([vae.traverse(x, dim, values) for dim in dims])
+    ax = images(rows, ax, columns=len(values))
+    ax.set_title(f"each row: one latent dimension from {values[0]:g} to {values[-1]:g}", fontsize=9)
+    return ax
+
+
+@torch.no_grad()
+def latent_map(vae: VAE, x: Tensor, labels: Tensor | None = None, ax: Axes | None = None) -> Axes:
+    """Posterior means in the plane of the two dimensions that vary most, coloured by label."""
+    code = vae.code(x).flatten(1).cpu()
+    if code.shape[1] < 2:
+        raise ValueError(f"expected a latent of two dimensions or more, got {code.shape[1]}")
+    first, second = code.var(0).argsort(descending=True)[:2].sort().values.tolist()
+    ax = _axes(ax, 5, 4.5)
+    if labels is None:
+        ax.scatter(code[:, first], code[:, second], s=5, alpha=0.6)
+    else:
+        for rank, label in enumerate(labels.unique().tolist()):
+            mine = code[(labels == label).cpu()]
+            name, colour = str(label), f"C{rank % 10}"
+            ax.scatter(mine[:, first], mine[:, second], s=5, alpha=0.6, label=name, color=colour)
+        ax.legend(markerscale=2, fontsize=7, ncols=2, framealpha=0.8)
+    ax.set(xlabel=f"mean of z[{first}]", ylabel=f"mean of z[{second}]")
+    return ax
+
+
+def curves(
+    history: Mapping[str, list[float]], ax: Axes | None = None, names: Sequence[str] | None = None
+) -> Axes:
+    """Metrics against the optimiser step, with a running mean over 2 % of the run.
+
+    Args:
+        history: columns of numbers; gaps are NaN.
+        ax: Axes to draw on.
+        names: the metrics; those in nats per datum by default, or the loss where there are none.
+    """
+    ax = _axes(ax)
+    if names is None:
+        per_datum = ("elbo", "reconstruction", "kl", "bound")
+        names = [name for name in history if name.removeprefix("val_") in per_datum]
+        names = names or ["loss"]
+    for rank, name in enumerate(names):
+        y = np.asarray(history[name], dtype=float)
+        x = np.arange(1, len(y) + 1)
+        known = np.isfinite(y)
+        x, y = x[known], y[known]
+        if not len(y):
+            continue
+        if name.startswith("val_"):
+            ax.plot(x, y, "o-", markersize=3, color=f"C{rank}", label=name)
+            continue
+        ax.plot(x, y, color=f"C{rank}", alpha=0.25, linewidth=0.7)
+        window = max(1, len(y) // 50)
+        smooth = np.convolve(y, np.ones(window) / window, mode="valid")
+        ax.plot(x[window - 1 :], smooth, color=f"C{rank}", label=name)
+    unit = "loss" if list(names) == ["loss"] else "nats per datum"
+    ax.set(xlabel="optimiser step", ylabel=unit)
+    ax.legend(fontsize=8)
+    return ax
