@@ -1,3 +1,10 @@
 from . import gamma as gamma
+from . import textbook as textbook
+from .structure import Factor as Factor
+from .structure import Factorization as Factorization
+from .structure import ParseError as ParseError
+from .structure import as_graph as as_graph
+from .structure import factorization as factorization
+from .structure import parse as parse
 from .tables import bayesian_network as bayesian_network
 from .tables import markov_network as markov_network

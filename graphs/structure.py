@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ Model: TypeAlias = Any  # a networkx graph, a pgmpy model or a Factorization
 
 
 def latex_name(name: Node) -> str:
-    """The name as LaTeX: one letter stays italic, ``x_1`` becomes a subscript, words are upright."""
+    """The name as LaTeX: a letter is italic, ``x_1`` gets a subscript, words are upright."""
     text = str(name)
     if match := re.fullmatch(r"([^\W\d_])_([^\W_]+)('*)", text):
         return f"{match[1]}_{{{match[2]}}}{match[3]}"
@@ -34,7 +35,7 @@ def latex_name(name: Node) -> str:
     return r"\mathrm{" + text.replace("_", r"\_") + "}"
 
 
-_PLAIN_NAME = re.compile(r"[\w.\-]+'*")
+_PLAIN_NAME = re.compile(r"_?[^\W_]([\w.\-]*[\w.])?'*")
 
 
 def text_name(name: Node) -> str:
@@ -150,12 +151,12 @@ def _validate(f: Factorization) -> None:
         if not factor.variables:
             raise ValueError(f"expected at least one variable in a factor, got {factor}")
     if f.directed:
-        heads = [v for factor in f.factors for v in factor.variables]
-        for v in heads:
-            if heads.count(v) > 1:
+        heads = Counter(v for factor in f.factors for v in factor.variables)
+        for v, count in heads.items():
+            if count > 1:
                 twice = [str(factor) for factor in f.factors if v in factor.variables]
                 raise ValueError(
-                    f"expected one conditional distribution per variable, got {len(twice)} "
+                    f"expected one conditional distribution per variable, got {count} "
                     f"for {v!r}: {', '.join(twice)}"
                 )
         for factor in f.factors:
@@ -177,7 +178,15 @@ def _validate(f: Factorization) -> None:
 
 def require_acyclic(graph: nx.DiGraph) -> None:
     """Raise ``ValueError`` naming a cycle, if the directed graph has one."""
-    if not nx.is_directed_acyclic_graph(graph):
+    waiting = {v: len(parents) for v, parents in graph._pred.items() if parents}
+    ready = [v for v in graph if v not in waiting]
+    while ready:
+        for child in graph._succ[ready.pop()]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                del waiting[child]
+                ready.append(child)
+    if waiting:
         cycle = [u for u, _ in nx.find_cycle(graph)]
         loop = " -> ".join(map(str, cycle + cycle[:1]))
         raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
@@ -208,8 +217,8 @@ _SYMBOL = re.compile(
 _CONSTANT = re.compile(r"1\s*/\s*Z|\\t?d?frac\s*\{?1\}?\s*\{?Z\}?|Z\^\{?-1\}?")
 _BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
 _NAME = re.compile(
-    r'"(?P<quoted>[^"]+)"'
-    r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]+)\}"
+    r'"(?P<quoted>[^"]*)"'
+    r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]*)\}"
     r"|\\?(?P<plain>[^\W_](?:[\w.\-]|\\_)*?(?:_\{(?:\w|,)+\}(?:\w|_)*)?'*)(?=[^\w.'\-\\]|\\(?!_)|$)"
     r"|(?P<underscored>_[\w.\-]+'*)"
 )
@@ -250,9 +259,10 @@ class Reader:
     def name(self) -> str:
         """One variable name: a word, ``x_{1}``, an upright LaTeX word or a quoted string."""
         match = self.expect(_NAME, "the name of a variable")
-        if match["plain"] is not None:
-            return re.sub(r"[{}]", "", match["plain"].replace("\\_", "_"))
-        return (match["quoted"] or match["upright"] or match["underscored"]).replace("\\_", "_")
+        if match["quoted"] is not None:
+            return match["quoted"]
+        written = next(part for part in match.groups() if part is not None)
+        return re.sub(r"[{}]", "", written.replace("\\_", "_"))
 
     def names(self) -> tuple[str, ...]:
         """One or more names separated by commas."""
@@ -295,7 +305,7 @@ def parse(text: str) -> Factorization:
     if not isinstance(text, str):
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
     reader = Reader(text.strip().strip("$").strip())
-    order: tuple[str, ...] = ()
+    order: tuple[Node, ...] = ()
     factors: list[Factor] = []
     if "=" in reader.text or "∝" in reader.text or r"\propto" in reader.text:
         left, _ = _factor(reader)
@@ -323,12 +333,14 @@ def parse(text: str) -> Factorization:
 # --- Models -------------------------------------------------------------------------------------
 
 
-def as_graph(model: Model) -> nx.DiGraph | nx.Graph:
+def as_graph(model: Model, acyclic: bool = True) -> nx.DiGraph | nx.Graph:
     """The graph over the variables of any supported model; never copied when it is one already.
 
     Args:
         model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
             :class:`Factorization`.
+        acyclic: whether to refuse directed cycles, at a cost of O(nodes + edges); a caller that
+            looks at a small part of a large graph checks that part instead.
 
     Raises:
         ValueError: another type, a multigraph, an undirected self-loop, or a directed cycle.
@@ -346,11 +358,11 @@ def as_graph(model: Model) -> nx.DiGraph | nx.Graph:
         raise ValueError("expected a DAG or an undirected graph, got a partially directed one")
     if hasattr(model, "get_factor_nodes"):
         return factorization(model).graph
-    if model.is_directed():
-        require_acyclic(model)
-    else:
+    if not model.is_directed():
         for node in nx.nodes_with_selfloops(model):
             raise ValueError(f"expected a graph without self-loops, got {node!r} - {node!r}")
+    elif acyclic:
+        require_acyclic(model)
     return model
 
 
