@@ -11,6 +11,7 @@ to the networkx graph the rest of the package reasons about.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -81,16 +82,20 @@ class Factorization:
         directed: whether they are conditional distributions (a Bayesian network) or potentials
             (a Markov network, normalised by 1/Z).
         nodes: the variables, in the order of the left-hand side, or of first appearance.
+        constant: a positive number that multiplies the potentials, as in ``5 phi1(A,B)``; it
+            multiplies Z by as much and leaves every probability as it was.
         graph: the networkx ``DiGraph`` or ``Graph`` the product implies; treat it as read-only.
 
     Raises:
         ValueError: a variable with two conditionals or none, a repeated variable in a scope, a
-            directed cycle, or no factor at all.
+            directed cycle, no factor at all, or a constant that is not positive or stands before
+            conditionals, which already sum to one.
     """
 
     factors: tuple[Factor, ...]
     directed: bool
     order: tuple[Node, ...] = ()
+    constant: float = 1.0
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -120,18 +125,22 @@ class Factorization:
         return tuple(frozenset(f.scope) for f in self.factors)
 
     def __str__(self) -> str:
-        constant = "" if self.directed else "1/Z "
+        constant = "" if self.directed else f"{_plain(self.constant)}/Z "
         left = f"P({', '.join(map(text_name, self.nodes))})"
         return f"{left} = {constant}{' '.join(map(str, self.factors))}"
 
     def latex(self) -> str:
         r"""The factorisation as LaTeX, without dollar signs; :func:`parse` reads it back."""
-        constant = "" if self.directed else r"\frac{1}{Z}\,"
+        constant = "" if self.directed else rf"\frac{{{_plain(self.constant)}}}{{Z}}\,"
         left = f"P({', '.join(map(latex_name, self.nodes))})"
         return f"{left} = {constant}" + r"\,".join(f.latex() for f in self.factors)
 
     def _repr_latex_(self) -> str:
         return f"${self.latex()}$"
+
+
+def _plain(number: float) -> str:
+    return short if float(short := f"{number:g}") == number else repr(number)
 
 
 def chain_rule_edges(factor: Factor) -> Iterator[tuple[Node, Node]]:
@@ -145,6 +154,9 @@ def chain_rule_edges(factor: Factor) -> Iterator[tuple[Node, Node]]:
 def _validate(f: Factorization) -> None:
     if not f.factors:
         raise ValueError("expected at least one factor, got none")
+    if not (0 < f.constant < math.inf and (f.constant == 1 or not f.directed)):
+        allowed = "1 before conditional distributions" if f.directed else "a positive constant"
+        raise ValueError(f"expected {allowed}, got {f.constant!r}")
     for factor in f.factors:
         if len(set(factor.scope)) < len(factor.scope):
             raise ValueError(f"expected distinct variables in a factor, got {factor}")
@@ -214,7 +226,11 @@ _SYMBOL = re.compile(
     r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p)(?=\s*(?:\\left)?\())"
     r"|(?P<potential>\\?(?:phi|varphi|psi|φ|ϕ|ψ|f)(?:_?\{?\w*\}?)(?=\s*(?:\\left)?\())"
 )
-_CONSTANT = re.compile(r"1\s*/\s*Z|\\t?d?frac\s*\{?1\}?\s*\{?Z\}?|Z\^\{?-1\}?")
+_NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_PARTITION = re.compile(
+    rf"{_NUMBER}\s*/\s*Z|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
+)
+_RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
 _BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
 _NAME = re.compile(
     r'"(?P<quoted>[^"]*)"'
@@ -291,11 +307,23 @@ def _potential_name(symbol: str) -> str:
     return re.sub(r"^(?:phi|varphi|ϕ)_?", "φ", re.sub(r"^(φ|ψ)_", r"\1", bare))
 
 
+def _constant(reader: Reader) -> float | None:
+    """The numbers and 1/Z that stand here, multiplied, or ``None``."""
+    constant = None
+    while match := reader.accept(_PARTITION) or reader.accept(_RATIO):
+        top, *below = [float(number) for number in match.groups() if number is not None] or [1.0]
+        if 0.0 in below:
+            raise ParseError(reader.text, match.start(), "a quotient by a number other than 0")
+        constant = (1.0 if constant is None else constant) * top / math.prod(below)
+    return constant
+
+
 def parse(text: str) -> Factorization:
     r"""Read a factorisation as it is written in a textbook or in LaTeX.
 
     Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
-    numbered, bare or repeated potentials. A left-hand side ``P(A,B,C) = ...`` is optional and fixes
+    numbered, bare or repeated potentials, and numbers before them (``5 phi1(A,B)``, ``5/Z``).
+    A left-hand side ``P(A,B,C) = ...`` is optional and fixes
     the order of the nodes.
 
     Raises:
@@ -313,21 +341,24 @@ def parse(text: str) -> Factorization:
         if left.name != "P" or left.given:
             raise ParseError(reader.text, 0, "a joint distribution such as P(A,B,C) before '='")
         order = left.variables
-    constant = reader.accept(_CONSTANT)
     kinds: list[bool] = []
+    constant = 1.0
     while True:
+        scale = _constant(reader)
         reader.skip()
         start = reader.position
         factor, directed = _factor(reader)
         if kinds and directed != kinds[0]:
             kind = "conditional distribution P(...)" if kinds[0] else "potential phi(...)"
             raise ParseError(reader.text, start, f"another {kind}, since the first factor is one")
-        if directed and constant:
-            raise ParseError(reader.text, start, "a potential such as phi1(A,B) after 1/Z")
+        if directed and scale is not None:
+            expected = "a potential such as phi1(A,B) after 1/Z or a constant"
+            raise ParseError(reader.text, start, expected)
+        constant *= 1.0 if scale is None else scale
         factors.append(factor)
         kinds.append(directed)
         if reader.done():
-            return Factorization(tuple(factors), kinds[0], order)
+            return Factorization(tuple(factors), kinds[0], order, constant)
 
 
 # --- Models -------------------------------------------------------------------------------------
