@@ -1,5 +1,7 @@
 from . import gamma as gamma
 from . import textbook as textbook
+from .files import load as load
+from .files import save as save
 from .structure import Factor as Factor
 from .structure import Factorization as Factorization
 from .structure import ParseError as ParseError

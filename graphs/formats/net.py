@@ -1,0 +1,148 @@
+r"""NET, the network language of HUGIN (HUGIN API reference manual, "The NET language"), as GeNIe,
+SamIam, aGrUM and pgmpy write it.
+
+::
+
+    net { name = "chest clinic"; }
+    node tub { states = ("yes" "no"); }
+    potential (tub | asia) { data = ((0.05 0.95) (0.01 0.99)); }
+
+The numbers of ``data`` run over the parents in the order named, then over the node itself, whose
+states vary fastest; parentheses group them. Comments start with ``%``; ``//`` and ``/* */`` are
+passed over too. Only discrete chance nodes with tables are read. A name that is no identifier is
+written in quotes, which this reader knows and other programs may not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import networkx as nx
+import numpy as np
+
+from ..tables import Tables
+from .network import Network
+from .scanning import (
+    QUOTED,
+    Scanner,
+    blank_comments,
+    decode,
+    line_of,
+    not_a_number,
+    numbers,
+    pattern,
+    place,
+    quote,
+    split_names,
+    unquote,
+)
+
+_COMMENT = r"(?:%|//)[^\n]*|/\*.*?(?:\*/|\Z)"
+_BLOCK = pattern(r"(net|(?:discrete\s+)?node|potential)(?![\w.\-])")
+_NAME = pattern(rf'({QUOTED}|[^\s"{{}}()|=;]+)')
+_OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
+_SCOPE = pattern(rf'\(\s*((?:[^(){{}}"|]|{QUOTED})*?)\s*(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
+_ATTRIBUTE = pattern(rf'([\w.\-]+)\s*=((?:[^;"{{}}]|{QUOTED})*);')
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
+    """The network of a NET file, or only its graph.
+
+    Raises:
+        Malformed: with the line, whatever the text or the network lacks.
+    """
+    text = blank_comments(decode(data), _COMMENT)
+    scanner = Scanner(text)
+    network = Network(lambda position: line_of(text, position))
+    potentials: list[tuple[re.Match[str], dict[str, re.Match[str]]]] = []
+    while not scanner.done():
+        kind = scanner.expect(_BLOCK, "'net', 'node' or 'potential' with discrete variables")
+        if kind[1] == "net":
+            name = _attributes(scanner).get("name")
+            network.name = unquote(name[2].strip()) if name else ""
+        elif kind[1] == "potential":
+            scope = scanner.expect(_SCOPE, "'(', the node, '|', its parents and ')'")
+            potentials.append((scope, _attributes(scanner)))
+        else:
+            _node(scanner, network)
+    for scope, attributes in potentials:
+        _potential(scanner, network, scope, attributes if tables else None)
+    return network.finish(tables)
+
+
+def _attributes(scanner: Scanner) -> dict[str, re.Match[str]]:
+    scanner.expect(_OPEN, "'{'")
+    found = {}
+    while not scanner.accept(_CLOSE):
+        match = scanner.expect(_ATTRIBUTE, "'name = value;' or '}'")
+        found[match[1]] = match
+    return found
+
+
+def _node(scanner: Scanner, network: Network) -> None:
+    name = scanner.expect(_NAME, "the name of a node")
+    states = _attributes(scanner).get("states")
+    if states is None:
+        raise scanner.error(f"expected 'states = (...);' of {name[1]}, got none", name.start(1))
+    listed = states[2].strip()
+    if not (listed.startswith("(") and listed.endswith(")")):
+        raise scanner.malformed("'(', the states and ')'", states.start(2))
+    network.declare(unquote(name[1]), split_names(listed[1:-1]), None, states.start(1))
+
+
+def _potential(
+    scanner: Scanner,
+    network: Network,
+    header: re.Match[str],
+    attributes: dict[str, re.Match[str]] | None,
+) -> None:
+    where = header.start(1)
+    children = split_names(header[1])
+    if len(children) != 1:
+        raise scanner.error(f"expected one node before '|', got {len(children)}", where)
+    network.define((*split_names(header[2] or ""), children[0]), where)
+    if attributes is None:
+        return
+    if "data" not in attributes:
+        raise scanner.error(f"expected 'data = (...);' of {children[0]!r}, got none", where)
+    data = attributes["data"]
+    span = data.span(2)
+    if data[2].count("(") != data[2].count(")"):
+        raise scanner.error("expected as many '(' as ')' in the data", data.start(1))
+    try:
+        values = numbers(data[2].replace("(", " ").replace(")", " "))
+    except ValueError:
+        raise not_a_number(scanner, *span) from None
+    network.fill(values, data.start(1), lambda number: place(scanner, *span, number))
+
+
+def write(tables: Tables) -> Iterator[str]:
+    """The text of a Bayesian network in pieces; numbers in full precision."""
+    yield f"net\n{{\n  name = {quote(tables.name)};\n}}\n" if tables.name else "net\n{\n}\n"
+    for v, states in tables.states.items():
+        listed = " ".join(quote(str(s)) for s in states)
+        yield f"node {_name(v)}\n{{\n  states = ({listed});\n}}\n"
+    for (*parents, child), array in tables.factors:
+        given = f" | {' '.join(map(_name, parents))}" if parents else ""
+        yield f"potential ({_name(child)}{given})\n{{\n  data = "
+        yield from _nested(array, "    ")
+        yield ";\n}\n"
+
+
+def _nested(array: np.ndarray, indent: str) -> Iterator[str]:
+    if array.ndim == 1:
+        yield f"({' '.join(map(repr, array.tolist()))})"
+        return
+    yield "("
+    for i, part in enumerate(array):
+        if i:
+            yield "\n" + indent
+        yield from _nested(part, indent + " ")
+    yield ")"
+
+
+def _name(name: object) -> str:
+    text = str(name)
+    return text if _IDENTIFIER.fullmatch(text) else quote(text)
