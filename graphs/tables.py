@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -299,18 +298,20 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
         zero = not array.any()
         return ((), "expected a potential that is positive somewhere, got zeros") if zero else None
     sums = array.sum(axis=-1)
-    for where in np.argwhere(np.abs(sums - 1) > EXACT):
-        index = tuple(int(i) for i in where)
-        if not _rounded(array[index]):
-            return index, f"expected probabilities that sum to one, got a sum of {sums[index]:.6g}"
-    return None
+    off = np.flatnonzero(np.abs(sums - 1) > EXACT)
+    wrong = off[~_rounded(array.reshape(-1, array.shape[-1])[off])]
+    if not wrong.size:
+        return None
+    index = tuple(int(i) for i in np.unravel_index(wrong[0], sums.shape))
+    return index, f"expected probabilities that sum to one, got a sum of {sums[index]:.6g}"
 
 
-def _rounded(row: np.ndarray) -> bool:
-    """Whether rounding the entries to the decimals they show explains how far the sum is off."""
-    error = abs(float(row.sum()) - 1)
-    if error > LARGEST_ROUNDING + EXACT:
-        return False
-    exponents = [Decimal(repr(p)).as_tuple().exponent for p in row.tolist()]
-    finest = min(e for e in exponents if isinstance(e, int))
-    return error < len(row) * 10.0**finest / 2 * (1 - EXACT)
+def _rounded(rows: np.ndarray) -> np.ndarray:
+    """Which rows' sums are off by no more than rounding to the decimals they show explains."""
+    error = np.abs(rows.sum(axis=-1) - 1)
+    explained = np.zeros(len(rows), dtype=bool)
+    for decimals in range(1, 10):
+        shown = (np.round(rows, decimals) == rows).all(axis=-1)
+        bound = rows.shape[-1] * 10.0**-decimals / 2
+        explained |= shown & (error < bound * (1 - EXACT))
+    return explained & (error < LARGEST_ROUNDING + EXACT)

@@ -42,7 +42,7 @@ _COMMENT = r"(?:%|//)[^\n]*|/\*.*?(?:\*/|\Z)"
 _BLOCK = pattern(r"(net|(?:discrete\s+)?node|potential)(?![\w.\-])")
 _NAME = pattern(rf'({QUOTED}|[^\s"{{}}()|=;]+)')
 _OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
-_SCOPE = pattern(rf'\(\s*((?:[^(){{}}"|]|{QUOTED})*?)\s*(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
+_SCOPE = pattern(rf'\(((?:[^(){{}}"|]|{QUOTED})*)(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
 _ATTRIBUTE = pattern(rf'([\w.\-]+)\s*=((?:[^;"{{}}]|{QUOTED})*);')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias
 
@@ -49,7 +50,7 @@ class Network:
             got = f"{len(states)}: {', '.join(map(repr, states))}" if states else "none"
             raise self.error(f"expected {wanted} of {name!r}, got {got}", where)
         if len(set(states)) < len(states):
-            twice = next(s for i, s in enumerate(states) if s in states[:i])
+            twice = next(s for s, times in Counter(states).items() if times > 1)
             raise self.error(f"expected distinct states of {name!r}, got {twice!r} twice", where)
         self.states[name] = tuple(states)
         self._declared[name] = where
