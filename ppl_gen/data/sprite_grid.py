@@ -1,0 +1,123 @@
+"""The factor grid of dSprites, drawn when asked for: 3 x 6 x 40 x 32 x 32 = 737,280 images.
+
+The five factors are described in :mod:`ppl_gen.data.factors`. In a canvas of side 1 a sprite has
+its centre at column (1 + 2 posX) / 4 and row (1 + 2 posY) / 4: pixels 16 to 48 of 64.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, to_rows
+from .image_set import Indices
+from .rasteriser import render
+from .sprite_file import StoredImages
+
+
+class Sprites(Dataset):
+    """Images of the factor grid, drawn or looked up on demand.
+
+    ``factor_names``, ``factor_sizes`` and ``factor_values`` describe the five factors; ``size`` is
+    the side of an image; ``len()`` the number of images. Pixels are 0 or 1 by nature, so
+    ``binarization`` is "none". The items of the torch data set are images without their classes.
+    """
+
+    factor_names = tuple(FACTORS)
+    factor_sizes = SIZES
+    binarization: Literal["none"] = "none"
+
+    def __init__(
+        self, size: int, draw: Callable[[Tensor], Tensor], held: Tensor | None = None
+    ) -> None:
+        """``draw`` maps valid classes (B, 5) to images; ``held``: grid indices, None for all."""
+        self.size = size
+        self.factor_values = tuple(values.copy() for values in FACTORS.values())
+        self._draw = draw
+        self._held = held
+
+    @classmethod
+    def from_npz(cls, path: str | os.PathLike[str]) -> "Sprites":
+        """Return the images of the published dSprites ``.npz`` file, or of a part of it.
+
+        Only ``imgs``, ``latents_classes`` and ``latents_values`` are read, and nothing is
+        unpickled. The images are held in memory at one bit a pixel.
+        Raises ValueError when arrays are missing, damaged, of another type or shape, or disagree
+        with the factor values of the grid.
+        """
+        stored = StoredImages(path)
+        return cls(stored.size, stored, None if len(stored.index) == TOTAL else stored.index)
+
+    def __len__(self) -> int:
+        return TOTAL if self._held is None else len(self._held)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.batch([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """Items drawn together; torch's DataLoader calls this where it exists."""
+        return list(self.batch(indices))
+
+    def __repr__(self) -> str:
+        return f"Sprites({len(self)} images 1×{self.size}×{self.size}, factors {self.factor_sizes})"
+
+    def images(self, rows: Rows) -> Tensor:
+        """Return images (B, 1, size, size), float32 0 or 1, for integer classes (B, 5).
+
+        The columns of ``rows`` are shape, scale, orientation, posX (column) and posY (row), each
+        counted from 0. The result is on the device of ``rows`` where that is a tensor.
+        Raises ValueError for another shape, for numbers that are not integers, and for classes
+        out of range.
+        """
+        return self._draw(checked_rows(rows))
+
+    def batch(self, indices: Indices, generator: torch.Generator | None = None) -> Tensor:
+        """Return the images at ``indices``; nothing is random, so ``generator`` goes unused."""
+        return self._draw(self.factors(indices))
+
+    def factors(self, indices: Indices) -> Tensor:
+        """Return the classes (B, 5), int64, of the images at ``indices``.
+
+        Raises ValueError for indices that are not integers from 0 to ``len(self) - 1``.
+        """
+        if isinstance(indices, slice):
+            indices = range(len(self))[indices]
+        index = checked_indices(indices, len(self))
+        return to_rows(index if self._held is None else self._held.to(index.device)[index])
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw n images uniformly, with replacement: images (n, 1, size, size), classes (n, 5)."""
+        if n < 1:
+            raise ValueError(f"expected to sample at least 1 image, got {n}")
+        device = None if generator is None else generator.device
+        rows = self.factors(torch.randint(len(self), (n,), generator=generator, device=device))
+        return self._draw(rows), rows
+
+    def tensor(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw n images uniformly, with replacement, without their classes."""
+        return self.sample(n, generator)[0]
+
+
+def sprites(size: int = 64) -> Sprites:
+    """Return the dSprites factor grid drawn at ``size`` x ``size`` pixels (64 in the public set).
+
+    Other sizes show the same scenes at that resolution. The published file itself is read by
+    :meth:`Sprites.from_npz`. Raises ValueError unless ``size`` is an integer from 8 to 1024.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= 1024:
+        raise ValueError(f"expected an integer size from 8 to 1024, got {size!r}")
+    return Sprites(size, partial(_rendered, size=size))
+
+
+def _rendered(rows: Tensor, size: int) -> Tensor:
+    shape, *classes = rows.T
+    _, *tables = FACTORS.values()
+    scale, orientation, x, y = (
+        torch.from_numpy(values).to(rows.device)[column]
+        for values, column in zip(tables, classes, strict=True)
+    )
+    return render(shape, scale, orientation, (1 + 2 * x) / 4, (1 + 2 * y) / 4, size)
