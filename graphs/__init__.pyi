@@ -2,6 +2,10 @@ from . import gamma as gamma
 from . import textbook as textbook
 from .files import load as load
 from .files import save as save
+from .independence import Independence as Independence
+from .independence import independencies as independencies
+from .independence import independent as independent
+from .independence import query as query
 from .structure import Factor as Factor
 from .structure import Factorization as Factorization
 from .structure import ParseError as ParseError

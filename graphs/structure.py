@@ -14,10 +14,10 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, TypeAlias
 
 import networkx as nx
@@ -188,20 +188,48 @@ def _validate(f: Factorization) -> None:
         )
 
 
-def require_acyclic(graph: nx.DiGraph) -> None:
-    """Raise ``ValueError`` naming a cycle, if the directed graph has one."""
-    waiting = {v: len(parents) for v, parents in graph._pred.items() if parents}
-    ready = [v for v in graph if v not in waiting]
+_ACYCLIC = "graphs: acyclic"
+
+
+def require_acyclic(graph: nx.DiGraph, within: Collection[Node] | None = None) -> None:
+    """Raise ``ValueError`` naming a directed cycle, if there is one.
+
+    Args:
+        graph: the directed graph.
+        within: a set of nodes that holds all its ancestors, to look at these alone.
+    """
+    # networkx empties this dictionary whenever the graph changes; a view of another graph it cannot
+    remembered = {} if hasattr(graph, "_graph") else getattr(graph, "__networkx_cache__", {})
+    if _ACYCLIC in remembered:
+        return
+    waiting = {v: len(graph._pred[v]) for v in (graph if within is None else within)}
+    ready = [v for v, parents in waiting.items() if not parents]
+    left = len(waiting)
     while ready:
+        left -= 1
         for child in graph._succ[ready.pop()]:
-            waiting[child] -= 1
-            if not waiting[child]:
-                del waiting[child]
-                ready.append(child)
-    if waiting:
-        cycle = [u for u, _ in nx.find_cycle(graph)]
+            if child in waiting:
+                waiting[child] -= 1
+                if not waiting[child]:
+                    ready.append(child)
+    if left:
+        cycle = [u for u, _ in nx.find_cycle(graph.subgraph(v for v in waiting if waiting[v]))]
         loop = " -> ".join(map(str, cycle + cycle[:1]))
         raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
+    if within is None:
+        remembered[_ACYCLIC] = True
+
+
+def ancestors(graph: nx.DiGraph, nodes: Iterable[Node]) -> set[Node]:
+    """The nodes and everything with a directed path to one of them."""
+    found = set(nodes)
+    stack = list(found)
+    while stack:
+        for parent in graph._pred[stack.pop()]:
+            if parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return found
 
 
 # --- Text ---------------------------------------------------------------------------------------
@@ -231,7 +259,7 @@ _PARTITION = re.compile(
     rf"{_NUMBER}\s*/\s*Z|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
 )
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
-_BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
+BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
 _NAME = re.compile(
     r'"(?P<quoted>[^"]*)"'
     r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]*)\}"
@@ -295,7 +323,7 @@ def _factor(reader: Reader) -> tuple[Factor, bool]:
     reader.expect("(", "'('")
     variables = reader.names()
     given: tuple[str, ...] = ()
-    if directed and reader.accept(_BAR):
+    if directed and reader.accept(BAR):
         given = reader.names()
     closing = "',', '|' or ')'" if directed and not given else "',' or ')'"
     reader.expect(")", closing)
@@ -460,7 +488,7 @@ def node_set(graph: nx.Graph, nodes: Node | Iterable[Node] | None, role: str) ->
 
 def unknown(known: Iterable[Node], node: Any) -> str:
     """``'smok' (did you mean 'smoke'?)``, for error messages."""
-    names = {str(name): name for name in known}
+    names = {str(name): name for name in islice(known, 10_000)}
     lowered = {text.lower(): name for text, name in names.items()}
     text = str(node)
     near = difflib.get_close_matches(text, names, n=1) or [
