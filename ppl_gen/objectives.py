@@ -56,7 +56,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         nn.Module.__init__(self)
         if num_particles < 1:
             raise ValueError(f"expected at least one particle, got {num_particles}")
-        pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting, vectorize_particles=True)
+        pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting)
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         """The loss as a 0-d tensor whose gradient is the gradient estimate.

@@ -123,8 +123,8 @@ class PIController(Schedule):
         P = \frac{K_p}{1 + e^{e}}, \qquad I \leftarrow I - K_i e, \qquad
         \beta = \mathrm{clip}(P + I + \beta_{\min}, \beta_{\min}, \beta_{\max}).
 
-    The integral stands still only while the weight is at a bound *and* the error pushes further
-    out, so a saturated controller leaves its bound as soon as the error changes sign.
+    The integral stops where the weight reaches a bound, and only an error that pushes further out
+    is stopped, so a saturated controller leaves its bound as soon as the error changes sign.
 
     Args:
         target: the set point ``C`` for the KL, in nats per datum.
@@ -161,12 +161,11 @@ class PIController(Schedule):
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         error = self.target - metrics[self.metric].to(self.accumulated)
         p = self.proportional * torch.sigmoid(-error)
-        change = -self.integral * error
-        before = p + self.accumulated + self.minimum
-        outward = ((before >= self.maximum) & (change > 0)) | (
-            (before <= self.minimum) & (change < 0)
-        )
-        self.accumulated += torch.where(outward, torch.zeros_like(change), change)
+        moved = self.accumulated - self.integral * error
+        low, high = -p, self.maximum - self.minimum - p
+        rising = torch.maximum(self.accumulated, moved.clamp(max=high))
+        falling = torch.minimum(self.accumulated, moved.clamp(min=low))
+        self.accumulated.copy_(torch.where(error < 0, rising, falling))
         return (p + self.accumulated + self.minimum).clamp(self.minimum, self.maximum)
 
 

@@ -130,11 +130,11 @@ def terms(
         ValueError: the guide samples a site that the model lacks, or the other way round.
     """
     kwargs = kwargs or {}
+    model = _with_particles(model, particles, max_plate_nesting)
+    guide = _with_particles(guide, particles, max_plate_nesting)
     with Substitute(values or {}):
-        guide_trace = _trace(guide, args, kwargs, particles, max_plate_nesting)
-    model_trace = _trace(
-        poutine.replay(model, trace=guide_trace), args, kwargs, particles, max_plate_nesting
-    )
+        guide_trace = _trace(guide, args, kwargs)
+    model_trace = _trace(poutine.replay(model, trace=guide_trace), args, kwargs)
     model_trace.compute_log_prob()
     guide_trace.compute_score_parts()
 
@@ -183,19 +183,20 @@ def terms(
     return result
 
 
-def _trace(
-    program: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    particles: int | None,
-    max_plate_nesting: int,
-) -> poutine.Trace:
+def _with_particles(program: Program, particles: int | None, max_plate_nesting: int) -> Program:
+    """The program inside a plate of particles, to the left of its own plates."""
     if particles is None:
-        trace = poutine.trace(program).get_trace(*args, **kwargs)
-    else:
+        return program
+
+    def vectorized(*args: Any, **kwargs: Any) -> Any:
         with pyro.plate("particles", particles, dim=-max_plate_nesting - 1):
-            trace = poutine.trace(program).get_trace(*args, **kwargs)
-    return prune_subsample_sites(trace)
+            return program(*args, **kwargs)
+
+    return vectorized
+
+
+def _trace(program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> poutine.Trace:
+    return prune_subsample_sites(poutine.trace(program).get_trace(*args, **kwargs))
 
 
 def _shared_frames(observed: list[dict[str, Any]]) -> set[int]:

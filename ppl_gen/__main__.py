@@ -1,0 +1,251 @@
+"""The command line: list, train, sample, evaluate, gradients, tour.
+
+``python -m ppl_gen train beta_vae --beta 4 --data mnist --epochs 2 --out run/`` trains a model and
+leaves in ``run/`` its weights, a checkpoint, the history and pictures; ``sample run/`` and
+``evaluate run/`` use them. Errors go to standard error with exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(training="train" in argv[:1]).parse_args(argv)
+    command: Command = arguments.command
+    try:
+        command(arguments)
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"ppl-gen: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ppl-gen: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(training: bool) -> argparse.ArgumentParser:
+    """The parser; the models and their options are part of it only when one is to be trained."""
+    parser = argparse.ArgumentParser(prog="ppl-gen", description=(__doc__ or "").split("\n\n")[1])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    add("list", _list, "Name every model, its paper and its options.")
+
+    train = add("train", _train, "Train a named model; `train MODEL --help` lists its options.")
+    if training:
+        _add_models(train)
+
+    sample = add("sample", _sample, "Draw images from a trained model.")
+    sample.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
+    sample.add_argument("-n", type=int, default=64)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--out", type=Path, help="a PNG; RUN/samples.png by default")
+
+    evaluate = add("evaluate", _evaluate, "Print what a trained model is worth on held-out data.")
+    evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
+    _data_options(evaluate, default=None)
+    evaluate.add_argument("--num-samples", type=int, default=100, help="importance samples")
+    evaluate.add_argument("--images", type=int, help="use only the first so many images")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+
+    gradients = add("gradients", _gradients, "Compare gradient estimators on one problem.")
+    gradients.add_argument("problem", help="bernoulli_quadratic, normal_cost or gaussian_vae")
+    gradients.add_argument("--estimators", help="names separated by commas; all by default")
+    gradients.add_argument("--draws", type=int, default=1000)
+    gradients.add_argument("--seed", type=int, default=0)
+    gradients.add_argument("--out", type=Path, help="a PNG of the comparison")
+
+    tour = add("tour", _tour, "The main job on real data in about two minutes, as a page.")
+    tour.add_argument("--out", type=Path, default=Path("tour"))
+    tour.add_argument("--smoke", action="store_true", help="the smallest run of every step")
+    return parser
+
+
+def _add_models(train: argparse.ArgumentParser) -> None:
+    """A subcommand for every named model, with the options of training and the model's own."""
+    from ppl_gen import zoo
+
+    models = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    for entry in zoo.registry.values():
+        text = f"{entry.paper} ({entry.year})"
+        sub = models.add_parser(entry.name, help=text, description=text)
+        _data_options(sub)
+        sub.add_argument("--epochs", type=int, default=20)
+        sub.add_argument("--batch-size", type=int, default=128)
+        sub.add_argument("--lr", type=float, default=1e-3)
+        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--eager", action="store_true", help="do not compile the training step")
+        sub.add_argument("--resume", action="store_true", help="continue the run in --out")
+        sub.add_argument("--quiet", action="store_true", help="show no progress")
+        sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
+        own = sub.add_argument_group("options of the model")
+        for name, default in _options(entry.build).items():
+            how: dict[str, Any] = {"type": type(default)}
+            if isinstance(default, bool):
+                how = {"action": argparse.BooleanOptionalAction}
+            own.add_argument(_flag(name), default=default, help=f"default {default}", **how)
+
+
+def _data_options(parser: argparse.ArgumentParser, default: str | None = "mnist") -> None:
+    parser.add_argument("--data", default=default, help="mnist (embedded) or a folder of IDX files")
+    parser.add_argument("--binarize", choices=["static", "dynamic", "threshold"])
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from ppl_gen import zoo
+
+    for entry in zoo.registry.values():
+        print(f"{entry.name:18} {entry.paper} ({entry.year})")
+        options = (f"{_flag(name)} {value}" for name, value in _options(entry.build).items())
+        print(f"{'':18} {' '.join(options)}")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import torch
+
+    import ppl_gen
+    from ppl_gen import plot, zoo
+
+    build = zoo.registry[arguments.model].build
+    options = {name: getattr(arguments, name) for name in _options(build)}
+    data = _data(arguments.data, arguments.binarize)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(arguments.seed)
+        model = build(tuple(data.train.images.shape[1:]), **options)
+    history = ppl_gen.fit(
+        model,
+        data.train,
+        validation=data.test,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        lr=arguments.lr,
+        seed=arguments.seed,
+        staged=False if arguments.eager else "auto",
+        progress=not arguments.quiet,
+        checkpoint=arguments.out / "checkpoint.pt",
+        resume=arguments.resume,
+    )
+    ppl_gen.save(model, arguments.out / "model.pt")
+    settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
+    (arguments.out / "settings.json").write_text(json.dumps(settings))
+    history.to_frame().to_csv(arguments.out / "history.csv")
+    _figure(arguments.out / "curves.png", history.plot)
+    _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
+    examples = data.test.images[:8]
+    _figure(arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, examples))
+    final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
+    print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
+    print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and pictures")
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from ppl_gen import plot
+
+    model, folder, _ = _trained(arguments.run)
+    target = arguments.out or folder / "samples.png"
+    _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed))
+    print(f"wrote {target}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from ppl_gen import metrics
+
+    model, _, settings = _trained(arguments.run)
+    data = _data(
+        arguments.data or settings.get("data", "mnist"),
+        arguments.binarize or settings.get("binarize"),
+    )
+    images, labels = data.test.images[: arguments.images], data.test.labels[: arguments.images]
+    terms = metrics.elbo_terms(model, images, labels)
+    found: dict[str, Any] = {
+        "elbo": terms.elbo,
+        "reconstruction": terms.reconstruction,
+        "kl": terms.kl,
+        "active_units": metrics.active_units(model, images, labels),
+        "images": terms.num_images,
+        "binarization": metrics.binarization(data.test),
+    }
+    if terms.kl < float("inf"):
+        values = metrics.log_likelihood(model, images, arguments.num_samples, labels)
+        found["log_likelihood"] = values.mean().item()
+        found["num_samples"] = arguments.num_samples
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:16} {value:.2f}" if isinstance(value, float) else f"{name:16} {value}")
+
+
+def _gradients(arguments: argparse.Namespace) -> None:
+    from ppl_gen.gradients.command import run
+
+    run(arguments)
+
+
+def _tour(arguments: argparse.Namespace) -> None:
+    from ppl_gen.tour import run
+
+    run(arguments.out, smoke=arguments.smoke)
+
+
+def _options(build: Callable[..., Any]) -> dict[str, Any]:
+    """The plain keyword options of a constructor and, where it exchanges parts, of the VAE's."""
+    from ppl_gen import zoo
+
+    parameters = inspect.signature(build).parameters
+    found = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if isinstance(parameter.default, (bool, int, float, str))
+    }
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        found |= {k: v for k, v in _options(zoo.vae).items() if k not in found}
+    return found
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _data(source: str, binarize: str | None) -> Any:
+    from ppl_gen import data
+
+    return data.mnist("embedded" if source == "mnist" else source, binarize=binarize)
+
+
+def _trained(run: Path) -> tuple[Any, Path, dict[str, Any]]:
+    """The model, the folder and the settings of a training run."""
+    import ppl_gen
+
+    folder = run if run.is_dir() else run.parent
+    model = ppl_gen.load(run / "model.pt" if run.is_dir() else run)
+    settings = folder / "settings.json"
+    return model, folder, json.loads(settings.read_text()) if settings.is_file() else {}
+
+
+def _figure(path: Path, draw: Callable[[], Any]) -> None:
+    import matplotlib.pyplot as plt
+
+    figure = draw().figure
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

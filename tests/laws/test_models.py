@@ -1,0 +1,188 @@
+"""Laws every named model keeps: one suite over the registry of constructors."""
+
+import copy
+
+import pyro
+import pytest
+import torch
+from pyro.infer import SVI, Predictive, Trace_ELBO
+
+import ppl_gen
+from ppl_gen import metrics, zoo
+
+SHAPE = (1, 8, 8)
+NAMES = list(zoo.registry)
+
+
+def build(name, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return zoo.registry[name].build(SHAPE, latent_dim=3, hidden=16, **options)
+
+
+@pytest.fixture
+def x():
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(20, 1, 2, 2, generator=generator).round()
+    return torch.nn.functional.interpolate(coarse, scale_factor=4)
+
+
+def labels(model, n):
+    return torch.arange(n) % model.num_classes if model.num_classes else None
+
+
+@pytest.fixture(autouse=True)
+def fresh_store():
+    pyro.clear_param_store()
+    yield
+    pyro.clear_param_store()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_built_from_a_data_shape_alone_and_samples_images(name):
+    model = zoo.registry[name].build(data_shape=SHAPE)
+    y = labels(model, 5)
+    images = model.sample(5, y, seed=1)
+    assert images.shape == (5, *SHAPE)
+    assert images.isfinite().all()
+    assert torch.equal(images, model.sample(5, y, seed=1))
+    assert not torch.equal(images, model.sample(5, y, seed=2))
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("name", NAMES)
+def test_its_programs_agree_for_every_network_and_likelihood(name, network, likelihood, x):
+    model = build(name, network=network, likelihood=likelihood)
+    y = labels(model, len(x))
+    loss = model.objective.differentiable_loss(model.model, model.guide, x, y)
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    for (parameter, _), gradient in zip(model.named_parameters(), gradients, strict=True):
+        assert gradient is not None, f"{parameter} has no gradient"
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 0, f"{parameter} has a zero gradient"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_pieces_are_distributions_over_the_right_shapes(name, x):
+    model = build(name)
+    y = labels(model, len(x))
+    posterior = model.encode(x, y)
+    assert isinstance(posterior, torch.distributions.Distribution)
+    assert posterior.batch_shape == (len(x),)
+    code = model.code(x, y)
+    likelihood = model.decode(code, y)
+    assert isinstance(likelihood, torch.distributions.Distribution)
+    assert likelihood.event_shape == SHAPE
+    assert likelihood.log_prob(x).shape == (len(x),)
+    assert model.reconstruct(x, y).shape == x.shape
+    two = None if y is None else y[:2]
+    assert model.traverse(x[:2], 0, [-1.0, 0.0, 1.0], two).shape == (6, *SHAPE)
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["global store", "module-local"])
+@pytest.mark.parametrize("stock", [False, True], ids=["own objective", "Trace_ELBO"])
+@pytest.mark.parametrize("name", NAMES)
+def test_stock_svi_trains_it(name, stock, local, x):
+    with pyro.settings.context(module_local_params=local):
+        model = build(name)
+        y = labels(model, len(x))
+        objective = Trace_ELBO() if stock else model.objective
+        svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 1e-2}), objective)
+        torch.manual_seed(0)
+        before = [p.detach().clone() for p in model.parameters()]
+        losses = [svi.step(x, y) for _ in range(60)]
+        assert all(
+            not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)
+        ), "a parameter was not trained"
+        assert sum(losses[-5:]) < sum(losses[:5])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_instances_share_nothing_in_the_parameter_store(name, x):
+    first, second = build(name), build(name)
+    third = copy.deepcopy(second)
+    y = labels(first, len(x))
+    for model in (first, second, third):
+        before = [p.detach().clone() for p in model.parameters()]
+        svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 1e-2}), model.objective)
+        svi.step(x, y)
+        assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_draws_images_under_predictive(name):
+    model = build(name)
+    if model.num_classes:
+        pytest.skip("needs labels")
+    drawn = Predictive(model.model, num_samples=4)(size=3)
+    assert drawn["x"].shape == (4, 3, *SHAPE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_saved_and_loaded_equal(name, tmp_path, x):
+    model = build(name)
+    ppl_gen.fit(
+        model,
+        (x, labels(model, len(x))) if model.num_classes else x,
+        epochs=1,
+        staged=False,
+        progress=False,
+    )
+    assert all(isinstance(v, torch.Tensor) for v in model.state_dict().values())
+    ppl_gen.save(model, tmp_path / "model.pt")
+    loaded = ppl_gen.load(tmp_path / "model.pt")
+    for (key, a), (other, b) in zip(
+        model.state_dict().items(), loaded.state_dict().items(), strict=True
+    ):
+        assert key == other
+        assert torch.equal(a, b)
+    y = labels(model, 4)
+    assert torch.equal(model.sample(4, y, seed=0), loaded.sample(4, y, seed=0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_is_reproducible_and_leaves_the_generators_alone(name, x):
+    results = []
+    for _ in range(2):
+        model = build(name)
+        data = (x, labels(model, len(x))) if model.num_classes else x
+        state = torch.get_rng_state()
+        history = ppl_gen.fit(model, data, epochs=3, batch_size=8, staged=False, progress=False)
+        assert torch.equal(state, torch.get_rng_state())
+        results.append((history["loss"], model.state_dict()))
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(results[0][1][k], results[1][1][k]) for k in results[0][1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_elbo_is_below_the_importance_weighted_bound(name, x):
+    model = build(name)
+    y = labels(model, len(x))
+    terms = metrics.elbo_terms(model, x, y, num_samples=200)
+    if terms.kl == float("inf"):
+        with pytest.raises(ValueError, match="point posterior"):
+            metrics.log_likelihood(model, x, 10, y)
+        return
+    bound = metrics.log_likelihood(model, x, 500, y).mean().item()
+    assert terms.elbo == pytest.approx(terms.reconstruction - terms.kl)
+    assert terms.elbo < bound + 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_refuses_images_it_cannot_be_given(name, x):
+    model = build(name)
+    y = labels(model, len(x))
+    for bad, match in [
+        (x[:, :, :4], r"shape \(B, 1, 8, 8\), got \(20, 1, 4, 8\)"),
+        (x * float("nan"), "without NaN"),
+        (x * 2, r"pixels in \[0, 1\].*Bernoulli.*0 to 2"),
+        ((x * 255).long(), "floating-point"),
+        (x.numpy(), "tensor of images, got ndarray"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            model.encode(bad, y)
+    with pytest.raises(ValueError, match="at least one sample, got 0"):
+        model.sample(0)
+    with pytest.raises(ValueError, match="dimension below"):
+        model.traverse(x[:1], 99, [0.0], None if y is None else y[:1])

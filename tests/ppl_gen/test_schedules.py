@@ -1,0 +1,124 @@
+"""Schedules follow their formulas, and the controller its published failure cases."""
+
+import itertools
+
+import pytest
+import torch
+
+from ppl_gen.schedules import (
+    Constant,
+    Cyclical,
+    Exponential,
+    PIController,
+    Schedule,
+    WarmUp,
+    as_schedule,
+)
+
+
+def run(schedule, steps, **metrics):
+    values = []
+    for _ in range(steps):
+        schedule.update({name: torch.tensor(value) for name, value in metrics.items()})
+        values.append(schedule.value.item())
+    return values
+
+
+def test_shapes_of_the_open_loop_schedules():
+    assert run(Constant(2.0), 3) == [2.0] * 3
+    assert run(WarmUp(4), 6) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert run(Cyclical(4, ramp=0.5), 6) == [0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
+    decay = run(Exponential(1.0, rate=0.5, floor=0.3), 3)
+    assert decay == pytest.approx([0.60653, 0.36788, 0.3], rel=1e-4)
+
+
+def plant(controller, steps, *, gain=25.0, rate=0.1, start=0.0):
+    """A first-order lag whose resting KL falls with the weight: 25 / (1 + β)."""
+    kl, trace = start, []
+    for _ in range(steps):
+        kl += rate * (gain / (1 + controller.value.item()) - kl)
+        controller.update({"kl": torch.tensor(kl)})
+        trace.append((kl, controller.value.item()))
+    return trace
+
+
+@pytest.mark.parametrize("target", [4.0, 8.0, 14.0, 20.0])
+def test_the_controller_has_no_steady_state_error(target):
+    controller = PIController(target, maximum=20.0)
+    kl, weight = plant(controller, 20_000)[-1]
+    assert kl == pytest.approx(target, abs=1e-2)
+    assert weight == pytest.approx(25.0 / target - 1, abs=1e-2)
+
+
+def test_the_weight_stays_within_its_bounds():
+    controller = PIController(8.0, proportional=5.0, integral=0.5, minimum=1.0, maximum=3.0)
+    generator = torch.Generator().manual_seed(0)
+    for kl in (100 * torch.rand(500, generator=generator)).tolist():
+        controller.update({"kl": torch.tensor(kl)})
+        assert 1.0 <= controller.value.item() <= 3.0
+
+
+def test_a_low_kl_lowers_the_weight_and_a_high_one_raises_it():
+    controller = PIController(8.0)
+    rising = run(controller, 50, kl=20.0)
+    assert all(a < b for a, b in itertools.pairwise(rising))
+    falling = run(controller, 20, kl=2.0)
+    assert all(a > b for a, b in itertools.pairwise(falling))
+
+
+def test_a_lowered_set_point_does_not_lock_the_controller_at_its_bound():
+    # freezing on the unclipped weight whenever it is out of range stays at 1 with a KL of 20
+    controller = PIController(25.0, integral=0.001, minimum=1.0)
+    plant(controller, 3_000, gain=40.0)
+    assert controller.value.item() == pytest.approx(1.0, abs=0.05)
+    controller.target = 8.0
+    kl, weight = plant(controller, 30_000, gain=40.0, start=20.0)[-1]
+    assert kl == pytest.approx(8.0, abs=0.05)
+    assert weight == pytest.approx(4.0, abs=0.05)
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_it_leaves_saturation_as_soon_as_the_error_changes_sign(bound):
+    controller = PIController(8.0, minimum=1.0, maximum=2.0)
+    run(controller, 5_000, kl=0.0 if bound == "minimum" else 100.0)
+    edge = 1.0 if bound == "minimum" else 2.0
+    assert controller.value.item() == pytest.approx(edge, abs=0.01)
+    moved = run(controller, 3, kl=100.0 if bound == "minimum" else 0.0)[-1]
+    assert abs(moved - edge) > 0.05
+
+
+@pytest.mark.parametrize("kl", [1e4, -1e4])
+def test_huge_errors_do_not_overflow(kl):
+    controller = PIController(8.0)
+    assert all(value == value and abs(value) <= 100 for value in run(controller, 5, kl=kl))
+
+
+def test_the_state_survives_saving():
+    one, other = PIController(8.0), PIController(8.0)
+    run(one, 100, kl=12.0)
+    other.load_state_dict(one.state_dict())
+    assert run(one, 5, kl=3.0) == run(other, 5, kl=3.0)
+
+
+def test_numbers_become_constants():
+    assert isinstance(as_schedule(3), Schedule)
+    schedule = WarmUp(3)
+    assert as_schedule(schedule) is schedule
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: as_schedule("x"), "number or a .*Schedule.*'x'"),
+        (lambda: as_schedule(True), "number or a"),
+        (lambda: Constant(float("inf")), "finite number, got inf"),
+        (lambda: WarmUp(0), "positive steps, got 0"),
+        (lambda: Cyclical(10, ramp=0), r"in \(0, 1\], got 0"),
+        (lambda: Exponential(1.0, rate=-1, floor=0.1), "positive rate, got -1"),
+        (lambda: PIController(-8), "positive target, got -8"),
+        (lambda: PIController(8, minimum=3, maximum=2), "minimum < maximum, got 3 and 2"),
+    ],
+)
+def test_bad_settings_are_refused(build, match):
+    with pytest.raises(ValueError, match=match):
+        build()
