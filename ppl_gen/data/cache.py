@@ -37,11 +37,11 @@ def cached_arrays(
     """
     path = cache_folder() / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         if valid(arrays):
             return arrays
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error):
         pass
     arrays = build()
     with suppress(OSError):
