@@ -6,9 +6,11 @@ from .independence import Independence as Independence
 from .independence import independencies as independencies
 from .independence import independent as independent
 from .independence import query as query
+from .joint import Joint as Joint
+from .junction_tree import JunctionTree as JunctionTree
+from .notation import ParseError as ParseError
 from .structure import Factor as Factor
 from .structure import Factorization as Factorization
-from .structure import ParseError as ParseError
 from .structure import as_graph as as_graph
 from .structure import factorization as factorization
 from .structure import parse as parse

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .structure import BAR, Node, ParseError, Reader, latex_name, text_name
+from .notation import BAR, Node, ParseError, Reader, latex_name, text_name
 
 _GLUE = r"(?:\s|\\[!,;: ])*"
 _SYMBOL = re.compile(
