@@ -196,6 +196,8 @@ def checked(
                 f"in that order, got an array of shape {array.shape}"
             )
         for v, size in zip(scope, array.shape, strict=True):
+            if not size:
+                raise ValueError(f"expected at least one state of {v!r}, got shape {array.shape}")
             known.setdefault(v, tuple(range(size)))
         factors.append((scope, array))
     for scope, array in factors:
@@ -299,6 +301,8 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
         return ((), "expected a potential that is positive somewhere, got zeros") if zero else None
     sums = array.sum(axis=-1)
     off = np.flatnonzero(np.abs(sums - 1) > EXACT)
+    if not off.size:
+        return None
     wrong = off[~_rounded(array.reshape(-1, array.shape[-1])[off])]
     if not wrong.size:
         return None
