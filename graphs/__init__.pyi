@@ -9,6 +9,10 @@ from .independence import query as query
 from .joint import Joint as Joint
 from .junction_tree import JunctionTree as JunctionTree
 from .notation import ParseError as ParseError
+from .separators import local_markov as local_markov
+from .separators import markov_blanket as markov_blanket
+from .separators import minimal_separator as minimal_separator
+from .separators import pairwise_markov as pairwise_markov
 from .structure import Factor as Factor
 from .structure import Factorization as Factorization
 from .structure import as_graph as as_graph
