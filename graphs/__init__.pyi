@@ -8,7 +8,9 @@ from .independence import independent as independent
 from .independence import query as query
 from .joint import Joint as Joint
 from .junction_tree import JunctionTree as JunctionTree
+from .network_programs import to_pyro as to_pyro
 from .notation import ParseError as ParseError
+from .programs import from_pyro as from_pyro
 from .separators import local_markov as local_markov
 from .separators import markov_blanket as markov_blanket
 from .separators import minimal_separator as minimal_separator
