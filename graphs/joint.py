@@ -1,0 +1,125 @@
+r"""A discrete model as a distribution over complete assignments, for torch and Pyro.
+
+:math:`\log P(x) = \sum_k \log T_k(x_{C_k}) - \log Z`, with :math:`x` the vector of the state
+indices of all nodes. As an observed site of a Pyro program it is an exact log-likelihood; with
+log-potentials that are parameters its gradient is that of maximum likelihood, the observed minus
+the expected counts (Koller and Friedman 2009, equation 20.4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from .junction_tree import JunctionTree
+from .structure import Model
+
+MOST_ASSIGNMENTS = 1 << 20
+
+
+class Joint(TorchDistribution):
+    """The joint distribution of all nodes of a model.
+
+    The event is a vector (n,) of state indices, in the order of ``joint.nodes``.
+
+    Args:
+        model: what :class:`graphs.JunctionTree` accepts, or a ``JunctionTree``.
+        log_potentials: tensors in place of the logarithms of the factors, as in
+            :meth:`graphs.JunctionTree.log_partition`.
+        validate_args: whether values are checked to be states, as in torch.
+
+    Attributes:
+        tree: the junction tree behind it.
+        nodes: the order of the event's entries.
+
+    Raises:
+        ValueError: tables that do not fit the model, or a model with Z = 0.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_enumerate_support = True
+
+    def __init__(
+        self,
+        model: Model | JunctionTree,
+        log_potentials: Sequence[Tensor] | Mapping[int, Tensor] | None = None,
+        validate_args: bool | None = None,
+    ):
+        self.tree = model if isinstance(model, JunctionTree) else JunctionTree(model)
+        self.nodes = tuple(self.tree.states)
+        self._log_potentials = log_potentials
+        self._tables = self.tree.log_tables(log_potentials)
+        super().__init__(torch.Size(), torch.Size((len(self.nodes),)), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        """Vectors of state indices."""
+        return _States(self._sizes)
+
+    @property
+    def _sizes(self) -> Tensor:
+        sizes = [len(names) for names in self.tree.states.values()]
+        return torch.tensor(sizes, device=self.tree.device)
+
+    @cached_property
+    def log_partition(self) -> Tensor:
+        """log Z."""
+        log_z = self.tree.log_partition(log_potentials=self._log_potentials)
+        return log_z
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-probability of assignments (..., n); minus infinity for impossible ones."""
+        if self._validate_args:
+            self._validate_sample(value)
+        value = value.long()
+        position = {node: i for i, node in enumerate(self.nodes)}
+        total = -self.log_partition.expand(value.shape[:-1])
+        for scope, table in zip(self.tree.factors, self._tables, strict=True):
+            total = total + table[tuple(value[..., position[v]] for v in scope)]
+        return total
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Exact draws (*sample_shape, n)."""
+        shape = torch.Size(sample_shape)
+        drawn = self.tree.sample(math.prod(shape), log_potentials=self._log_potentials)
+        return torch.stack([drawn[v] for v in self.nodes], -1).reshape(*shape, len(self.nodes))
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All assignments (number, n), the last node varying fastest.
+
+        Raises:
+            ValueError: more than about a million.
+        """
+        sizes = self._sizes.tolist()
+        if math.prod(sizes) > MOST_ASSIGNMENTS:
+            raise ValueError(
+                f"expected at most {MOST_ASSIGNMENTS:,} assignments to enumerate, "
+                f"got {math.prod(sizes):.3g}"
+            )
+        grid = torch.arange(math.prod(sizes), device=self.tree.device)
+        return torch.stack(torch.unravel_index(grid, sizes), -1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """Independent copies: see :meth:`pyro.distributions.TorchDistribution.expand_by`."""
+        from pyro.distributions.torch_distribution import ExpandedDistribution
+
+        return self if not torch.Size(batch_shape) else ExpandedDistribution(self, batch_shape)
+
+
+class _States(constraints.Constraint):
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, sizes: Tensor):
+        self.sizes = sizes
+
+    def check(self, value: Tensor) -> Tensor:
+        return ((value >= 0) & (value < self.sizes) & (value == value.long())).all(-1)

@@ -1,0 +1,342 @@
+r"""Exact inference: partition functions, marginals, the best assignment, samples.
+
+A discrete model is a product of tables, :math:`P(x) = \frac{1}{Z} \prod_k T_k(x_{C_k})`; in a
+Bayesian network they are the conditional distributions and :math:`Z = 1`. With evidence :math:`e`,
+:math:`Z(e) = \sum_{x \sim e} \prod_k T_k`, so that :math:`P(e) = Z(e)/Z`. Everything here is a sum
+of products, done by the contractions of :mod:`graphs.contraction` in an order from
+:mod:`graphs.elimination` (Lauritzen and Spiegelhalter 1988; Koller and Friedman 2009, chapter 10).
+
+On the CPU rows of evidence run through compiled code, in blocks that stay in the cache. On other
+devices, where a gradient is wanted, and for rows whose numbers span more than a float can hold, the
+same program runs in logarithms on torch.
+
+A tree too large for the memory allowed is conditioned on a cutset (Pearl 1988, section 4.3): with
+the variables :math:`C` fixed to each of their states in turn the rest is easier, and :math:`Z =
+\sum_c Z(c)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import log_space
+from .engine import Cost, Engine
+from .evidence import MISSING, Evidence, read_evidence
+from .pgmpy_bridge import tables_of
+from .structure import Factorization, Model, Node, unknown
+from .tables import Tables, checked
+
+LogPotentials: TypeAlias = Sequence[Tensor] | Mapping[int, Tensor] | None
+
+
+def model_tables(model: Model) -> Tables:
+    """The checked tables of a model, or of a pair of a factorisation and its arrays.
+
+    Raises:
+        ValueError: another type, or tables that do not fit (:mod:`graphs.tables`).
+    """
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Factorization):
+        structure, arrays = model
+        arrays = list(arrays)
+        if len(arrays) != len(structure.factors):
+            raise ValueError(
+                f"expected one table for each of {len(structure.factors)} factors, "
+                f"got {len(arrays)}"
+            )
+        scopes = [
+            (*f.given, *f.variables) if structure.directed else f.scope for f in structure.factors
+        ]
+        return checked(list(zip(scopes, arrays, strict=True)), None, structure.directed)
+    return tables_of(model)
+
+
+class JunctionTree:
+    """Exact answers about a discrete model, for many rows of evidence at once.
+
+    Args:
+        model: a pgmpy Bayesian network, Markov network or factor graph, or a pair of a
+            :class:`graphs.Factorization` and its tables in the order of its factors.
+        evidence_variables: nodes that will be observed. They are left out when the tree is built,
+            which makes it smaller; evidence on other nodes, or missing on these, works too.
+        dtype: of the answers; sums on the CPU are in double precision.
+        device: where tensors live. Another device than the CPU runs in logarithms in ``dtype``.
+        max_bytes: memory for tables while computing. A tree that needs more is conditioned on a
+            cutset, and refused if that takes too long.
+        progress: whether to show a progress bar over rows of evidence.
+
+    Attributes:
+        states: for each node the names of its states, in the order of the columns of all answers.
+        factors: the scopes of the model's factors, in order: a Bayesian network has one per node,
+            the parents and then the node itself, with the axes of its table in that order.
+        cost: the :class:`Cost` predicted.
+
+    Evidence is a dict from nodes to one state, or to a sequence of one state per row, or a
+    DataFrame. A state is given by its name; an integer that is no name is an index. Missing values
+    are None or NaN. Without rows, answers have no leading axis of rows. Natural logarithms
+    throughout.
+
+    Raises:
+        ValueError: tables that do not fit the model (:mod:`graphs.tables`), unknown nodes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        evidence_variables: Any = (),
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+        *,
+        max_bytes: int = 1 << 31,
+        progress: bool = False,
+    ):
+        tables = model_tables(model)
+        if not dtype.is_floating_point:
+            raise ValueError(f"expected a floating-point dtype, got {dtype}")
+        self.states: dict[Node, tuple[Hashable, ...]] = dict(tables.states)
+        self.factors = tuple(scope for scope, _ in tables.factors)
+        self.dtype, self.device = dtype, torch.device(device or "cpu")
+        self._nodes = tuple(self.states)
+        self._numbers = {node: i for i, node in enumerate(self._nodes)}
+        self._engine = Engine(
+            names=self._nodes,
+            sizes=[len(names) for names in self.states.values()],
+            scopes=[tuple(self._numbers[v] for v in scope) for scope in self.factors],
+            tables=[table for _, table in tables.factors],
+            hint=frozenset(self._named(evidence_variables, "evidence_variables")),
+            dtype=dtype,
+            device=self.device,
+            max_bytes=max_bytes,
+            progress=progress,
+        )
+
+    def __repr__(self) -> str:
+        cost = self.cost
+        return (
+            f"JunctionTree({len(self._nodes)} nodes, {len(self.factors)} factors, "
+            f"treewidth {cost.treewidth}, {cost.cells:.3g} cells, {cost.bytes:.3g} bytes)"
+        )
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The cost predicted for all marginals given the evidence variables."""
+        return self._engine.cost()
+
+    # --- Queries --------------------------------------------------------------------------------
+
+    def log_partition(self, evidence: Any = None, log_potentials: LogPotentials = None) -> Tensor:
+        r"""log Z(e); for a Bayesian network log P(e).
+
+        Args:
+            evidence: observed states.
+            log_potentials: tensors to use in place of the logarithms of the factors, and to
+                differentiate through: one per factor in the order and with the axes of
+                ``tree.factors``, or a dict from positions in that order to tensors. The derivative
+                of log Z in an entry is the marginal probability of that entry.
+
+        Returns:
+            A scalar, or (rows,); minus infinity where the evidence is impossible.
+        """
+        observed = read_evidence(evidence, self.states)
+        if log_potentials is not None:
+            log_z = self._engine.log_partition(observed, self.log_tables(log_potentials))
+        else:
+            log_z = self._tensor(self._engine.solve(observed).log_z)
+        return log_z[0] if observed.single else log_z
+
+    def marginals(self, evidence: Any = None) -> dict[Node, Tensor]:
+        """The distribution of every node that is not observed in every row.
+
+        Returns:
+            For each node a tensor (states,), or (rows, states).
+
+        Raises:
+            ValueError: impossible evidence, naming the row.
+        """
+        observed = read_evidence(evidence, self.states)
+        result = self._engine.solve(observed, marginals=True)
+        self._require_possible(result.log_z, observed)
+        columns = self._tensor(result.columns)
+        answers: dict[Node, Tensor] = {}
+        start = 0
+        for v in observed.missing_somewhere(len(self._nodes)):
+            node = self._nodes[v]
+            column = columns[:, start : start + len(self.states[node])]
+            start += len(self.states[node])
+            answers[node] = column[0] if observed.single else column
+        return answers
+
+    def query(self, nodes: Any, evidence: Any = None) -> Tensor:
+        """The joint distribution of some nodes.
+
+        Returns:
+            A tensor with one axis of states per node in the order named, after one of rows.
+
+        Raises:
+            ValueError: unknown or repeated nodes, nodes that are observed, impossible evidence.
+        """
+        observed = read_evidence(evidence, self.states)
+        return self._joint(self._named(nodes, "nodes"), observed)
+
+    def map(self, evidence: Any = None) -> dict[Node, Any]:
+        """The most probable states of the unobserved nodes together.
+
+        Where several assignments are equally probable one of them is returned, always the same.
+
+        Returns:
+            For each unobserved node the name of its state, or a list of one per row.
+
+        Raises:
+            ValueError: impossible evidence, naming the row.
+        """
+        observed = read_evidence(evidence, self.states)
+        chosen, values = self._engine.assign(
+            observed, 1, self.log_tables(), log_space.maximum, log_space.best
+        )
+        self._require_possible(values, observed)
+        answers: dict[Node, Any] = {}
+        for v in observed.missing_somewhere(len(self._nodes)):
+            names = self.states[self._nodes[v]]
+            row = [names[i] for i in chosen[v][0].tolist()]
+            answers[self._nodes[v]] = row[0] if observed.single else row
+        return answers
+
+    def sample(
+        self, n: int, evidence: Any = None, log_potentials: LogPotentials = None
+    ) -> dict[Node, Tensor]:
+        """Independent exact draws of the unobserved nodes given the evidence.
+
+        Randomness comes from torch's global generator (``torch.manual_seed``).
+
+        Returns:
+            For each unobserved node the indices of its states, (n,) or (n, rows).
+
+        Raises:
+            ValueError: impossible evidence, naming the row.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"expected a number of draws, got {n!r}")
+        observed = read_evidence(evidence, self.states)
+        chosen, values = self._engine.assign(
+            observed, n, self.log_tables(log_potentials), log_space.log_sum, log_space.draw
+        )
+        self._require_possible(values, observed)
+        return {
+            self._nodes[v]: chosen[v][:, 0] if observed.single else chosen[v]
+            for v in observed.missing_somewhere(len(self._nodes))
+        }
+
+    def entropy(self, nodes: Any, evidence: Any = None) -> Tensor:
+        r""":math:`H(A) = -\sum_a P(a) \log P(a)` in nats, of some nodes together."""
+        observed = read_evidence(evidence, self.states)
+        joint = self._joint(self._named(nodes, "nodes"), observed)
+        return torch.special.entr(joint).sum(tuple(range(0 if observed.single else 1, joint.dim())))
+
+    def mutual_information(self, a: Any, b: Any, evidence: Any = None) -> Tensor:
+        r""":math:`I(A; B) = H(A) + H(B) - H(A, B)` in nats, of two disjoint sets of nodes."""
+        observed = read_evidence(evidence, self.states)
+        first, second = self._named(a, "a"), self._named(b, "b")
+        if both := set(first) & set(second):
+            names = ", ".join(repr(self._nodes[v]) for v in sorted(both))
+            raise ValueError(f"expected disjoint sets of nodes, got {names} in both")
+        joint = self._joint((*first, *second), observed)
+        rows = 0 if observed.single else 1
+        axes = range(rows, joint.dim())
+        left, right = tuple(axes[: len(first)]), tuple(axes[len(first) :])
+        product = joint.sum(right, keepdim=True) * joint.sum(left, keepdim=True)
+        return (torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum(
+            tuple(axes)
+        )
+
+    def _joint(self, nodes: tuple[int, ...], observed: Evidence) -> Tensor:
+        for v in nodes:
+            if v in observed.codes:
+                raise ValueError(
+                    f"expected nodes without evidence, got {self._nodes[v]!r}, which is observed"
+                )
+        result = self._engine.solve(observed, keep=nodes)
+        self._require_possible(result.log_z, observed)
+        shape = [len(self.states[self._nodes[v]]) for v in nodes]
+        joint = self._tensor(result.columns).reshape(observed.rows, *shape)
+        return joint[0] if observed.single else joint
+
+    def log_tables(self, log_potentials: LogPotentials = None) -> list[Tensor]:
+        """The logarithms of the factors, with those given (:meth:`log_partition`) in their places.
+
+        Raises:
+            ValueError: another number of tensors, another shape, or a position that is none.
+        """
+        count = len(self.factors)
+        if log_potentials is None:
+            given = {}
+        elif isinstance(log_potentials, Mapping):
+            given = dict(log_potentials)
+        else:
+            given = dict(enumerate(log_potentials))
+            if len(given) != count:
+                raise ValueError(
+                    f"expected {count} log-potentials, one per factor, got {len(given)}"
+                )
+        tables = list(self._engine.log_tables)
+        for k, tensor in given.items():
+            if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < count:
+                raise ValueError(f"expected positions in tree.factors, 0 to {count - 1}, got {k!r}")
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+                raise ValueError(
+                    f"expected a tensor of log-potentials for factor {k}, got {tensor!r}"
+                )
+            if tensor.shape != tables[k].shape:
+                raise ValueError(
+                    f"expected shape {tuple(tables[k].shape)} for factor {k} over "
+                    f"{self.factors[k]}, got {tuple(tensor.shape)}"
+                )
+            tables[k] = tensor.to(self.device, self.dtype)
+        return tables
+
+    # --- Names ----------------------------------------------------------------------------------
+
+    def _named(self, nodes: Any, role: str) -> tuple[int, ...]:
+        """Numbers of one node or an iterable of nodes, in their order."""
+        if isinstance(nodes, Hashable) and nodes in self._numbers:
+            return (self._numbers[nodes],)
+        if isinstance(nodes, (str, int)) or not hasattr(nodes, "__iter__"):
+            nodes = (nodes,)
+        numbers = []
+        for node in nodes:
+            if not isinstance(node, Hashable) or node not in self._numbers:
+                raise ValueError(
+                    f"expected nodes of the model for {role}, got {unknown(self._nodes, node)}"
+                )
+            if self._numbers[node] in numbers:
+                raise ValueError(f"expected distinct nodes for {role}, got {node!r} twice")
+            numbers.append(self._numbers[node])
+        return tuple(numbers)
+
+    def _require_possible(self, log_z: np.ndarray, evidence: Evidence) -> None:
+        bad = np.flatnonzero(np.isneginf(log_z))
+        if not bad.size:
+            return
+        row = int(bad[0])
+        seen = {
+            self._nodes[v]: self.states[self._nodes[v]][code[row]]
+            for v, code in evidence.codes.items()
+            if code[row] != MISSING
+        }
+        if not seen:
+            raise ValueError("expected a model with some possible assignment, got Z = 0")
+        shown = ", ".join(f"{node!r}: {state!r}" for node, state in list(seen.items())[:12])
+        shown += ", ..." if len(seen) > 12 else ""
+        where = "" if evidence.single else f" in row {row}"
+        more = f" (and {bad.size - 1} other rows)" if bad.size > 1 else ""
+        raise ValueError(
+            f"expected evidence of positive probability, got impossible evidence{where}{more}: "
+            f"{{{shown}}}"
+        )
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device, self.dtype)

@@ -1,0 +1,179 @@
+r"""Programs of contractions on torch tensors, in logarithms.
+
+Exact over the whole range of the numbers, differentiable (``torch.autograd`` and ``torch.func``),
+and on any device. A table in a slot has shape (cells, rows), with one row where it does not depend
+on the evidence. The logarithm of zero is a large negative number inside, so that no step meets
+:math:`\infty - \infty` and every derivative is finite; at the end it is :math:`-\infty` again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .contraction import Scope, Step
+from .plans import Plan
+
+Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
+Choose: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def log_zero(dtype: torch.dtype) -> float:
+    """What stands for the logarithm of zero: thousands of them can be added."""
+    return -(float(torch.finfo(dtype).max) ** 0.75)
+
+
+def restore_zeros(log_values: Tensor) -> Tensor:
+    """Minus infinity again where the value is zero, with no derivative there."""
+    return torch.where(log_values > log_zero(log_values.dtype) / 2, log_values, -math.inf)
+
+
+def log_sum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The logarithm of the sum of exponentials over some axes."""
+    return torch.logsumexp(values, axes)
+
+
+def maximum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The largest value over some axes."""
+    return torch.amax(values, axes)
+
+
+def evaluate(
+    plan: Plan,
+    log_tables: Sequence[Tensor],
+    codes: Mapping[int, Tensor],
+    rows: int,
+    reduce: Reduce = log_sum,
+) -> list[Tensor]:
+    """Every slot after all steps of the plan.
+
+    Args:
+        plan: what to run.
+        log_tables: logarithms of the model's factors.
+        codes: observed states (rows,) of the removed and the indicated variables, -1 if missing.
+        rows: how many.
+        reduce: :func:`log_sum` for probabilities, :func:`maximum` for the best assignment.
+    """
+    program = plan.program
+    example = log_tables[0]
+    floor = log_zero(example.dtype)
+    slots = [example.new_zeros(1, 1)]
+    for leaf in plan.leaves:
+        if leaf.factor is None:
+            size = program.sizes[leaf.scope[0]]
+            code = codes.get(leaf.scope[0])
+            if code is None:
+                slots.append(example.new_zeros(size, 1))
+                continue
+            seen = (code == torch.arange(size, device=code.device)[:, None]) | (code < 0)
+            slots.append(example.new_zeros(size, rows).masked_fill(~seen, floor))
+            continue
+        table = log_tables[leaf.factor].clamp_min(floor).permute(leaf.axes)
+        cells = math.prod(program.sizes[v] for v in leaf.scope)
+        table = table.reshape(-1, cells)
+        if leaf.observed:
+            index = torch.zeros((), dtype=torch.long, device=example.device)
+            for v in leaf.observed:
+                index = index * program.sizes[v] + codes[v]
+            table = table[index]
+        slots.append(table.T)
+    for step in program.steps:
+        axes = program.axes(step)
+        left, right = (
+            slots[slot].reshape([axis[0] if axis[side] else 1 for axis in axes] + [-1])
+            for side, slot in ((1, step.left), (2, step.right))
+        )
+        joined = left + right
+        summed = tuple(i for i, axis in enumerate(axes) if not axis[3])
+        result = reduce(joined, summed) if summed else joined
+        slots.append(result.reshape(program.cells(step.out), -1))
+    return slots
+
+
+def log_partition(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
+    """log Z (rows,) from the slots of a plan."""
+    total = slots[0].new_zeros(rows)
+    for slot in plan.program.roots:
+        total = total + torch.logsumexp(slots[slot], 0)
+    return restore_zeros(total)
+
+
+def columns(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
+    """(rows, width) what the plan reads, normalised, side by side."""
+    program = plan.program
+    read = [s for s in program.roots if program.scopes[s]]
+    read = read or [step.out for step in program.reads.values()]
+    if not read:
+        return slots[0].new_zeros(rows, 0)
+    return torch.cat([slots[s].softmax(0).T.expand(rows, -1) for s in read], 1)
+
+
+def descend(
+    plan: Plan, slots: Sequence[Tensor], rows: int, draws: int, choose: Choose
+) -> dict[int, Tensor]:
+    """Assign every variable that was summed out, from the roots down.
+
+    Given the variables that a step keeps, those it sums out have weights
+    :math:`T_{left} T_{right}`; all of them are chosen together.
+
+    Args:
+        plan: a plan without reads.
+        slots: its slots.
+        rows: rows of evidence.
+        draws: assignments per row.
+        choose: maps log-weights (draws, rows, choices) to the chosen index (draws, rows).
+
+    Returns:
+        For each variable the state (draws, rows).
+    """
+    program = plan.program
+    chosen: dict[int, Tensor] = {}
+    device = slots[0].device
+    row = torch.arange(rows, device=device)[:, None]
+    for step in reversed(program.forward):
+        kept = set(program.scopes[step.out])
+        free = tuple(v for v in program.union(step) if v not in kept)
+        if not free:
+            continue
+        shape = [program.sizes[v] for v in free]
+        grid = torch.arange(math.prod(shape), device=device)
+        states = dict(zip(free, torch.unravel_index(grid, shape), strict=True))
+        weights = slots[0].new_zeros(draws, rows, 1)
+        for slot in (step.left, step.right):
+            index = torch.zeros(1, 1, 1, dtype=torch.long, device=device)
+            for v in program.scopes[slot]:
+                state = states[v] if v in states else chosen[v][:, :, None]
+                index = index * program.sizes[v] + state
+            table = slots[slot]
+            weights = weights + table[index, row if table.shape[1] > 1 else 0]
+        weights = weights.expand(draws, rows, len(grid))
+        pick = choose(weights)
+        chosen.update((v, states[v][pick]) for v in free)
+    return chosen
+
+
+def best(log_weights: Tensor) -> Tensor:
+    """The first of the largest weights."""
+    return log_weights.argmax(-1)
+
+
+def draw(log_weights: Tensor) -> Tensor:
+    """A choice with probability proportional to its weight, from torch's global generator."""
+    draws, rows, choices = log_weights.shape
+    weights = log_weights.softmax(-1).reshape(-1, choices)
+    return torch.multinomial(weights, 1).reshape(draws, rows)
+
+
+def widest_choice(plan: Plan) -> int:
+    """The most assignments that one step of :func:`descend` chooses among."""
+    program = plan.program
+
+    def choices(step: Step) -> int:
+        kept: Scope = program.scopes[step.out]
+        return math.prod(program.sizes[v] for v in program.union(step) if v not in kept)
+
+    return max(map(choices, program.forward), default=1)
