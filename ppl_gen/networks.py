@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+Widths = int | Sequence[int]
 
 
 def join(inputs: Sequence[Tensor], shapes: Sequence[Shape]) -> Tensor:
@@ -146,3 +147,35 @@ class ConvDecoder(nn.Module):
         stem = self.stem(*inputs)
         images = self.convolutions(stem.reshape(-1, *stem.shape[-3:]))
         return images.reshape(*stem.shape[:-3], *images.shape[-3:])
+
+
+def encoder(
+    kind: str, inputs: Sequence[Shape], hidden: int | Sequence[int], output: Shape
+) -> nn.Module:
+    """An encoder by name, ``"mlp"`` or ``"conv"``; the first input is the image.
+
+    Raises:
+        ValueError: another name, or widths below one.
+    """
+    return _named(kind, mlp=MLP, conv=ConvEncoder)(inputs, widths(hidden), output)
+
+
+def decoder(
+    kind: str, inputs: Sequence[Shape], hidden: int | Sequence[int], output: Shape
+) -> nn.Module:
+    """A decoder by name with the encoder's widths in reverse; see :func:`encoder`."""
+    return _named(kind, mlp=MLP, conv=ConvDecoder)(inputs, widths(hidden)[::-1], output)
+
+
+def _named(kind: str, **kinds: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    if kind not in kinds:
+        raise ValueError(f"expected a network among {', '.join(kinds)}, got {kind!r}")
+    return kinds[kind]
+
+
+def widths(hidden: Widths) -> list[int]:
+    """The widths of hidden layers as a list; ``ValueError`` for one below one."""
+    found = [hidden] if isinstance(hidden, int) else list(hidden)
+    if min(found, default=0) < 1:
+        raise ValueError(f"expected hidden widths of at least one, got {hidden}")
+    return found

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ppl_gen.posteriors import DiagonalNormal
+
 
 class StandardNormal(nn.Module):
     r""":math:`p(z) = N(0, I)`, of event shape ``(Z,)``.
@@ -29,3 +31,18 @@ class StandardNormal(nn.Module):
 
     def forward(self, *parents: Tensor) -> Distribution:
         return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+
+
+class ConditionalNormal(nn.Module):
+    r""":math:`p(z \mid u) = N(\mu(u), \mathrm{diag}\,\sigma^2(u))` by a network of the parents u.
+
+    Args:
+        network: from the parents to ``(..., 2 Z)``: means, then raw scales.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.family = network, DiagonalNormal()
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        return self.family(self.network(*parents))

@@ -151,7 +151,9 @@ class _Models:
         images, test = self.digits.train.images, self.digits.test.images
         if self.smoke:
             images, test = images[:512], test[:100]
-        rows = [("model", "reconstruction", "KL", "test ELBO", "log p(x), importance sampled")]
+        rows: list[tuple[str, ...]] = [
+            ("model", "reconstruction", "KL", "test ELBO", "log p(x), importance sampled")
+        ]
         numbers = {}
         for name, model in (("vae", self.vae), ("autoencoder", self.autoencoder)):
             self._say(f"training the {name}")

@@ -5,7 +5,21 @@
 
 from ppl_gen.zoo._autoencoder import autoencoder
 from ppl_gen.zoo._beta_vae import beta_vae
+from ppl_gen.zoo._conditional_vae import conditional_vae
+from ppl_gen.zoo._control_vae import control_vae
+from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
+from ppl_gen.zoo._iwae import iwae
 from ppl_gen.zoo._registry import Entry, registry
 from ppl_gen.zoo._vae import vae
 
-__all__ = ["Entry", "autoencoder", "beta_vae", "registry", "vae"]
+__all__ = [
+    "Entry",
+    "autoencoder",
+    "beta_vae",
+    "conditional_vae",
+    "control_vae",
+    "hierarchical_vae",
+    "iwae",
+    "registry",
+    "vae",
+]

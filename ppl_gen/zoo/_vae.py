@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
-from ppl_gen import likelihoods, posteriors, priors
+from ppl_gen import likelihoods, networks, posteriors, priors
 from ppl_gen.likelihoods import Likelihood
-from ppl_gen.networks import MLP, ConvDecoder, ConvEncoder, Shape
+from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives import Objective
 from ppl_gen.posteriors import Family
 from ppl_gen.vae import VAE, Latent, require_image_shape
@@ -20,12 +18,13 @@ def vae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    hidden: int | Sequence[int] = 400,
+    hidden: Widths = 400,
     network: str = "mlp",
     likelihood: str | Likelihood = "bernoulli",
     posterior: Family | None = None,
     prior: nn.Module | None = None,
     objective: Objective | None = None,
+    num_classes: int = 0,
 ) -> VAE:
     r"""The VAE, :math:`\log p(x) \ge E_q \log p(x|z) - KL(q(z|x) \| p(z))`; its parts exchange.
 
@@ -41,20 +40,21 @@ def vae(
         posterior: the family of :math:`q`, a diagonal normal by default.
         prior: a module of :mod:`ppl_gen.priors`, the standard normal by default.
         objective: what training minimises, the ELBO by default.
+        num_classes: condition encoder and decoder on a label with so many values, 0 for none.
+
+    Raises:
+        ValueError: a part or size that does not fit; the message says which.
     """
     depth, height, width = require_image_shape(data_shape)
     prior = priors.StandardNormal(latent_dim) if prior is None else prior
     posterior = posteriors.DiagonalNormal() if posterior is None else posterior
     likelihood = likelihoods.make(likelihood)
-    widths = [hidden] if isinstance(hidden, int) else list(hidden)
-    if min(widths, default=0) < 1:
-        raise ValueError(f"expected positive hidden widths, got {hidden}")
-    if network not in ("mlp", "conv"):
-        raise ValueError(f"expected network 'mlp' or 'conv', got {network!r}")
     code = (posterior.parameters_per_dim * latent_dim,)
     image = (likelihood.parameters_per_value * depth, height, width)
-    encoders, decoders = (MLP, MLP) if network == "mlp" else (ConvEncoder, ConvDecoder)
-    encoder = encoders([data_shape], widths, code) if encoder is None else encoder
-    decoder = decoders([(latent_dim,)], widths[::-1], image) if decoder is None else decoder
+    label = [(num_classes,)] if num_classes else []
+    if encoder is None:
+        encoder = networks.encoder(network, [data_shape, *label], hidden, code)
+    if decoder is None:
+        decoder = networks.decoder(network, [(latent_dim,), *label], hidden, image)
     latent = Latent("z", prior, encoder, posterior)
-    return VAE([latent], decoder, likelihood, data_shape, objective)
+    return VAE([latent], decoder, likelihood, data_shape, objective, num_classes)

@@ -113,9 +113,7 @@ def test_two_instances_share_nothing_in_the_parameter_store(name, x):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_draws_images_under_predictive(name):
     model = build(name)
-    if model.num_classes:
-        pytest.skip("needs labels")
-    drawn = Predictive(model.model, num_samples=4)(size=3)
+    drawn = Predictive(model.model, num_samples=4)(y=labels(model, 3), size=3)
     assert drawn["x"].shape == (4, 3, *SHAPE)
 
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from ppl_gen import likelihoods, networks, posteriors, priors
+from ppl_gen.likelihoods import Likelihood
+from ppl_gen.networks import MLP, Shape, Widths
+from ppl_gen.objectives import Objective
+from ppl_gen.vae import VAE, Latent, require_image_shape
+from ppl_gen.zoo._registry import named
+
+
+@named("Sønderby et al., Ladder Variational Autoencoders", 2016)
+def hierarchical_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 10,
+    *,
+    top_dim: int = 5,
+    hidden: Widths = 400,
+    network: str = "mlp",
+    likelihood: str | Likelihood = "bernoulli",
+    objective: Objective | None = None,
+) -> VAE:
+    r"""Two levels of latents: :math:`p(z_2) p(z_1|z_2) p(x|z_1)`, :math:`q(z_2|x) q(z_1|x, z_2)`.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: the dimension of :math:`z_1`, the lower level.
+        top_dim: the dimension of :math:`z_2`.
+        hidden: the width, or widths, of the hidden layers.
+        network: ``"mlp"`` or ``"conv"`` for the networks that see or make images.
+        likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
+        objective: what training minimises, the ELBO by default.
+    """
+    depth, height, width = require_image_shape(data_shape)
+    likelihood = likelihoods.make(likelihood)
+    image = (likelihood.parameters_per_value * depth, height, width)
+    family = posteriors.DiagonalNormal()
+    top = Latent(
+        "z2",
+        priors.StandardNormal(top_dim),
+        networks.encoder(network, [data_shape], hidden, (2 * top_dim,)),
+        family,
+    )
+    lower = Latent(
+        "z1",
+        priors.ConditionalNormal(MLP([(top_dim,)], networks.widths(hidden), (2 * latent_dim,))),
+        networks.encoder(network, [data_shape, (top_dim,)], hidden, (2 * latent_dim,)),
+        family,
+    )
+    decoder = networks.decoder(network, [(latent_dim,)], hidden, image)
+    return VAE([top, lower], decoder, likelihood, data_shape, objective)

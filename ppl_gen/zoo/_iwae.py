@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.networks import Shape
+from ppl_gen.objectives import IWAE
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders", 2016)
+def iwae(
+    data_shape: Shape = (1, 28, 28), latent_dim: int = 10, *, num_particles: int = 5, **parts: Any
+) -> VAE:
+    r"""The VAE trained on :math:`E \log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)`.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: ``Z``.
+        num_particles: ``K``.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    return vae(data_shape, latent_dim, objective=IWAE(num_particles), **parts)

@@ -1,0 +1,111 @@
+"""The commands as a user types them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ppl_gen
+from ppl_gen.__main__ import main
+from ppl_gen.zoo import registry
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["train", "beta_vae", "--beta", "4", "--data", "mnist", "--epochs", "2"]
+    status = main([*arguments, "--hidden", "32", "--eager", "--quiet", "--out", str(folder)])
+    assert status == 0
+    return folder
+
+
+def test_training_leaves_a_model_a_checkpoint_a_history_and_pictures(run):
+    names = {path.name for path in run.iterdir()}
+    pictures = {"curves.png", "samples.png", "reconstructions.png"}
+    assert names == {"model.pt", "checkpoint.pt", "history.csv", "settings.json"} | pictures
+    model = ppl_gen.load(run / "model.pt")
+    assert model.objective.weight.value == 4.0
+    assert model.recipe.arguments["hidden"] == 32
+    assert (run / "history.csv").read_text().startswith("step,")
+
+
+def test_sampling(run, tmp_path, capsys):
+    target = tmp_path / "samples.png"
+    assert main(["sample", str(run), "-n", "9", "--out", str(target)]) == 0
+    assert target.stat().st_size > 1000
+    assert str(target) in capsys.readouterr().out
+
+
+def test_evaluating_prints_the_true_bound(run, capsys):
+    arguments = ["evaluate", str(run), "--images", "100", "--num-samples", "20", "--json"]
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"])
+    assert -400 < found["elbo"] < found["log_likelihood"] < -80
+    assert (found["images"], found["num_samples"]) == (100, 20)
+    assert main(arguments[:-1]) == 0
+    assert f"{found['elbo']:.2f}" in capsys.readouterr().out
+
+
+def test_resuming_continues_to_the_same_end(run, tmp_path):
+    common = ["train", "vae", "--hidden", "8", "--eager", "--quiet", "--batch-size", "500"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*common, "--epochs", "2", "--out", str(whole)]) == 0
+    assert main([*common, "--epochs", "1", "--out", str(parts)]) == 0
+    assert main([*common, "--epochs", "2", "--resume", "--out", str(parts)]) == 0
+    one, other = (ppl_gen.load(folder / "model.pt").state_dict() for folder in (whole, parts))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_listing_names_every_model_with_its_options(capsys):
+    assert main(["list"]) == 0
+    listing = capsys.readouterr().out
+    assert all(name in listing and entry.paper in listing for name, entry in registry.items())
+    assert "--beta 4.0" in listing
+
+
+def test_comparing_gradients(capsys, tmp_path):
+    target = tmp_path / "gradients.png"
+    arguments = ["gradients", "bernoulli_quadratic", "--draws", "100", "--out", str(target)]
+    assert main(arguments) == 0
+    assert "score" in capsys.readouterr().out
+    assert target.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["sample", "nowhere"], "no file at nowhere"),
+        (["evaluate", "nowhere/model.pt"], "no file at"),
+        (["train", "vae", "--data", "nowhere"], "nowhere"),
+        (["train", "vae", "--latent-dim", "0"], "at least one dimension, got 0"),
+        (["train", "vae", "--lr", "-1"], "lr > 0"),
+        (["train", "vae", "--likelihood", "poisson"], "'poisson'"),
+        (["gradients", "nonsense"], "nonsense"),
+    ],
+)
+def test_errors_exit_with_2_and_say_why(arguments, match, capsys, tmp_path):
+    extra = ["--quiet", "--out", str(tmp_path / "out")] if arguments[0] == "train" else []
+    assert main([*arguments, *extra]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ppl-gen: ")
+    assert match in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [["train", "bta_vae"], ["train"], ["dance"], []])
+def test_unknown_words_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "ppl_gen", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("list", "train", "sample", "evaluate", "gradients", "tour"):
+        assert command in done.stdout
