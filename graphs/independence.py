@@ -193,7 +193,8 @@ def reachable(
     """
     graph = as_graph(model)
     start, observed = node_set(graph, x, "x"), node_set(graph, given, "given")
-    _require_disjoint(start, "x", observed, "given")
+    require_some(start, "x")
+    require_disjoint(start, "x", observed, "given")
     return _search(graph, start, (), observable(graph, observed, latent))[1]
 
 
@@ -237,12 +238,11 @@ def decide(
     graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
 ) -> Independence:
     """The answer for sets of nodes of the graph itself, once they are seen to be fit for one."""
-    for role, nodes in (("x", x), ("y", y)):
-        if not nodes:
-            raise ValueError(f"expected at least one node for {role}, got none")
-    _require_disjoint(x, "x", y, "y")
-    _require_disjoint(x, "x", given, "given")
-    _require_disjoint(y, "y", given, "given")
+    require_some(x, "x")
+    require_some(y, "y")
+    require_disjoint(x, "x", y, "y")
+    require_disjoint(x, "x", given, "given")
+    require_disjoint(y, "y", given, "given")
     within: Collection[Node] = graph
     if graph.is_directed():
         within = ancestors(graph, x | y | given)
@@ -339,7 +339,14 @@ def _is_latent(graph: nx.Graph, node: Node) -> bool:
     )
 
 
-def _require_disjoint(a: frozenset[Node], role: str, b: frozenset[Node], other: str) -> None:
+def require_some(nodes: frozenset[Node], role: str) -> None:
+    """Raise ``ValueError`` for an empty set."""
+    if not nodes:
+        raise ValueError(f"expected at least one node for {role}, got none")
+
+
+def require_disjoint(a: frozenset[Node], role: str, b: frozenset[Node], other: str) -> None:
+    """Raise ``ValueError`` naming the nodes that two sets share."""
     if not a.isdisjoint(b):
         shared = ", ".join(sorted(map(repr, a & b)))
         raise ValueError(f"expected disjoint sets, got {shared} in both {role} and {other}")
