@@ -78,27 +78,27 @@ def test_idx_files_are_read_back(tmp_path_factory, kind, shape, zipped):
 
 
 WHOLE = idx_bytes(np.zeros((3, 4), np.uint8))
+ZIPPED = gzip.compress(WHOLE)
+BAD_FILES = {
+    "empty": (b"", "magic number"),
+    "short magic": (b"\0\0\x08", "magic number"),
+    "picture": (b"\x89PNG\r\n", "magic number"),
+    "unknown type": (b"\0\0\x07\x01" + WHOLE[4:], "magic number"),
+    "rank zero": (b"\0\0\x08\x00" + WHOLE[4:], "magic number"),
+    "short header": (WHOLE[:9], "truncated header"),
+    "one byte missing": (WHOLE[:-1], r"expected 12 bytes for shape \(3, 4\) .*got 11"),
+    "one byte more": (WHOLE + b"\0", r"expected 12 bytes .*got more"),
+    "absurd sizes": (b"\0\0\x08\x03" + b"\xff" * 12 + b"abc", r"expected .* bytes .*got 3"),
+    "truncated gzip": (ZIPPED[:-9], "damaged"),
+    "wrong checksum": (ZIPPED[:-8] + b"\0" * 8, "damaged"),
+    "damaged gzip": (ZIPPED[:12] + b"\xff\xff\xff" + ZIPPED[15:], "damaged"),
+    "gzip of a truncated file": (gzip.compress(WHOLE[:-1]), "got 11"),
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "magic number"),
-        (b"\0\0\x08", "magic number"),
-        (b"\x89PNG\r\n", "magic number"),
-        (b"\0\0\x07\x01" + WHOLE[4:], "magic number"),
-        (b"\0\0\x08\x00" + WHOLE[4:], "magic number"),
-        (WHOLE[:9], "truncated header"),
-        (WHOLE[:-1], r"expected 12 bytes for shape \(3, 4\) .*got 11"),
-        (WHOLE + b"\0", "expected 12 bytes .*got more"),
-        (b"\0\0\x08\x03" + b"\xff" * 12 + b"abc", "expected .* bytes .*got 3"),
-        (gzip.compress(WHOLE)[:-9], "damaged"),
-        (gzip.compress(WHOLE)[:-8] + b"\0" * 8, "damaged"),
-        (gzip.compress(WHOLE)[:12] + b"\xff\xff\xff" + gzip.compress(WHOLE)[15:], "damaged"),
-        (gzip.compress(WHOLE[:-1]), "got 11"),
-    ],
-)
-def test_bad_idx_files_are_refused(tmp_path, content, message):
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_idx_files_are_refused(tmp_path, case):
+    content, message = BAD_FILES[case]
     path = tmp_path / "bad"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -238,6 +238,18 @@ def test_a_folder_with_both_parts_keeps_its_test_set(tmp_path, zipped, mark):
     assert mnist.test.labels.tolist() == labels[order].tolist()
     with pytest.raises(ValueError, match="no test_fraction where the source has a test set"):
         data.mnist(tmp_path, test_fraction=0.1)
+
+
+def test_the_parts_of_mnist_are_binarised_independently(tmp_path):
+    for part in ("train", "t10k"):
+        write_pair(tmp_path, part, 20)
+    grey, static = data.mnist(tmp_path), data.mnist(tmp_path, binarize="static")
+    shown = grey.test.images.flatten(1).tolist()
+    twins = [shown.index(image) for image in grey.train.images.flatten(1).tolist()]
+    agreement = (static.train.images == static.test.images[twins]).float().mean()
+    intensity = grey.train.images
+    expected = (intensity**2 + (1 - intensity) ** 2).mean()
+    assert abs(agreement - expected) < 0.02
 
 
 def test_a_folder_with_one_part_is_split(tmp_path):
