@@ -1,3 +1,4 @@
+from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import metrics as metrics
 from . import networks as networks

@@ -1,0 +1,16 @@
+from ._registry import make as make
+from ._registry import registry as registry
+from .base import Estimator as Estimator
+from .base import Expectation as Expectation
+from .comparison import Comparison as Comparison
+from .comparison import Row as Row
+from .comparison import compare as compare
+from .pathwise import Reparameterized as Reparameterized
+from .problems import Problem as Problem
+from .problems import bernoulli_quadratic as bernoulli_quadratic
+from .problems import expectation as expectation
+from .problems import normal_cost as normal_cost
+from .programs import bernoulli_vae as bernoulli_vae
+from .programs import gaussian_vae as gaussian_vae
+from .programs import program as program
+from .score import Score as Score

@@ -1,0 +1,304 @@
+"""Estimators side by side on one problem: bias, variance, signal and cost, from vectorised draws.
+
+Every draw has its own copy of the leaves of q, so that one backward pass gives the gradients of
+many; the problem's pullback carries them on to the parameters.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ppl_gen.gradients._registry import make, registry
+from ppl_gen.gradients.base import Cost, Estimator, Expectation
+from ppl_gen.gradients.problems import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+ADAPTATION_STEPS = 200
+COLUMNS = ("estimator", "bias", "stderr", "variance", "snr", "cost", "seconds")
+
+
+@dataclass(frozen=True)
+class Row:
+    r"""What one estimator gave.
+
+    Attributes:
+        estimator: its label.
+        bias: mean estimate minus truth, for several parameters the norm of that; NaN where the
+            truth is not known.
+        stderr: standard error of the mean estimate, :math:`\sqrt{\text{variance} / n}`.
+        variance: variance of one estimate, summed over parameters.
+        snr: norm of the gradient over :math:`\sqrt{\text{variance}}`, its square estimated without
+            bias and cut off at zero.
+        cost: evaluations of the cost function per estimate.
+        seconds: wall time per estimate.
+        variance_stderr: standard error of the variance.
+        by_parameter: the variance by parameter.
+        gradient: the mean estimate by parameter.
+        note: what a reader must know.
+    """
+
+    estimator: str
+    bias: float
+    stderr: float
+    variance: float
+    snr: float
+    cost: float
+    seconds: float
+    variance_stderr: float
+    by_parameter: dict[str, float]
+    gradient: dict[str, Tensor]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of :func:`compare`: one :class:`Row` per estimator."""
+
+    problem: str
+    draws: int
+    rows: tuple[Row, ...]
+
+    def __getitem__(self, estimator: str) -> Row:
+        """The row of an estimator by its label."""
+        for row in self.rows:
+            if row.estimator == estimator:
+                return row
+        known = ", ".join(row.estimator for row in self.rows)
+        raise ValueError(f"expected one of {known}, got {estimator!r}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per estimator: estimator, bias, stderr, variance, snr, cost, seconds."""
+        import pandas as pd
+
+        return pd.DataFrame([[getattr(r, c) for c in COLUMNS] for r in self.rows], columns=COLUMNS)
+
+    def by_parameter(self) -> pd.DataFrame:
+        """Variances, one row per estimator and one column per parameter."""
+        import pandas as pd
+
+        return pd.DataFrame({row.estimator: row.by_parameter for row in self.rows}).T
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Bars of the variance of one estimate; biased estimators are hatched."""
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(7, 0.4 * len(self.rows) + 1.2), layout="constrained")
+        shown = [row for row in self.rows if row.variance > 0]
+        floor = min((row.variance for row in shown), default=1.0) / 10
+        for row in self.rows:
+            biased = "biased" in row.note
+            ax.barh(
+                row.estimator,
+                max(row.variance, floor),
+                color="C1" if biased else "C0",
+                hatch="//" if biased else None,
+                edgecolor="white",
+            )
+            text = f" {row.variance:.3g}" if row.variance > 0 else " 0"
+            ax.annotate(text, (max(row.variance, floor), row.estimator), va="center", fontsize=8)
+        ax.set(xscale="log", xlabel="variance of one estimate", title=self.problem)
+        ax.margins(x=0.15)
+        ax.invert_yaxis()
+        return ax
+
+    def __repr__(self) -> str:
+        cells = [COLUMNS, *(_cells(row) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(
+                c.ljust(w) if i == 0 else c.rjust(w)
+                for i, (c, w) in enumerate(zip(r, widths, strict=True))
+            )
+            for r in cells
+        ]
+        notes = [f"{row.estimator}: {row.note}" for row in self.rows if row.note]
+        return "\n".join([f"{self.problem}, {self.draws:,} draws", *lines, *notes])
+
+    def _repr_html_(self) -> str:
+        import html
+
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
+            for row in self.rows
+        )
+        caption = f"<caption>{html.escape(self.problem)}, {self.draws:,} draws</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{body}</table>"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.estimator, *(f"{getattr(row, name):.4g}" for name in COLUMNS[1:]))
+
+
+def compare(
+    problem: Problem,
+    estimators: Iterable[str | Estimator] | str | Estimator | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Estimate the gradient of a problem many times with each estimator.
+
+    Estimators with a state of their own (baselines, control variates) are first adapted to the
+    problem, on a copy; the state then stands still. Every estimator starts from the same seed, and
+    the global random state is left as it was.
+
+    Args:
+        problem: see :mod:`ppl_gen.gradients.problems` and :mod:`ppl_gen.gradients.programs`.
+        estimators: names or :class:`Estimator` objects; all that serve the problem by default.
+        draws: estimates per estimator, at least 2.
+        seed: of the draws.
+
+    Raises:
+        ValueError: an unknown estimator, one that does not serve the problem's distribution, or too
+            few draws.
+    """
+    if not isinstance(problem, Problem):
+        raise ValueError(f"expected a problem of ppl_gen.gradients, got {type(problem).__name__}")
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
+        raise ValueError(f"expected at least 2 draws, got {draws!r}")
+    if estimators is None:
+        every = (kind() for kind in registry.values())
+        chosen = [e for e in every if e.refusal(problem.distribution) is None]
+    elif isinstance(estimators, (str, Estimator)):
+        chosen = [make(estimators)]
+    else:
+        chosen = [make(estimator) for estimator in estimators]
+    if not chosen:
+        raise ValueError("expected at least one estimator, got none")
+    for estimator in chosen:
+        estimator.require(problem.distribution)
+    rows = []
+    for estimator in chosen:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            rows.append(_measure(problem, estimator, draws))
+    return Comparison(repr(problem), draws, tuple(rows))
+
+
+class _Counted:
+    """A cost that counts its evaluations, without a graph unless the estimator needs one."""
+
+    def __init__(self, cost: Cost, differentiate: bool):
+        self.cost, self.differentiate, self.values = cost, differentiate, 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.differentiate and torch.is_grad_enabled()):
+            result = self.cost(z)
+        self.values += result.numel() if isinstance(result, Tensor) else 0
+        return result
+
+
+class _Sampler:
+    """Draws gradient estimates in the leaves of a problem."""
+
+    def __init__(self, problem: Problem, estimator: Estimator):
+        self.problem = problem
+        self.cost = _Counted(problem.cost, estimator.differentiates)
+        dtype = next(iter(problem.leaves().values())).dtype
+        self.estimator = copy.deepcopy(estimator).to(dtype)
+        self.batch = problem.distribution.batch_shape.numel()
+
+    def expectation(self, draws: int) -> tuple[Expectation, dict[str, Tensor]]:
+        leaves = self.problem.leaves(draws)
+        return self.problem.expectation(leaves, self.cost), leaves
+
+    def gradients(self, draws: int) -> dict[str, Tensor]:
+        """One estimate per draw, ``(draws, *leaf)`` by leaf."""
+        expectation, leaves = self.expectation(draws)
+        surrogate = self.estimator.surrogate(expectation)
+        if self.problem.regularizer is not None:
+            surrogate = surrogate + self.problem.regularizer(expectation.distribution)
+        wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+        found = torch.autograd.grad(surrogate.sum(), list(wanted.values()), allow_unused=True)
+        return {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(wanted.items(), found, strict=True)
+        }
+
+    def evaluations(self) -> float:
+        """Evaluations per estimate, counted on one."""
+        self.cost.values = 0
+        self.gradients(1)
+        return self.cost.values / self.batch
+
+    def adapt(self, draws: int) -> None:
+        size = max(1, min(self.problem.rows // (8 * self.batch), 8 * draws // ADAPTATION_STEPS))
+        self.estimator.adapt(lambda: self.expectation(size)[0], ADAPTATION_STEPS)
+
+
+def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
+    sampler = _Sampler(problem, estimator)
+    sampler.adapt(draws)
+    evaluations = sampler.evaluations()
+    chunk = max(1, int(problem.rows / (sampler.batch * max(1.0, evaluations))))
+    pullback = problem.pullback
+    centre: dict[str, Tensor] = {}
+    total: dict[str, Tensor] = {}
+    squares: list[dict[str, Tensor]] = []
+    started = time.perf_counter()
+    for start in range(0, draws, chunk):
+        gradients = sampler.gradients(min(chunk, draws - start))
+        # moments about the mean of the first chunk, which loses no digits to a large gradient
+        centre = centre or {name: g.mean(0) for name, g in gradients.items()}
+        shifted = {name: g - centre[name] for name, g in gradients.items()}
+        squares.append(pullback.square_norms(shifted))
+        for name, g in shifted.items():
+            total[name] = total.get(name, 0.0) + g.double().sum(0)
+    seconds = (time.perf_counter() - started) / draws
+
+    offset = {name: (total[name] / draws).to(centre[name]) for name in centre}
+    moved = pullback.parameters(offset)
+    gradient = pullback.parameters({name: centre[name] + offset[name] for name in centre})
+    norms = {name: torch.cat([s[name] for s in squares]).double() for name in squares[0]}
+    by_parameter = {
+        name: max(0.0, (n.sum() - draws * moved[name].double().square().sum()).item() / (draws - 1))
+        for name, n in norms.items()
+    }
+    variance = sum(by_parameter.values())
+    size = sum(g.double().square().sum().item() for g in gradient.values())
+    signal = math.sqrt(max(0.0, size - variance / draws))
+    snr = signal / math.sqrt(variance) if variance > 0 else math.inf if signal > 0 else math.nan
+    return Row(
+        estimator=estimator.label,
+        bias=_bias(problem, gradient, estimator.multi_sample or 1),
+        stderr=math.sqrt(variance / draws),
+        variance=variance,
+        snr=snr,
+        cost=evaluations,
+        seconds=seconds,
+        variance_stderr=_sum(norms.values()).std().item() / math.sqrt(draws),
+        by_parameter=by_parameter,
+        gradient=gradient,
+        note=_note(estimator),
+    )
+
+
+def _bias(problem: Problem, gradient: Mapping[str, Tensor], draws: int) -> float:
+    truth = problem.truth(draws)
+    if truth is None:
+        return math.nan
+    known = problem.pullback.parameters(truth)
+    errors = torch.cat([(gradient[n] - known[n]).double().flatten() for n in gradient])
+    return errors.item() if errors.numel() == 1 else errors.norm().item()
+
+
+def _note(estimator: Estimator) -> str:
+    if estimator.multi_sample:
+        return f"estimates the gradient of the bound of {estimator.multi_sample} draws"
+    return "biased" if estimator.biased else ""
+
+
+def _sum(tensors: Iterable[Tensor]) -> Any:
+    return torch.stack(list(tensors)).sum(0)

@@ -1,0 +1,197 @@
+r"""Problems made of Pyro programs: the ELBO gradient in the parameters of a guide.
+
+For a latent site with :math:`q(z \mid x)` in the guide, the expectation is
+
+.. math::
+
+    -\mathrm{ELBO} = E_q[-\log p(x, z) + \log q(z \mid x)],
+
+summed over the data as in Pyro; the gradient is taken in the guide's parameters, through that site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
+
+from ppl_gen.gradients.families import (
+    base_of,
+    describe,
+    enumerate_support,
+    leaves,
+    log_prob,
+    support_size,
+)
+from ppl_gen.gradients.problems import Problem
+from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
+from ppl_gen.terms import Program, Terms, terms
+from ppl_gen.vae import VAE, unregistered
+
+LISTABLE = 1 << 12
+ROWS = 1 << 10  # images decoded at a time: their activations stay in cache
+
+
+def program(
+    model: Program,
+    guide: Program,
+    *args: Any,
+    site: str | None = None,
+    kl: str = "sampled",
+    name: str = "program",
+    **kwargs: Any,
+) -> Problem:
+    """The gradient of minus the ELBO in a guide's parameters, through one of its latent sites.
+
+    Sites above it keep the values of one draw; those below are drawn anew with every evaluation.
+    The truth is known where the site's values can be listed, up to 4,096 of them.
+
+    Args:
+        model: a Pyro program with observed sites.
+        guide: a Pyro program; one plate dimension at most.
+        args: positional arguments of both; the first is what a network baseline looks at.
+        site: the latent site; may be left out if there is only one.
+        kl: ``"sampled"`` for the estimate log q − log p under the expectation, as in
+            ``pyro.infer.Trace_ELBO``; ``"analytic"`` for its closed form outside it, as in
+            ``pyro.infer.TraceMeanField_ELBO``.
+        name: what it is called in tables.
+        kwargs: keyword arguments of both.
+
+    Raises:
+        ValueError: no such site, no closed form of the KL, or a guide without parameters.
+    """
+    if kl not in ("sampled", "analytic"):
+        raise ValueError(f"expected kl 'sampled' or 'analytic', got {kl!r}")
+
+    def run(values: Mapping[str, Tensor] | None, particles: int) -> Terms:
+        with unregistered(), pyro.validation_enabled(False):
+            return terms(model, guide, args, kwargs, values=values, particles=particles)
+
+    parameters = _parameters(guide, args, kwargs)
+    with torch.random.fork_rng(), LinearCalls() as recorder:
+        t = run(None, 1)
+    site = _choose(site, t)
+    q, batch, event = t.posterior[site], t.posterior[site].batch_shape[-1], _event(t, site)
+    order = list(t.posterior)
+    above = {s: t.values[s].detach() for s in order[: order.index(site)]}
+    below = order[order.index(site) + 1 :]
+    if kl == "analytic" and site not in t.kl:
+        raise ValueError(f"expected a site whose KL has a closed form, got {describe(q)}")
+
+    def cost(z: Tensor) -> Tensor:
+        flat = z.reshape(-1, batch, *event)
+        values = {s: v.expand(len(flat), *v.shape[1:]) for s, v in above.items()}
+        u = run(values | {site: flat}, len(flat))
+        total = sum(u.auxiliary.values(), -u.log_lik)
+        total = sum((u.log_q[s] - u.log_p[s] for s in below), total)
+        if kl == "sampled":
+            total = total - t.scale * log_prob(u.prior[site], flat)
+        if total.shape[1] > batch:
+            total = total.sum(1, keepdim=True)
+        return total.reshape(z.shape[: z.dim() - len(event)])
+
+    def divergence(q: Distribution) -> Tensor:
+        return t.scale * kl_divergence(q, t.prior[site])
+
+    problem = Problem(
+        name,
+        q,
+        cost,
+        entropy=float(t.scale) if kl == "sampled" else 0.0,
+        context=_context(args, batch),
+        regularizer=divergence if kl == "analytic" else None,
+        pullback=NetworkPullback(leaves(q), parameters, recorder.calls),
+        rows=ROWS,
+    )
+    if not below and (support_size(q) or LISTABLE + 1) <= LISTABLE:
+        problem.exact = lambda q, draws: _enumerated(problem, q) if draws == 1 else None
+    return problem
+
+
+def gaussian_vae(vae: VAE, x: Tensor, *, kl: str = "sampled") -> Problem:
+    """The encoder gradient of a VAE whose posterior is a diagonal normal, for images x.
+
+    The gradient is that of minus the ELBO, summed over the images, in every parameter of the
+    encoder: what one step of ``pyro.infer.SVI`` estimates.
+
+    Args:
+        vae: the model.
+        x: images ``(B, C, H, W)``.
+        kl: ``"sampled"`` or ``"analytic"``, see :func:`program`.
+
+    Raises:
+        ValueError: another kind of posterior, or images the model cannot be given.
+    """
+    return _vae_problem(vae, x, kl, Normal, "gaussian_vae")
+
+
+def bernoulli_vae(vae: VAE, x: Tensor, *, kl: str = "sampled") -> Problem:
+    """The encoder gradient of a VAE with Bernoulli latents; see :func:`gaussian_vae`."""
+    return _vae_problem(vae, x, kl, Bernoulli, "bernoulli_vae")
+
+
+def _vae_problem(vae: VAE, x: Tensor, kl: str, family: type, name: str) -> Problem:
+    if not isinstance(vae, VAE):
+        raise ValueError(f"expected a ppl_gen.VAE, got {type(vae).__name__}")
+    with torch.no_grad():
+        q = vae.encode(x)
+    if not isinstance(base_of(q), family):
+        raise ValueError(
+            f"expected a VAE with a {family.__name__} posterior for {name}, got {describe(q)}"
+        )
+    label = f"{name}({len(x)} images, {q.event_shape[-1]} latents)"
+    return program(vae.model, vae.guide, x, site=vae.latents[0].name, kl=kl, name=label)
+
+
+def _event(t: Terms, site: str) -> torch.Size:
+    shape = t.posterior[site].batch_shape
+    if len(shape) != 2 or shape[0] != 1:
+        raise ValueError(f"expected {site!r} in one plate at most, got batch shape {shape[1:]}")
+    return t.posterior[site].event_shape
+
+
+def _choose(site: str | None, t: Terms) -> str:
+    known = list(t.posterior)
+    if site is None and len(known) == 1:
+        return known[0]
+    if site not in known:
+        raise ValueError(f"expected site= one of the guide's latent sites {known}, got {site!r}")
+    return site
+
+
+def _context(args: tuple[Any, ...], batch: int) -> Tensor | None:
+    first = args[0] if args else None
+    if isinstance(first, Tensor) and first.dim() > 0 and len(first) == batch:
+        return first.detach()
+    return None
+
+
+def _parameters(
+    guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The unconstrained parameters a guide may use, by name."""
+    owner = getattr(guide, "__self__", guide)
+    if isinstance(owner, VAE):
+        return dict(owner.named_parameters())
+    with torch.no_grad(), poutine.trace(param_only=True) as capture, torch.random.fork_rng():
+        guide(*args, **kwargs)
+    sites: dict[str, Any] = capture.trace.nodes
+    found = {name: s["value"].unconstrained() for name, s in sites.items() if s["type"] == "param"}
+    if isinstance(owner, nn.Module):
+        found |= dict(owner.named_parameters())
+    return found
+
+
+def _enumerated(problem: Problem, q: Distribution) -> Tensor:
+    """The expectation as a sum over the values of one event."""
+    values = enumerate_support(q)
+    log_q = log_prob(q, values)
+    chunk = max(1, problem.rows // q.batch_shape.numel())
+    with torch.no_grad():
+        costs = torch.cat([problem.cost(part) for part in values.split(chunk)])
+    return (log_q.exp() * (costs + problem.entropy * log_q)).sum(0)
