@@ -48,9 +48,9 @@ _BLOCK = pattern(r"(network|variable|probability)(?![\w.\-])")
 _NAME = pattern(rf'({QUOTED}|[^\s"{{}}();]+(?:[ \t]+[^\s"{{}}();]+)*)(?=\s*\{{)')
 _OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
 _BODY = re.compile(rf'[^}}"]*(?:{QUOTED}[^}}"]*)*', re.DOTALL)
-_PROPERTY = pattern(rf'property\b(?:[^;"]|{QUOTED})*;')
+_PROPERTY = pattern(rf'property\b(?:[^;"{{}}]|{QUOTED})*;')
 _TYPE = pattern(r"type\s+discrete\b\s*(?:\[\s*(\d{1,9})\s*\])?")
-_STATES = pattern(rf'\{{((?:[^{{}}"]|{QUOTED})*)\}}\s*;?')
+_STATES = pattern(rf'\{{((?:[^{{}};"]|{QUOTED})*)\}}\s*;?')
 _SCOPE = pattern(rf'\(((?:[^(){{}}"]|{QUOTED})*)\)')
 _BAR = re.compile(rf'((?:[^"|]|{QUOTED})*)\|?(.*)', re.DOTALL)
 _ROW = pattern(rf'(?:\(([^()";]*(?:{QUOTED}[^()";]*)*)\)|(table|default)\b)([^;(){{}}"]*);')
@@ -93,7 +93,7 @@ def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
 def _network(scanner: Scanner, network: Network) -> None:
     name = scanner.accept(_NAME)
     network.name = unquote(name[1]) if name else ""
-    scanner.expect(_OPEN, "'{' after the network's name")
+    scanner.expect(_OPEN, "the network's name and '{'")
     while scanner.accept(_PROPERTY):
         pass
     scanner.expect(_CLOSE, "'property ...;' or '}'")

@@ -69,9 +69,10 @@ class Scanner:
         """An error that names the token at a position, here unless told."""
         start = self.position if position is None else position
         match = _TOKEN.match(self.text, start)
-        token = match[1] if match else ""
-        got = repr(token) if token else "the end of the file"
-        return self.error(f"expected {expected}, got {got}", match.start(1) if match else start)
+        if match is None or not match[1]:
+            end = len(self.text.rstrip())
+            return self.error(f"expected {expected}, got the end of the file", end)
+        return self.error(f"expected {expected}, got {match[1]!r}", match.start(1))
 
     def error(self, message: str, position: int) -> Malformed:
         return Malformed(message, line_of(self.text, position))

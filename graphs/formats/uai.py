@@ -50,16 +50,14 @@ class _Words:
         for i, word in enumerate(_WORD.finditer(self.text)):
             if i == index:
                 return word.start()
-        return len(self.text)
+        return len(self.text.rstrip())
 
     def line(self, index: int) -> int:
         return line_of(self.text, self.position(index))
 
     def malformed(self, expected: str, index: int) -> Malformed:
         got = repr(self.words[index]) if index < len(self.words) else "the end of the file"
-        end = len(self.text.rstrip())
-        position = self.position(index) if index < len(self.words) else end
-        return Malformed(f"expected {expected}, got {got}", line_of(self.text, position))
+        return Malformed(f"expected {expected}, got {got}", self.line(index))
 
     def word(self, expected: str) -> str:
         if self.next == len(self.words):
@@ -83,7 +81,7 @@ class _Words:
             values = numbers(" ".join(words))
         except ValueError:
             values = []
-        if len(values) < size:
+        if len(values) != size:
             bad = next((i for i, word in enumerate(words) if not is_number(word)), len(words))
             raise self.malformed(expected, start + bad)
         return values

@@ -33,21 +33,6 @@ from ..tables import Tables
 from .network import Network
 from .scanning import Malformed, is_number, numbers, words
 
-_DOCTYPE = """<!DOCTYPE BIF [
-  <!ELEMENT BIF ( NETWORK )*>
-    <!ATTLIST BIF VERSION CDATA #REQUIRED>
-  <!ELEMENT NETWORK ( NAME, ( PROPERTY | VARIABLE | DEFINITION )* )>
-  <!ELEMENT NAME (#PCDATA)>
-  <!ELEMENT VARIABLE ( NAME, ( OUTCOME | PROPERTY )* ) >
-    <!ATTLIST VARIABLE TYPE (nature|decision|utility) "nature">
-  <!ELEMENT OUTCOME (#PCDATA)>
-  <!ELEMENT DEFINITION ( FOR | GIVEN | TABLE | PROPERTY )* >
-  <!ELEMENT FOR (#PCDATA)>
-  <!ELEMENT GIVEN (#PCDATA)>
-  <!ELEMENT TABLE (#PCDATA)>
-  <!ELEMENT PROPERTY (#PCDATA)>
-]>
-"""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -171,7 +156,7 @@ def _table(network: Network, table: _Element) -> None:
 
 def write(tables: Tables) -> Iterator[str]:
     """The text of a Bayesian network in pieces; numbers in full precision."""
-    yield f'<?xml version="1.0" encoding="UTF-8"?>\n{_DOCTYPE}<BIF VERSION="0.3">\n<NETWORK>\n'
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<BIF VERSION="0.3">\n<NETWORK>\n'
     yield f"{_element('NAME', tables.name)}\n"
     for v, states in tables.states.items():
         yield f'<VARIABLE TYPE="nature">\n  {_element("NAME", v)}\n'

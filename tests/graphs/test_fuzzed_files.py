@@ -1,0 +1,98 @@
+"""Files changed at random: each is a valid network or refused with its line, and none hangs."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_files import BIF, EXTENSIONS, HUGIN, JAVABAYES, NET, OLD_XML, UAI, XML, assert_same
+
+import graphs
+
+SEEDS = {".bif": [BIF, JAVABAYES], ".net": [NET, HUGIN], ".uai": [UAI], ".xmlbif": [XML, OLD_XML]}
+KINDS = ["remove", "double", "replace", "exchange", "cut", "character"]
+
+
+@st.composite
+def mutations(draw, extension):
+    """A valid file with a few tokens removed, doubled, exchanged or replaced, perhaps cut short."""
+    text = draw(st.sampled_from(SEEDS[extension]))
+    tokens = re.findall(r"[\w.]+|\s+|.", text)
+    odd = ["nan", "inf", "-1", "1e999", "0", "9" * 20, '"', "/*", "//", "%", "\\", "\0", "<", "&"]
+    pool = sorted(set(tokens)) + odd
+    for _ in range(draw(st.integers(1, 3))):
+        i = draw(st.integers(0, len(tokens) - 1))
+        kind = draw(st.sampled_from(KINDS))
+        if kind == "remove":
+            tokens[i] = ""
+        elif kind == "double":
+            tokens[i] *= 2
+        elif kind == "replace":
+            tokens[i] = draw(st.sampled_from(pool))
+        elif kind == "exchange":
+            j = draw(st.integers(0, len(tokens) - 1))
+            tokens[i], tokens[j] = tokens[j], tokens[i]
+        elif kind == "cut":
+            tokens = [*tokens[:i], tokens[i][: len(tokens[i]) // 2]]
+        else:
+            tokens[i] = draw(st.characters(codec="utf-8"))
+    return "".join(tokens)
+
+
+def assert_valid_or_refused(path):
+    try:
+        model = graphs.load(path)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = None
+    if message is not None:
+        assert re.match(rf"{re.escape(str(path))}, line \d+: expected ", message)
+        return
+    assert model.check_model()
+    graphs.save(model, path)
+    assert_same(model, graphs.load(path))
+
+
+@pytest.mark.parametrize("extension", [*EXTENSIONS, ".uai"])
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_mutated_file_is_a_valid_network_or_a_value_error(extension, data, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"mutated{extension}"
+    path.write_text(data.draw(mutations(extension)))
+    assert_valid_or_refused(path)
+
+
+@pytest.mark.parametrize("extension", [*EXTENSIONS, ".uai"])
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_changed_bytes_are_a_valid_network_or_a_value_error(extension, data, tmp_path_factory):
+    content = bytearray(data.draw(st.sampled_from(SEEDS[extension])).encode("latin-1"))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / f"changed{extension}"
+    path.write_bytes(content)
+    assert_valid_or_refused(path)
+
+
+HEADS = [
+    "",
+    "variable a { type discrete [ 2 ] {",
+    "probability ( a ) { ",
+    "node a { states = (",
+    '"',
+]
+TAILS = ['"', "/*", "(", " ", "{", "a ", '"a", ', '\\"', "|", ";", "1 ", "property ", "<a>", "(a)("]
+
+
+@pytest.mark.parametrize("extension", [*EXTENSIONS, ".uai"])
+def test_reading_takes_linear_time_whatever_the_text(extension, tmp_path):
+    path = tmp_path / f"n{extension}"
+    start = time.perf_counter()
+    for head in HEADS:
+        for tail in TAILS:
+            path.write_text(head + tail * (100_000 // len(tail)))
+            with pytest.raises(ValueError, match="expected"):
+                graphs.load(path)
+    assert time.perf_counter() - start < 20
