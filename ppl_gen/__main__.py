@@ -223,7 +223,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _data(source: str, binarize: str | None) -> Any:
+def _data(source: str, binarize: Any) -> Any:
     from ppl_gen import data
 
     return data.mnist("embedded" if source == "mnist" else source, binarize=binarize)

@@ -5,10 +5,12 @@ r"""Priors over a latent: modules that return a distribution, given the latents 
 
 from __future__ import annotations
 
+import math
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, biject_to, constraints
 
 from ppl_gen.posteriors import DiagonalNormal
 
@@ -46,3 +48,56 @@ class ConditionalNormal(nn.Module):
 
     def forward(self, *parents: Tensor) -> Distribution:
         return self.family(self.network(*parents))
+
+
+class VampPrior(nn.Module):
+    r"""The variational mixture of posteriors, :math:`p(z) = \frac{1}{K} \sum_k q(z \mid u_k)`.
+
+    The pseudo-inputs :math:`u_k` are learned, and go through the encoder of the posterior itself
+    (Tomczak and Welling 2018, equation 9). Its KL has no closed form and is sampled.
+
+    Args:
+        encoder: the posterior's encoder; shared, not copied.
+        family: the posterior's family; shared, not copied.
+        pseudo_inputs: initial images ``(K, C, H, W)``.
+        support: the interval of the pixels. Pseudo-inputs stay inside a bounded one by a sigmoid,
+            and start a hundredth of its length away from the bounds, where they can still learn.
+
+    Raises:
+        ValueError: no pseudo-input, or pixels outside the support.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        family: nn.Module,
+        pseudo_inputs: Tensor,
+        support: tuple[float, float] = (0.0, 1.0),
+    ):
+        super().__init__()
+        if pseudo_inputs.dim() != 4 or not len(pseudo_inputs):
+            raise ValueError(
+                "expected pseudo-inputs of shape (K, C, H, W) with K of at least one, got "
+                f"{tuple(pseudo_inputs.shape)}"
+            )
+        low, high = support
+        if not ((pseudo_inputs >= low) & (pseudo_inputs <= high)).all():
+            raise ValueError(f"expected pseudo-inputs in [{low:g}, {high:g}], got some outside")
+        self._posterior = (encoder, family)  # a tuple: the modules belong to the latent
+        bounded = math.isfinite(low) and math.isfinite(high)
+        self._squash = biject_to(constraints.interval(low, high) if bounded else constraints.real)
+        if bounded:
+            margin = 0.01 * (high - low)
+            pseudo_inputs = pseudo_inputs.clamp(low + margin, high - margin)
+        self.raw_inputs = nn.Parameter(self._squash.inv(pseudo_inputs))
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """The current pseudo-inputs as images, ``(K, C, H, W)``."""
+        return self._squash(self.raw_inputs)
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        encoder, family = self._posterior
+        components = family(encoder(self.pseudo_inputs))
+        weights = dist.Categorical(logits=self.raw_inputs.new_zeros(len(self.raw_inputs)))
+        return dist.MixtureSameFamily(weights, components)

@@ -154,7 +154,7 @@ class _Models:
         rows: list[tuple[str, ...]] = [
             ("model", "reconstruction", "KL", "test ELBO", "log p(x), importance sampled")
         ]
-        numbers = {}
+        numbers: dict[str, float] = {}
         for name, model in (("vae", self.vae), ("autoencoder", self.autoencoder)):
             self._say(f"training the {name}")
             ppl_gen.fit(
@@ -203,8 +203,10 @@ class _Models:
         problem = gradients.gaussian_vae(self.vae, self.digits.test.images[:16])
         draws = 50 if self.smoke else 500
         comparison = gradients.compare(problem, ["score", "reparameterized"], draws=draws)
-        frame = comparison.to_frame().set_index("estimator")
-        ratio = frame.loc["score", "variance"] / frame.loc["reparameterized", "variance"]
+        table: dict[str, Any] = {
+            str(row["estimator"]): row for row in comparison.to_frame().to_dict("records")
+        }
+        ratio = table["score"]["variance"] / table["reparameterized"]["variance"]
         figure, axes = _axes(1, 1, 6.4, 3.4)
         comparison.plot(ax=axes)
         section = Section(
@@ -216,7 +218,7 @@ class _Models:
                 ("estimator", "total variance per draw", "signal-to-noise ratio"),
                 *(
                     (name, f"{row['variance']:.4g}", f"{row['snr']:.3g}")
-                    for name, row in frame.iterrows()
+                    for name, row in table.items()
                 ),
             ],
             numbers={"variance ratio": float(ratio)},

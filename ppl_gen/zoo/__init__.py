@@ -10,7 +10,9 @@ from ppl_gen.zoo._control_vae import control_vae
 from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
 from ppl_gen.zoo._registry import Entry, registry
+from ppl_gen.zoo._tc_vae import tc_vae
 from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo._vamp_vae import vamp_vae
 
 __all__ = [
     "Entry",
@@ -21,5 +23,7 @@ __all__ = [
     "hierarchical_vae",
     "iwae",
     "registry",
+    "tc_vae",
     "vae",
+    "vamp_vae",
 ]

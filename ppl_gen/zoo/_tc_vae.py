@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.networks import Shape
+from ppl_gen.schedules import Number, Schedule
+from ppl_gen.total_correlation import TotalCorrelationELBO
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Chen et al., Isolating Sources of Disentanglement in VAEs", 2018)
+def tc_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 10,
+    *,
+    beta: Number | Schedule = 6.0,
+    num_data: int | None = None,
+    **parts: Any,
+) -> VAE:
+    r"""The β-TCVAE: the VAE with the total correlation of the aggregate posterior weighted by β.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: ``Z``.
+        beta: the weight of the total correlation.
+        num_data: the size of the training set; the batch is taken for all of it by default.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    objective = TotalCorrelationELBO(weight=beta, num_data=num_data)
+    return vae(data_shape, latent_dim, objective=objective, **parts)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppl_gen.networks import Shape
+from ppl_gen.priors import VampPrior
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Tomczak and Welling, VAE with a VampPrior", 2018)
+def vamp_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 10,
+    *,
+    num_pseudo_inputs: int = 100,
+    pseudo_inputs: Tensor | None = None,
+    **parts: Any,
+) -> VAE:
+    r"""The VAE whose prior is a mixture of its own posteriors at learned pseudo-inputs.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: ``Z``.
+        num_pseudo_inputs: ``K``.
+        pseudo_inputs: where they start, ``(K, C, H, W)`` inside the support of the likelihood;
+            grey noise by default, training images work better.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    model = vae(data_shape, latent_dim, **parts)
+    if pseudo_inputs is None:
+        pseudo_inputs = 0.3 + 0.4 * torch.rand(num_pseudo_inputs, *data_shape)
+    (latent,) = model.latents
+    bounds = model.likelihood.support
+    latent.prior = VampPrior(latent.encoder, latent.family, pseudo_inputs, bounds)
+    return model
