@@ -24,6 +24,7 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor
 
 from .pgmpy_bridge import tables_of
@@ -52,7 +53,9 @@ def to_pyro(model: Model) -> Program:
 
     Returns:
         A program without arguments that returns the value of every node, float64 or int64 tensors.
-        It raises ``ValueError`` when more variables are enumerated than torch has dimensions for.
+        Called on its own it draws from a Bayesian network's joint, and uniformly for a Markov
+        network. It raises ``ValueError`` when more variables are enumerated than torch has
+        dimensions for.
 
     Raises:
         ValueError: a model without parameters, or with ones that make no distribution; two nodes of
@@ -103,6 +106,8 @@ def _undirected(tables: Tables) -> Program:
         for node, logits in free.items():
             with _explained(values):
                 values[node] = _categorical(names[node], logits)
+        if not am_i_wrapped():  # outside inference a factor means nothing
+            return values
         with _explained(values):
             for k, (scope, table) in enumerate(potentials, start=1):
                 pyro.factor(f"{symbol}{k}", _entries(table, scope, values))
@@ -117,7 +122,8 @@ def _gaussian(model: Any) -> Program:
     found = {cpd.variable: cpd for cpd in model.cpds}
     missing = [node for node in model if node not in found]
     if missing:
-        raise ValueError(f"expected a LinearGaussianCPD for every node, got none for {missing}")
+        listing = ", ".join(map(repr, missing))
+        raise ValueError(f"expected a LinearGaussianCPD for every node, got none for {listing}")
     conditionals = {}
     for node in model:
         cpd, parents = found[node], list(found[node].evidence or ())
