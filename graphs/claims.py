@@ -170,18 +170,21 @@ def check(model: Model, claim: Any) -> Verdict:
 _SYMBOL = r"(?:_\|\|_|_\|_|\|\||⟂|⊥|⫫|\\(?:perp|bot|Perp|indep|independent|Indep|CI)(?![A-Za-z]))"
 _LEADING = re.compile(rf"^\s*\$?\s*(?:not\b(?!\s*{_SYMBOL})|[¬~!]|\\(?:neg|lnot)(?![A-Za-z]))")
 _CROSSED = re.compile(
-    rf"!\s*(?={_SYMBOL})|\\(?:not|centernot)(?:\s|\\!)*(?={_SYMBOL})|\\n(?=(?:perp|indep)\b)"
+    rf"(?<!\\)!\s*(?={_SYMBOL})|\\(?:not|centernot)(?:\s|\\!)*(?={_SYMBOL})|\\n(?=(?:perp|indep)\b)"
     r"|(?<=[⟂⊥⫫])\u0338|\bnot\s+(?=independent\s+of\b)"
 )
-_DEPENDENT = re.compile(r"\b(?:dependent\s+on|depends\s+on|d-connected\s+to)\b")
+_DEPENDENT = re.compile(r"\b(?:is\s+|are\s+)?(?:dependent\s+on|depends\s+on|d-connected\s+to)\b")
 
 
 def _without_negation(text: str) -> tuple[str, bool]:
     """The independence a text affirms or denies, every other character in its place."""
     text, denied = _DEPENDENT.subn(lambda m: "⟂".ljust(len(m[0])), text)
     text, crossed = _CROSSED.subn(lambda m: " \\" if m[0] == r"\n" else " " * len(m[0]), text)
-    text, led = _LEADING.subn(lambda m: " " * len(m[0]), text)
-    return text, (denied + crossed + led) % 2 == 1
+    denials = denied + crossed
+    while match := _LEADING.match(text):
+        text = " " * match.end() + text[match.end() :]
+        denials += 1
+    return text, denials % 2 == 1
 
 
 def _check_text(model: Model, text: str) -> Verdict:
@@ -192,7 +195,8 @@ def _check_text(model: Model, text: str) -> Verdict:
         try:
             claim = parse(text)
         except ParseError as no_factorization:
-            read_further = max(no_independence, no_factorization, key=lambda e: e.position)
+            both = (no_factorization, no_independence)
+            read_further = max(both if "(" in text else both[::-1], key=lambda e: e.position)
             raise read_further from None
         return _check_factorization(model, _renamed(claim, as_graph(model)))
     return _check_independence(answer, negated)
