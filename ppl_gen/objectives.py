@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ppl_gen.schedules import Number, Schedule, as_schedule
 from ppl_gen.terms import Program, Terms, terms
 
-Again = Callable[[Mapping[str, Tensor]], Terms]
+Again = Callable[..., Terms]
 
 
 class Objective(pyro.infer.ELBO, nn.Module):
@@ -63,7 +63,8 @@ class Objective(pyro.infer.ELBO, nn.Module):
 
         Args:
             t: the terms of one draw of the guide, with ``num_particles`` particles.
-            again: evaluates the terms at other latent values.
+            again: ``again(values, particles)`` evaluates the terms at other latent values, by
+                default as many per datum as ``num_particles``.
         """
         raise NotImplementedError
 
@@ -88,8 +89,17 @@ class Objective(pyro.infer.ELBO, nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The differentiable loss and its metrics, from one run of the programs."""
 
-        def run(values: Mapping[str, Tensor] | None = None) -> Terms:
-            particles = None if self.num_particles == 1 else self.num_particles
+        run = self.runner(model, guide, args, kwargs)
+        t = run()
+        return self.reduce(t, run), self.metrics(t)
+
+    def runner(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Again:
+        """What evaluates the terms of the programs: at a draw, or at other latent values."""
+        own = None if self.num_particles == 1 else self.num_particles
+
+        def run(values: Mapping[str, Tensor] | None = None, particles: int | None = own) -> Terms:
             return terms(
                 model,
                 guide,
@@ -100,8 +110,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
                 max_plate_nesting=self.max_plate_nesting,
             )
 
-        t = run()
-        return self.reduce(t, run), self.metrics(t)
+        return run
 
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any

@@ -48,6 +48,7 @@ class Terms:
         prior: :math:`p_s`, by site.
         posterior: :math:`q_s`, by site.
         scale: the factor N/B that scales the terms of the data plate, 1 without subsampling.
+        scales: by latent site, what its terms were multiplied by: its scale and mask together.
     """
 
     log_lik: Tensor
@@ -61,6 +62,7 @@ class Terms:
     prior: dict[str, Distribution] = field(default_factory=dict)
     posterior: dict[str, Distribution] = field(default_factory=dict)
     scale: float | Tensor = 1.0
+    scales: dict[str, float | Tensor] = field(default_factory=dict)
 
     def kl_of(self, site: str, *, analytic: bool = True) -> Tensor:
         """KL of one site: its closed form if wanted and known, else the estimate log q − log p."""
@@ -166,6 +168,8 @@ def terms(
             result.score[name] = reduce(parts.score_function)
         if not is_identically_zero(parts.entropy_term):
             result.entropy[name] = reduce(parts.entropy_term)
+        one = 1.0 if site["mask"] is None else torch.ones_like(parts.log_prob)
+        result.scales[name] = scale_and_mask(one, site["scale"], site["mask"])
         result.values[name] = site["value"]
         result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
         try:
