@@ -7,9 +7,13 @@ shape ``(...)`` and event shape ``(Z,)``.
 from __future__ import annotations
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
+
+from ppl_gen.relaxed import one_hot
+from ppl_gen.schedules import Schedule
 
 
 class Family(nn.Module):
@@ -20,6 +24,14 @@ class Family(nn.Module):
     """
 
     parameters_per_dim = 1
+
+    def code_shape(self, latent_dim: int) -> tuple[int, ...]:
+        """The event shape of a latent of so many dimensions."""
+        return (latent_dim,)
+
+    def place(self, code: Tensor, dim: int, values: Tensor) -> Tensor:
+        """Codes ``(N, *code_shape)`` with one dimension set to ``values`` of shape ``(N,)``."""
+        return code.index_copy(1, torch.tensor([dim], device=code.device), values.unsqueeze(1))
 
 
 class DiagonalNormal(Family):
@@ -45,3 +57,52 @@ class Point(Family):
 
     def forward(self, parameters: Tensor) -> Distribution:
         return dist.Delta(parameters, event_dim=1)
+
+
+class Categorical(Family):
+    r"""``Z`` independent one-hot variables of ``K`` categories each; event shape ``(Z, K)``.
+
+    In training mode a Gumbel-Softmax relaxation that can be differentiated through, in evaluation
+    mode the categorical itself; the prior must switch with it
+    (:class:`ppl_gen.priors.UniformCategorical`).
+
+    Args:
+        num_categories: ``K``.
+        temperature: :math:`\tau`, shared with the prior and advanced by the objective.
+        straight_through: use one-hot samples with the gradient of the relaxed ones.
+
+    Raises:
+        ValueError: fewer than two categories or a temperature that is not positive.
+    """
+
+    def __init__(
+        self, num_categories: int, temperature: Schedule, *, straight_through: bool = False
+    ):
+        super().__init__()
+        if num_categories < 2:
+            raise ValueError(f"expected at least two categories, got {num_categories}")
+        if not temperature.value > 0:
+            raise ValueError(f"expected a positive temperature, got {temperature.value.item():g}")
+        self.num_categories = self.parameters_per_dim = num_categories
+        self.temperature, self.straight_through = temperature, straight_through
+
+    def code_shape(self, latent_dim: int) -> tuple[int, ...]:
+        return (latent_dim, self.num_categories)
+
+    def place(self, code: Tensor, dim: int, values: Tensor) -> Tensor:
+        """Codes with one variable in the categories ``values``."""
+        categories = values.long()
+        if not (categories.min() >= 0 and categories.max() < self.num_categories):
+            raise ValueError(f"expected categories below {self.num_categories}, got {values}")
+        code = code.clone()
+        code[:, dim] = torch.nn.functional.one_hot(categories, self.num_categories).to(code)
+        return code
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        logits = parameters.unflatten(-1, (-1, self.num_categories))
+        return self.of(logits)
+
+    def of(self, logits: Tensor) -> Distribution:
+        """The distribution of logits ``(..., Z, K)`` in the current mode."""
+        temperature = self.temperature.value if self.training else None
+        return one_hot(logits, temperature, straight_through=self.straight_through)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, biject_to, constraints
 
-from ppl_gen.posteriors import DiagonalNormal
+from ppl_gen.posteriors import Categorical, DiagonalNormal
 
 
 class StandardNormal(nn.Module):
@@ -48,6 +48,27 @@ class ConditionalNormal(nn.Module):
 
     def forward(self, *parents: Tensor) -> Distribution:
         return self.family(self.network(*parents))
+
+
+class UniformCategorical(nn.Module):
+    """``Z`` independent uniform one-hot variables, relaxed when and as the posterior is.
+
+    Args:
+        dim: ``Z``.
+        family: the posterior's family, which knows categories, temperature and mode.
+    """
+
+    logits: Tensor
+
+    def __init__(self, dim: int, family: Categorical):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"expected a latent of at least one dimension, got {dim}")
+        self._family = (family,)  # a tuple: the module belongs to the latent
+        self.register_buffer("logits", torch.zeros(dim, family.num_categories), persistent=False)
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        return self._family[0].of(self.logits)
 
 
 class VampPrior(nn.Module):

@@ -23,6 +23,8 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from ppl_gen.relaxed import discrete
+
 Program = Callable[..., Any]
 
 
@@ -41,7 +43,8 @@ class Terms:
         score: the part of log_q whose gradient needs the score function, by site without a
             reparameterised sampler.
         entropy: the part of log_q to differentiate through the sample, by reparameterised site.
-        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered.
+        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered; of
+            a relaxed site that of the discrete distributions it relaxes.
         auxiliary: losses to be minimised that the guide declares with
             ``pyro.factor(name, loss, has_rsample=True)``.
         values: the latent values, by site.
@@ -173,7 +176,7 @@ def terms(
         result.values[name] = site["value"]
         result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
         try:
-            divergence = kl_divergence(site["fn"], twin["fn"])
+            divergence = kl_divergence(discrete(site["fn"]), discrete(twin["fn"]))
         except NotImplementedError:
             continue
         result.kl[name] = reduce(scale_and_mask(divergence, site["scale"], site["mask"]))

@@ -150,10 +150,11 @@ class VAE(nn.Module):
 
     def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The last latent when every latent is at its posterior mean, ``(B, Z)``."""
-        above = self._label(y)
-        for latent in self.latents:
-            above.append(latent.posterior(x, *above).mean)
-        return above[-1]
+        with evaluating(self):
+            above = self._label(y)
+            for latent in self.latents:
+                above.append(latent.posterior(x, *above).mean)
+            return above[-1]
 
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""
@@ -210,11 +211,11 @@ class VAE(nn.Module):
         self.check(x)
         with evaluating(self):
             code = self.code(x, y)
-            if not 0 <= dim < code.shape[-1]:
-                raise ValueError(f"expected a latent dimension below {code.shape[-1]}, got {dim}")
+            if not 0 <= dim < code.shape[1]:
+                raise ValueError(f"expected a latent dimension below {code.shape[1]}, got {dim}")
             steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
             codes = code.repeat_interleave(len(steps), 0)
-            codes[:, dim] = steps.repeat(len(code))
+            codes = self.latents[-1].family.place(codes, dim, steps.repeat(len(code)))
             labels = None if y is None else y.repeat_interleave(len(steps))
             return self.likelihood.mean_image(self.decode(codes, labels))
 

@@ -7,6 +7,7 @@ from ppl_gen.zoo._autoencoder import autoencoder
 from ppl_gen.zoo._beta_vae import beta_vae
 from ppl_gen.zoo._conditional_vae import conditional_vae
 from ppl_gen.zoo._control_vae import control_vae
+from ppl_gen.zoo._gumbel_vae import gumbel_vae
 from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
 from ppl_gen.zoo._registry import Entry, registry
@@ -20,6 +21,7 @@ __all__ = [
     "beta_vae",
     "conditional_vae",
     "control_vae",
+    "gumbel_vae",
     "hierarchical_vae",
     "iwae",
     "registry",

@@ -55,6 +55,8 @@ def vae(
     if encoder is None:
         encoder = networks.encoder(network, [data_shape, *label], hidden, code)
     if decoder is None:
-        decoder = networks.decoder(network, [(latent_dim,), *label], hidden, image)
+        decoder = networks.decoder(
+            network, [posterior.code_shape(latent_dim), *label], hidden, image
+        )
     latent = Latent("z", prior, encoder, posterior)
     return VAE([latent], decoder, likelihood, data_shape, objective, num_classes)

@@ -77,7 +77,7 @@ def test_its_pieces_are_distributions_over_the_right_shapes(name, x):
     assert likelihood.log_prob(x).shape == (len(x),)
     assert model.reconstruct(x, y).shape == x.shape
     two = None if y is None else y[:2]
-    assert model.traverse(x[:2], 0, [-1.0, 0.0, 1.0], two).shape == (6, *SHAPE)
+    assert model.traverse(x[:2], 0, [0.0, 1.0, 2.0], two).shape == (6, *SHAPE)
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["global store", "module-local"])

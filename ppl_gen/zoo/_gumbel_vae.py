@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.networks import Shape
+from ppl_gen.objectives import ELBO
+from ppl_gen.posteriors import Categorical
+from ppl_gen.priors import UniformCategorical
+from ppl_gen.schedules import Exponential
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax", 2017)
+def gumbel_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 20,
+    *,
+    num_categories: int = 10,
+    temperature: float = 1.0,
+    annealing: float = 3e-4,
+    final_temperature: float = 0.5,
+    straight_through: bool = False,
+    **parts: Any,
+) -> VAE:
+    r"""The VAE with categorical latents, trained through their Gumbel-Softmax relaxation.
+
+    In training mode the latents are relaxed and the objective is that of the relaxation, with the
+    KL of the categoricals; in evaluation mode everything is discrete, and so is the reported ELBO.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: the number of categorical variables.
+        num_categories: the categories of each.
+        temperature: :math:`\tau` at the start.
+        annealing: its decay per step, :math:`\tau_t = \max(\tau e^{-rt}, \tau_{\min})`.
+        final_temperature: :math:`\tau_{\min}`.
+        straight_through: decode one-hot samples, with the gradient of the relaxed ones.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    schedule = Exponential(temperature, annealing, final_temperature)
+    family = Categorical(num_categories, schedule, straight_through=straight_through)
+    objective = parts.pop("objective", None) or ELBO()
+    objective.temperature = schedule
+    return vae(
+        data_shape,
+        latent_dim,
+        posterior=family,
+        prior=UniformCategorical(latent_dim, family),
+        objective=objective,
+        **parts,
+    )
