@@ -27,6 +27,8 @@ from math import prod
 from typing import Any, TypeAlias
 
 import networkx as nx
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from .runs import Data, Run, Site, redraw, run, untouched
 from .structure import require_acyclic, unknown
@@ -181,6 +183,8 @@ def _variations(runs: Mapping[int, Run]) -> Iterator[str]:
                     f"{name!r} uses the value of {u!r} under seed {_list(using)} but not under "
                     f"{_rest(both, using)}"
                 )
+        if not any(isinstance(v, Tensor) for s in seen.values() for v in tree_leaves(s.value)):
+            yield f"the value of {name!r} is no tensor, so what depends on it cannot be traced"
         for u in (u for u in sites if Data(u) in sources):
             yield (
                 f"{name!r} reads data that {u!r} observed; if that is dependence on {u!r}, "
@@ -211,11 +215,10 @@ def _escapes(runs: Mapping[int, Run], graph: nx.DiGraph) -> Iterator[str]:
         for escape in r.escapes:
             for u in sorted(str(n) for n in escape.labels if n in r.sites):
                 found = [repr(v) for v in graph[u] if graph.edges[u, v]["found"] == "redrawn"]
-                shown = f"gave edges to {_list(found)}" if found else "showed no other edge"
+                shown = f"gave edges to {_list(found)}" if found else "gave no further edge"
                 yield (
                     f"the value of {u!r} leaves torch at {escape.place} ({escape.how}), where it "
-                    f"cannot be traced; redrawing it {shown}, what else it decides can be given "
-                    "by assume="
+                    f"cannot be traced; redrawing it {shown} (assume= adds what else you know of)"
                 )
 
 

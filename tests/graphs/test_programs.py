@@ -310,6 +310,20 @@ def test_observed_numbers_are_followed():
     assert set(from_pyro(program).edges) == {("a", "b")}
 
 
+def test_values_that_are_no_tensors_are_reported():
+    def program(draw):
+        value = pyro.sample("a", draw)
+        pyro.sample("b", dist.Normal(value["loc"], 1.0))
+
+    graph = from_pyro(program, lambda: {"loc": torch.randn(())})
+    assert set(graph.edges) == {("a", "b")}
+    assert graph.graph["warnings"] == []
+    graph = from_pyro(program, lambda: {"loc": np.float64(0.5)})
+    assert graph.graph["warnings"] == [
+        "the value of 'a' is no tensor, so what depends on it cannot be traced"
+    ]
+
+
 def test_an_observation_computed_from_a_site_depends_on_it():
     def program():
         z = pyro.sample("z", NORMAL)
