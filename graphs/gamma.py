@@ -234,7 +234,8 @@ def plot(results: Fit | Iterable[Fit], ax: Axes | None = None) -> Axes:
     )
     ax.scatter(xs, [f.theta for f in fits], s=36, color="C3", zorder=2, label="fitted by SVI")
     ax.set(xscale="log", yscale="log", xlabel="datum $x$", ylabel=r"rate $\theta$ of the guide")
-    ax.set_title(f"largest relative error {error:.1e}", fontsize="medium")
+    title = f"SVI on the closed form, to a relative error of {error:.0e}"
+    ax.set_title(title, fontsize="medium")
     ax.legend(frameon=False, loc="upper left")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
