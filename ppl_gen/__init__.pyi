@@ -14,6 +14,7 @@ from .history import History as History
 from .objectives import ELBO as ELBO
 from .objectives import IWAE as IWAE
 from .objectives import Objective as Objective
+from .staging import stage as stage
 from .terms import Terms as Terms
 from .trainables import Pair as Pair
 from .training import fit as fit

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 import pyro.infer.tracegraph_elbo
@@ -33,6 +34,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 aten = torch.ops.aten
+TORCH = str(Path(torch.__file__).parent)
+OWN_FILES = {
+    str(Path(__file__).with_name(name)) for name in ("recording.py", "staged.py", "staging.py")
+}
 
 
 class Refusal(Exception):
@@ -54,7 +59,9 @@ class Recording:
     used: tuple[bool, ...]
 
 
-def record(function: Callable[..., Sequence[Tensor | None]], arguments: Sequence[Tensor]) -> Recording:
+def record(
+    function: Callable[..., Sequence[Tensor | None]], arguments: Sequence[Tensor]
+) -> Recording:
     """Run a function of tensors and record the operations behind the tensors it returns.
 
     Args:
@@ -68,7 +75,12 @@ def record(function: Callable[..., Sequence[Tensor | None]], arguments: Sequence
     # Fresh aliases, so that one tensor passed twice is two inputs.
     aliases = [argument.detach() for argument in arguments]
     recorder = Recorder(aliases)
-    with torch.autograd.set_multithreading_enabled(False), Sites(recorder), Watch(recorder), recorder:
+    with (
+        torch.autograd.set_multithreading_enabled(False),
+        Sites(recorder),
+        Watch(recorder),
+        recorder,
+    ):
         results = function(*aliases)
     return recorder.finish(results)
 
@@ -92,7 +104,11 @@ class Recorder(TorchDispatchMode):
         self.arguments = [self._placeholder(f"argument_{i}", a) for i, a in enumerate(arguments)]
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
@@ -102,6 +118,8 @@ class Recorder(TorchDispatchMode):
         if func in READS or torch.Tag.data_dependent_output in func.tags:
             if constant:
                 return func(*args, **kwargs)
+            if _asking() in UNIMPORTANT:
+                return False
             self.refuse("reads the value of a tensor in Python")
         if any(isinstance(leaf, torch.Generator) for leaf in leaves):
             self.refuse("draws from a random generator of its own")
@@ -121,12 +139,14 @@ class Recorder(TorchDispatchMode):
         elif isinstance(result, (tuple, list)):
             for i, item in enumerate(result):
                 if isinstance(item, Tensor):
-                    self._track(item, self.graph.call_function(operator.getitem, (node, i)), constant)
+                    self._track(
+                        item, self.graph.call_function(operator.getitem, (node, i)), constant
+                    )
         return result
 
     def is_constant(self, tensor: Tensor) -> bool:
         """Whether the value will be the same in every run of the graph."""
-        return _storage(tensor) in self.constant_storages
+        return storage_of(tensor) in self.constant_storages
 
     def refuse(self, what: str) -> NoReturn:
         """Raise ``Refusal``, naming the line of the program and its last sample site."""
@@ -158,7 +178,9 @@ class Recorder(TorchDispatchMode):
         return node
 
     def _placeholder(self, name: str, tensor: Tensor) -> fx.Node:
-        before = self.graph.inserting_before if self.last_input is None else self.graph.inserting_after
+        before = (
+            self.graph.inserting_before if self.last_input is None else self.graph.inserting_after
+        )
         with before(self.last_input):
             node = self.last_input = self.graph.placeholder(name)
         self.nodes[tensor] = node
@@ -175,15 +197,16 @@ class Recorder(TorchDispatchMode):
         self._mark(tensor, constant)
 
     def _mark(self, tensor: Tensor, constant: bool) -> None:
-        (self.constant_storages.add if constant else self.constant_storages.discard)(_storage(tensor))
+        (self.constant_storages.add if constant else self.constant_storages.discard)(
+            storage_of(tensor)
+        )
 
 
 class Watch(TorchFunctionMode):
     """Sees the Python calls that read values without reaching the dispatcher.
 
-    Pyro itself reads a few values, none of which its gradients depend on: the loss as a number, NaN
-    checks, and whether all enumerated probabilities are positive. They are answered here, by the
-    code that asks.
+    Pyro's objectives read the loss as a number, which stays a tensor here, and select positive
+    probabilities, which is done by masking.
     """
 
     def __init__(self, recorder: Recorder):
@@ -191,19 +214,16 @@ class Watch(TorchFunctionMode):
         self.recorder = recorder
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        asks = sys._getframe(1).f_code
-        if func is Tensor.item and asks is pyro.infer.util.torch_item.__code__:
+        if func is Tensor.item and _asking() is _item:
             return args[0].detach()
-        if func is Tensor.__bool__ and asks is _warn_if_nan:
-            return False
-        if asks is _dice:
-            # The answer "some probability is zero", with the selection made by masking instead.
-            if func is Tensor.__bool__:
-                return False
-            if func is Tensor.masked_select:
-                return torch.where(args[1], args[0], 0.0)
+        if func is Tensor.masked_select and _asking() is _dice:
+            return torch.where(args[1], args[0], 0.0)
         if func in ESCAPES or func in COPIES:
             tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
             if not all(map(self.recorder.is_constant, tensors)):
@@ -222,7 +242,13 @@ class Sites(Messenger):
         self.recorder.site = msg["name"]
 
 
-READS = {aten._local_scalar_dense.default, aten.item.default, aten.is_nonzero.default, aten.equal.default, aten.allclose.default}
+READS = {
+    aten._local_scalar_dense.default,
+    aten.item.default,
+    aten.is_nonzero.default,
+    aten.equal.default,
+    aten.allclose.default,
+}
 ESCAPES = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__}
 COPIES = {torch.tensor, Tensor.new_tensor}
 # Running statistics, which the schemas do not declare as written: their positions.
@@ -230,8 +256,11 @@ HIDDEN_WRITES = dict.fromkeys(
     (aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default),
     (3, 4),
 )
-_warn_if_nan = pyro.util.warn_if_nan.__code__
+_item = pyro.infer.util.torch_item.__code__
 _dice = pyro.infer.util.Dice.compute_expectation.__code__
+# Where Pyro asks for a value without its result depending on the answer, which is "no" here:
+# whether there is a NaN to warn about, and whether all enumerated probabilities are positive.
+UNIMPORTANT = {pyro.util.warn_if_nan.__code__, _dice}
 
 
 def written_to(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[Tensor]:
@@ -253,14 +282,24 @@ def _has_dynamic_shape(func: Any, args: tuple[Any, ...]) -> bool:
     return True
 
 
-def _storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def _asking() -> CodeType | None:
+    """The innermost code outside torch and this module."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and (
+        frame.f_code.co_filename.startswith(TORCH) or frame.f_code.co_filename == __file__
+    ):
+        frame = frame.f_back
+    return frame and frame.f_code
 
 
 def _place() -> str:
     """The innermost line of the program itself, outside torch, Pyro and the recorder."""
-    frames = [f for f in traceback.extract_stack() if f.filename != __file__]
-    libraries = (str(Path(torch.__file__).parent), str(Path(pyro.__file__).parent))
+    frames = [f for f in traceback.extract_stack() if f.filename not in OWN_FILES]
+    libraries = (TORCH, str(Path(pyro.__file__).parent))
     own = [f for f in frames if not f.filename.startswith(libraries)]
     frame = (own or frames)[-1]
     return f"{frame.filename}:{frame.lineno}: {frame.line}"

@@ -1,0 +1,230 @@
+"""The Python state that a function's code can reach, and whether it is still what it was.
+
+A recorded graph contains the Python values that the program had when it was recorded: numbers in
+attributes, closures and globals, the training mode of modules, which tensor an attribute holds.
+An :class:`Environment` remembers them, walking from the function through closures, the globals its
+code names, bound objects, modules and containers. Objects of torch, Pyro and the standard library
+are followed no further, except modules, objectives and effect handlers.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import pyro.infer
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+
+LIBRARIES = frozenset({"torch", "pyro", "numpy", "ppl_gen"} | sys.stdlib_module_names) - {
+    "__main__"
+}
+LARGEST_CONTAINER = 64
+SCALARS = (bool, int, float, complex, str, bytes, type(None))
+MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
+MODULE_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+
+
+class Slots:
+    """Some values of one holder: a mapping, a list or a closure cell.
+
+    Args:
+        owner: what to call the holder in messages.
+        holder: where the values are.
+        keys: which of them count.
+        sized: whether the number of entries counts too.
+    """
+
+    def __init__(self, owner: str, holder: Any, keys: Iterable[Any], sized: bool = False):
+        self.owner, self.holder, self.keys = owner, holder, list(keys)
+        self.size = len(holder) if sized else None
+        if isinstance(holder, CellType):
+            self._get: Any = functools.partial(getattr, holder)
+        else:
+            self._get = holder.__getitem__ if isinstance(holder, list) else holder.get
+        self.values = list(map(self._get, self.keys))
+
+    def hold(self) -> bool:
+        """Whether every value is what it was; by identity first, which nearly always decides."""
+        if self.size is not None and len(self.holder) != self.size:
+            return False
+        same = all(map(is_, map(self._get, self.keys), self.values))
+        return same or next(self.changes(), None) is None
+
+    def changes(self) -> Iterator[tuple[Any, Any, Any]]:
+        """The key, old and new value of everything that differs."""
+        for key, old in zip(self.keys, self.values, strict=True):
+            new = self._get(key)
+            if old is not new and not _equal(old, new):
+                yield key, old, new
+
+    def name(self, key: Any) -> str:
+        if isinstance(self.holder, CellType):
+            return self.owner
+        dotted = isinstance(key, str) and key.isidentifier()
+        return f"{self.owner}.{key}" if dotted else f"{self.owner}[{key!r}]"
+
+    def get(self, key: Any) -> Any:
+        return self._get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        if isinstance(self.holder, CellType):
+            self.holder.cell_contents = value
+        else:
+            self.holder[key] = value
+
+    def resized(self) -> bool:
+        return self.size is not None and len(self.holder) != self.size
+
+
+class Environment:
+    """What can be reached from some named objects, and what it was at construction.
+
+    Args:
+        roots: objects to start from, by name.
+        except_for: holders, by identity, and keys that may change.
+    """
+
+    def __init__(self, roots: Mapping[str, Any], except_for: Iterable[tuple[int, Any]] = ()):
+        self.slots: list[Slots] = []
+        self._except = frozenset(except_for)
+        self._kept: dict[int, Any] = {}
+        self._queue = deque(roots.items())
+        self._walk()
+
+    def holds(self) -> bool:
+        """Whether nothing has changed since."""
+        return all(slots.hold() for slots in self.slots)
+
+    def changes(self) -> list[str]:
+        """What has changed, in words."""
+        found = []
+        for slots in self.slots:
+            for key, old, new in slots.changes():
+                plain = isinstance(old, SCALARS) and isinstance(new, SCALARS)
+                found.append(slots.name(key) + (f" ({old!r}, then {new!r})" if plain else ""))
+            if slots.resized():
+                found.append(f"{slots.owner} ({slots.size} entries, then {len(slots.holder)})")
+        return found
+
+    def moved_floats(self) -> list[tuple[Slots, Any]]:
+        """The places whose floats have changed, if nothing else has."""
+        changes = [
+            (slots, key, old, new) for slots in self.slots for key, old, new in slots.changes()
+        ]
+        only = all(type(old) is type(new) is float for _, _, old, new in changes)
+        if not only or any(slots.resized() for slots in self.slots):
+            return []
+        return [(slots, key) for slots, key, _, _ in changes]
+
+    def restore(self) -> None:
+        """Put back values that were replaced."""
+        for slots in self.slots:
+            for key, old, _ in list(slots.changes()):
+                slots.put(key, old)
+
+    def watch(self, owner: str, holder: Any, keys: Iterable[Any], sized: bool = False) -> None:
+        """Remember some values of a holder, and follow them."""
+        slots = Slots(
+            owner, holder, [k for k in keys if (id(holder), k) not in self._except], sized
+        )
+        if slots.keys or sized:
+            self.slots.append(slots)
+            self._queue += zip(map(slots.name, slots.keys), slots.values, strict=True)
+
+    def _walk(self) -> None:
+        while self._queue:
+            name, value = self._queue.popleft()
+            if not isinstance(value, (*SCALARS, Tensor)) and id(value) not in self._kept:
+                self._kept[id(value)] = value
+                self._visit(name, value)
+
+    def _visit(self, name: str, value: Any) -> None:
+        if isinstance(value, MethodType):
+            self._queue += [(type(value.__self__).__name__, value.__self__), (name, value.__func__)]
+        elif isinstance(value, functools.partial):
+            self._queue += [(name, part) for part in (value.func, *value.args)]
+            self.watch(name, value.keywords, value.keywords)
+        elif isinstance(value, FunctionType):
+            self._visit_function(value)
+        elif isinstance(value, type):
+            self._visit_class(value)
+        elif isinstance(value, (dict, list)):
+            keys = list(value) if isinstance(value, dict) else range(len(value))
+            self.watch(name, value, keys if len(value) <= LARGEST_CONTAINER else [], sized=True)
+        elif isinstance(value, (tuple, set, frozenset)):
+            if len(value) <= LARGEST_CONTAINER:
+                self._queue += [(name, item) for item in value]
+        elif isinstance(value, nn.Module):
+            self._visit_module(type(value).__name__, value)
+        elif not isinstance(value, ModuleType) and hasattr(value, "__dict__"):
+            if isinstance(value, (pyro.infer.ELBO, Messenger)) or _is_own(type(value)):
+                self.watch(type(value).__name__, vars(value), vars(value), sized=True)
+                self._queue.append((name, type(value)))
+
+    def _visit_module(self, name: str, module: nn.Module) -> None:
+        attributes = vars(module)
+        self.watch(name, attributes, [k for k in attributes if k not in MODULE_INTERNALS], True)
+        for table in MODULE_TABLES:
+            entries = attributes[table]
+            if entries or table.endswith("hooks"):
+                self.watch(name, entries, entries, sized=True)
+        self._queue.append((name, type(module)))
+
+    def _visit_function(self, function: FunctionType) -> None:
+        cells = function.__closure__ or ()
+        for variable, cell in zip(function.__code__.co_freevars, cells, strict=True):
+            try:
+                self.watch(variable, cell, ["cell_contents"])
+            except ValueError:  # an empty cell
+                continue
+        if function.__kwdefaults__:
+            self.watch(function.__name__, function.__kwdefaults__, function.__kwdefaults__)
+        self._queue += [(function.__name__, default) for default in function.__defaults__ or ()]
+        if _is_own(function):
+            self._visit_globals(function.__globals__, set(_names(function.__code__)))
+
+    def _visit_globals(self, namespace: dict[str, Any], names: set[str]) -> None:
+        present = sorted(names & namespace.keys())
+        modules = [name for name in present if isinstance(namespace[name], ModuleType)]
+        title = namespace.get("__name__", "global")
+        self.watch(title, namespace, [name for name in present if name not in modules])
+        for module in (namespace[name] for name in modules):
+            if module.__name__.partition(".")[0] not in LIBRARIES and vars(module) is not namespace:
+                self.watch(module.__name__, vars(module), sorted(names & vars(module).keys()))
+
+    def _visit_class(self, cls: type) -> None:
+        for base in filter(_is_own, cls.__mro__):
+            if base is cls or id(base) not in self._kept:
+                self._kept[id(base)] = base
+                entries = {k: v for k, v in vars(base).items() if not k.startswith("__")}
+                scalars = [k for k, v in entries.items() if isinstance(v, SCALARS)]
+                self.watch(base.__name__, vars(base), scalars)
+                self._queue += [
+                    (k, v) for k, v in vars(base).items() if isinstance(v, FunctionType)
+                ]
+
+
+def _is_own(thing: Any) -> bool:
+    """Whether a class or function belongs to the user's program."""
+    return (thing.__module__ or "").partition(".")[0] not in LIBRARIES
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The global and attribute names of a function's code, nested functions included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _equal(old: Any, new: Any) -> bool:
+    if type(old) is MethodType and type(new) is MethodType:
+        return old.__self__ is new.__self__ and old.__func__ is new.__func__
+    same_kind = type(old) is type(new) and isinstance(old, SCALARS)
+    return same_kind and (old == new or (old != old and new != new))

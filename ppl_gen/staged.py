@@ -1,0 +1,399 @@
+"""A loss function that runs as one graph per kind of call: the machinery of staging.
+
+For each kind of call (:mod:`ppl_gen.signatures`) the function runs eagerly, is recorded, the graph
+is compared with the eager run, compiled, and compared again. All these runs start from the same
+random state and are undone, so that the first call leaves everything as one step does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, cast
+
+import pyro
+import torch
+from pyro.poutine.runtime import _PYRO_STACK
+from torch import Tensor
+
+from ppl_gen import backends
+from ppl_gen.comparison import Outcome, difference
+from ppl_gen.environment import Environment, Slots
+from ppl_gen.recording import Recording, Refusal, record, storage_of
+from ppl_gen.sandbox import RandomState, Sandbox
+from ppl_gen.signatures import Call, Key, take_apart
+
+Metrics: TypeAlias = dict[str, Tensor]
+Loss: TypeAlias = Callable[..., tuple[Tensor, Metrics]]
+Place: TypeAlias = tuple[Slots, Any]
+
+GRAPHS_PER_KEY = 4
+KEYS = 32
+SEEDS = 3
+# How Pyro names the running average that it keeps as the baseline of a sample site.
+BASELINE = "__baseline_avg_downstream_cost_"
+
+
+class StagingError(RuntimeError):
+    """A step that had to be staged cannot be."""
+
+
+class StagingWarning(UserWarning):
+    """A step runs eagerly or uncompiled, and why."""
+
+
+class Graph:
+    """A recorded step, and what must hold for it to serve a call.
+
+    Args:
+        recording: the graph, from tensors, moving floats and lifted tensors to loss, metrics and
+            gradients.
+        environment: the Python values that are constants of the graph.
+        moving: the floats that are inputs instead.
+        metrics: the names of the metrics.
+        parameters: the owners of the gradients.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        environment: Environment,
+        moving: Moving,
+        metrics: Sequence[str],
+        parameters: Sequence[Tensor],
+    ):
+        self.recorded, self.lifted = recording.module, recording.lifted
+        self.run: backends.Run = recording.module
+        self.environment, self.moving = environment, moving
+        self.metrics, self.parameters = metrics, parameters
+        self.layout = self._layout()
+        self.calls = 1
+
+    def _layout(self) -> list[Any]:
+        lifted = [(t.shape, t.dtype, t.device) for t in self.lifted]
+        return [*lifted, *(p.requires_grad for p in self.parameters)]
+
+    def serves(self, call: Call) -> bool:
+        """Whether everything that is constant in the graph is what it was."""
+        return (
+            self.moving.constant in (None, call.floats)
+            and self._layout() == self.layout
+            and self.environment.holds()
+        )
+
+    def inputs(self, call: Call) -> list[Tensor]:
+        return [*call.tensors, *self.moving.scalars(call), *self.lifted]
+
+    def __call__(self, call: Call, run: backends.Run | None = None) -> tuple[Tensor, Metrics]:
+        """Run the graph and replace the gradients of its parameters."""
+        with torch.no_grad():
+            outputs = (run or self.run)(*self.inputs(call))
+        count = 1 + len(self.metrics)
+        for parameter, gradient in zip(self.parameters, outputs[count:], strict=True):
+            parameter.grad = gradient
+        loss, *metrics = cast("Sequence[Tensor]", outputs[:count])
+        return loss, dict(zip(self.metrics, metrics, strict=True))
+
+
+class Moving:
+    """The Python floats that are inputs of a graph: arguments, and values of the environment.
+
+    A float is a constant until it changes; from then on it is an input.
+
+    Args:
+        call: a call the graph serves.
+        graphs: the graphs of earlier calls of this kind, which this one cannot be served by.
+    """
+
+    def __init__(self, call: Call, graphs: Iterable[Graph] = ()):
+        self.constant: tuple[float, ...] | None = call.floats
+        self.places: dict[tuple[int, Any], Place] = {}
+        for graph in graphs:
+            if graph.moving.constant != call.floats:
+                self.constant = None
+            self.places |= graph.moving.places
+            for slots, key in graph.environment.moved_floats():
+                self.places[id(slots.holder), key] = slots, key
+
+    def __bool__(self) -> bool:
+        return self.constant is None or bool(self.places)
+
+    def scalars(self, call: Call) -> list[Tensor]:
+        """Their values, as 0-d tensors: arguments, then places."""
+        values = [*(() if self.constant is not None else call.floats)]
+        values += [slots.get(key) for slots, key in self.places.values()]
+        return [torch.tensor(value) for value in values]
+
+    @contextmanager
+    def replaced(
+        self, call: Call, scalars: Sequence[Tensor]
+    ) -> Iterator[tuple[float | Tensor, ...]]:
+        """Put tensors in the places; gives the floats among the arguments."""
+        count = len(scalars) - len(self.places)
+        before = [slots.get(key) for slots, key in self.places.values()]
+        try:
+            for (slots, key), scalar in zip(self.places.values(), scalars[count:], strict=True):
+                slots.put(key, scalar)
+            yield tuple(scalars[:count]) or call.floats
+        finally:
+            for (slots, key), value in zip(self.places.values(), before, strict=True):
+                slots.put(key, value)
+
+
+class StagedFunction:
+    """A loss whose calls leave gradients behind and, where that is safe, run as one graph.
+
+    See :func:`ppl_gen.staging.stage_function`.
+    """
+
+    def __init__(
+        self,
+        function: Loss,
+        parameters: Mapping[str, Tensor],
+        staged: str | bool,
+        backend: str | None,
+    ):
+        if not (staged == "auto" or isinstance(staged, bool)):
+            raise ValueError(f"expected staged 'auto', True or False, got {staged!r}")
+        if backend is not None and backend not in backends.BACKENDS:
+            raise ValueError(f"expected a backend among {backends.BACKENDS}, got {backend!r}")
+        self.function, self.staged, self.backend = function, staged, backend
+        self.trained = dict(parameters)
+        self._graphs: dict[Key, list[Graph]] = {}
+        self._refused: dict[Key, Refusal] = {}
+        self._warned = self._prepared = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Metrics]:
+        if self.staged:
+            call = None
+            try:
+                call = take_apart(args, kwargs)
+                graph = self._graph_for(call)
+            except Refusal as refusal:
+                self._give_up(call, refusal)
+            else:
+                if graph is not None:
+                    return graph(call)
+        if not self._prepared:
+            self.prepare(args, kwargs)
+        return self._run_eagerly(args, kwargs)
+
+    # --- What a subclass may know better --------------------------------------------------------
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Find the parameters that a kind of call creates; leaves random states alone."""
+        self._prepared = True
+
+    def evaluate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
+        """The loss and metrics, run eagerly."""
+        return self.function(*args, **kwargs)
+
+    # --- Eagerly --------------------------------------------------------------------------------
+
+    def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
+        with pyro.validation_enabled(False), torch.enable_grad():
+            loss, metrics = self.evaluate(args, kwargs)
+            if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
+                raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
+            leaves = self._leaves()
+            for parameter in self.trained.values():
+                parameter.grad = None
+            torch.autograd.backward(loss, inputs=leaves)
+        return loss.detach(), {name: value.detach() for name, value in metrics.items()}
+
+    def _leaves(self) -> list[Tensor]:
+        leaves = [parameter for parameter in self.trained.values() if parameter.requires_grad]
+        if not leaves:
+            raise ValueError("expected a parameter that requires a gradient, got none")
+        return leaves
+
+    # --- Finding a graph ------------------------------------------------------------------------
+
+    def _graph_for(self, call: Call) -> Graph | None:
+        """The graph that serves a call, or ``None`` if calls of this kind run eagerly."""
+        if call.key in self._refused:
+            if self.staged is True:
+                raise self._refused[call.key]
+            return None
+        if _PYRO_STACK:
+            raise Refusal(f"it is called inside a {type(_PYRO_STACK[-1]).__name__}")
+        graphs = self._graphs.setdefault(call.key, [])
+        for graph in graphs:
+            if graph.serves(call):
+                graph.calls += 1
+                if graph.calls & (graph.calls - 1) == 0:
+                    with self._random_state(call) as random:
+                        expected, sandbox = self._reference(call, graph.environment, random)
+                        self._require_equal(expected, self._trial(graph, call, sandbox, random))
+                return graph
+        with self._random_state(call) as random:
+            graphs.append(self._new_graph(call, graphs, random))
+        return graphs[-1]
+
+    @contextmanager
+    def _random_state(self, call: Call) -> Iterator[RandomState]:
+        random = RandomState(t.device for t in (*call.tensors, *self.trained.values()))
+        try:
+            yield random
+        finally:
+            random.restore()
+
+    def _give_up(self, call: Call | None, refusal: Refusal) -> None:
+        if call is not None:
+            self._refused[call.key] = refusal
+            self._graphs.pop(call.key, None)
+        if self.staged is True:
+            raise StagingError(f"this step cannot be staged: {refusal}") from refusal
+        self._warn(f"this step runs eagerly: {refusal}")
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(text, StagingWarning, stacklevel=4)
+
+    # --- Making a graph -------------------------------------------------------------------------
+
+    def _new_graph(self, call: Call, graphs: Sequence[Graph], random: RandomState) -> Graph:
+        if len(self._graphs) > KEYS:
+            raise Refusal(f"it is called with more than {KEYS} combinations of shapes and values")
+        if len(graphs) >= GRAPHS_PER_KEY:
+            changing = graphs[-1].environment.changes() or ["floats among the arguments"]
+            raise Refusal(f"values that the program uses keep changing: {', '.join(changing)}")
+        self.prepare(*call.arguments())
+        moving = Moving(call, graphs)
+        if moving:
+            try:
+                return self._build(call, moving, random)
+            except Refusal:
+                pass  # Python looks at these floats, so each of their values has its graph
+        return self._build(call, Moving(call), random)
+
+    def _build(self, call: Call, moving: Moving, random: RandomState) -> Graph:
+        """Record, verify and compile."""
+        environment = Environment({"function": self.function}, moving.places)
+        store = pyro.get_param_store()
+        stored = [name for p in self.trained.values() if (name := store.param_name(p))]
+        if stored:
+            environment.watch("parameter store", vars(store), ["_params"])
+            environment.watch("parameter store", vars(store)["_params"], stored)
+        expected, sandbox = self._reference(call, environment, random)
+        parameters = list(self.trained.values())
+        metrics = list(expected.values)[1:]
+
+        def joint(*inputs: Tensor) -> list[Tensor | None]:
+            tensors, scalars = inputs[: len(call.tensors)], inputs[len(call.tensors) :]
+            with moving.replaced(call, scalars) as floats:
+                args, kwargs = call.arguments(tensors, floats)
+                loss, found = self.function(*args, **kwargs)
+            gradients = torch.autograd.grad(loss, self._leaves(), allow_unused=True)
+            own = iter(_unshared(gradients, [loss, *inputs, *parameters]))
+            each = [next(own) if p.requires_grad else None for p in parameters]
+            return [loss, *(found[name].clone() for name in metrics), *each]
+
+        random.restore()
+        with Sandbox() as undo, pyro.validation_enabled(False), torch.enable_grad():
+            try:
+                recording = record(joint, [*call.tensors, *moving.scalars(call)])
+            finally:
+                undo.restore()
+        unused = [call.names()[i] for i, _ in enumerate(call.tensors) if not recording.used[i]]
+        if unused:
+            raise Refusal(f"the program does not use {', '.join(unused)}")
+        graph = Graph(recording, environment, moving, metrics, parameters)
+        self._require_equal(expected, self._trial(graph, call, sandbox, random))
+        self._compile(graph, call, sandbox, random)
+        return graph
+
+    def _reference(
+        self, call: Call, environment: Environment, random: RandomState
+    ) -> tuple[Outcome, Sandbox]:
+        """What a step results in eagerly, with everything it writes to put back."""
+        stored = dict(pyro.get_param_store().named_parameters())
+        random.restore()
+        with Sandbox() as sandbox:
+            loss, metrics = self._run_eagerly(*call.arguments())
+        outcome = self._outcome(loss, metrics, sandbox)
+        now = vars(pyro.get_param_store())["_params"]
+        replaced = [name for name, old in stored.items() if now.get(name) is not old]
+        changed = environment.changes()
+        now.update({name: stored[name] for name in replaced})
+        environment.restore()
+        if replaced:
+            names = ", ".join(repr(name.removeprefix(BASELINE)) for name in replaced)
+            raise Refusal(f"the program keeps state in the parameter store, for {names}")
+        if changed:
+            raise Refusal(f"the program changes {', '.join(changed)} each time it runs")
+        foreign = random.foreign_drawn()
+        if foreign is not None:
+            raise Refusal(f"the program draws from {foreign}, which a graph cannot")
+        return outcome, sandbox
+
+    def _trial(
+        self,
+        graph: Graph,
+        call: Call,
+        sandbox: Sandbox,
+        random: RandomState,
+        run: backends.Run | None = None,
+    ) -> Outcome:
+        """What a step results in when the graph runs, with everything it writes to put back."""
+        random.restore()
+        loss, metrics = graph(call, run or graph.recorded)
+        return self._outcome(loss, metrics, sandbox)
+
+    def _outcome(self, loss: Tensor, metrics: Metrics, sandbox: Sandbox) -> Outcome:
+        written = [tensor.detach().clone() for tensor, _ in sandbox.written]
+        sandbox.restore()
+        gradients = {name: parameter.grad for name, parameter in self.trained.items()}
+        return Outcome({"loss": loss, **metrics}, gradients, written)
+
+    def _require_equal(self, expected: Outcome, found: Outcome) -> None:
+        words = difference(expected, found)
+        if words is not None:
+            raise Refusal(
+                f"recorded, it gives another result than eagerly under the same seed: {words}; the "
+                "program depends on something that is neither an argument nor a tensor it holds"
+            )
+
+    def _compile(self, graph: Graph, call: Call, sandbox: Sandbox, random: RandomState) -> None:
+        """Compile the graph and compare, under several seeds should rounding decide a draw."""
+        if self.backend == "eager":
+            return
+        inputs = graph.inputs(call)
+        obstacle = backends.obstacle({tensor.device for tensor in inputs})
+        if obstacle is None:
+            try:
+                run = backends.compiled(graph.recorded, inputs)
+            except Exception as error:
+                if self.staged is True:
+                    raise StagingError(f"Inductor cannot compile this step: {error}") from error
+                obstacle = f"Inductor failed with {type(error).__name__}: {error}"
+        if obstacle is None:
+            for seed in range(SEEDS):
+                if seed:
+                    torch.manual_seed(seed)
+                    random = RandomState(tensor.device for tensor in inputs)
+                expected = self._trial(graph, call, sandbox, random)
+                obstacle = difference(expected, self._trial(graph, call, sandbox, random, run))
+                if obstacle is None:
+                    graph.run = run
+                    return
+            if self.staged is True:
+                raise StagingError(f"compiled, this step gives another result: {obstacle}")
+            obstacle = f"compiled, it gives another result: {obstacle}"
+        self._warn(f"this step runs uncompiled: {obstacle}")
+
+
+def _unshared(
+    gradients: Iterable[Tensor | None], others: Iterable[Tensor]
+) -> Iterator[Tensor | None]:
+    """Gradients that may be changed in place: none is a view of another or of an input."""
+    dense = torch.ops.aten.is_non_overlapping_and_dense
+    taken = {storage_of(tensor) for tensor in others}
+    for gradient in gradients:
+        if gradient is not None:
+            if storage_of(gradient) in taken or not dense(gradient):
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            taken.add(storage_of(gradient))
+        yield gradient

@@ -1,0 +1,208 @@
+r"""Training steps that run as one compiled graph.
+
+A Pyro program is recorded once per kind of call (:mod:`ppl_gen.recording`) as a graph of tensor
+operations that computes the loss and its gradients together, and the graph is compiled. What runs
+on every step is the graph; parameters, schedules and running statistics are its inputs, and random
+draws are operations of it.
+
+A graph is not taken on trust. When it is new, and again at its 2nd, 4th, 8th, ... call, the program
+also runs eagerly from the same random state, and loss, metrics, every gradient and every tensor
+written to are compared. The Python values that the program can reach are watched, and a graph is
+used only while they are what they were when it was recorded (:mod:`ppl_gen.environment`); a float
+that changes becomes an input.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import pyro.infer
+from pyro import poutine
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ppl_gen.objectives import Objective, loss_function
+from ppl_gen.sandbox import RandomState, Sandbox
+from ppl_gen.staged import BASELINE, Loss, Metrics, StagedFunction, StagingError, StagingWarning
+from ppl_gen.terms import Program
+
+__all__ = ["StagingError", "StagingWarning", "Step", "stage", "stage_function"]
+
+
+def stage_function(
+    function: Loss,
+    parameters: Iterable[Tensor],
+    *,
+    staged: str | bool = "auto",
+    backend: str | None = None,
+) -> StagedFunction:
+    """A loss as a step: called like the loss, it leaves the gradients of some parameters behind.
+
+    Args:
+        function: returns the loss, a 0-d tensor, and metrics, a dictionary of 0-d tensors. Its
+            arguments are tensors and plain Python values, nested as one likes.
+        parameters: leaf tensors; each call *replaces* their ``.grad``, and that of no others.
+        staged: ``"auto"`` runs eagerly, with one :class:`StagingWarning` that says why, where the
+            function cannot be staged; ``True`` raises instead; ``False`` is always eager.
+        backend: ``"inductor"`` compiles, ``"eager"`` runs the graph operation by operation; by
+            default Inductor is used where there is a compiler for it.
+
+    Returns:
+        A callable that returns the loss, detached, and the metrics. Eager steps run without Pyro's
+        validation, and draw the same random numbers as staged ones.
+
+    Raises:
+        ValueError: no parameters, or other tensors than leaves; an unknown mode; when called, a
+            loss that is no 0-d tensor or depends on no parameter.
+        StagingError: when called, if ``staged`` is True and the function cannot be staged.
+    """
+    named = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
+    odd = [p for p in named.values() if not (isinstance(p, Tensor) and p.is_leaf)]
+    if odd or not named:
+        raise ValueError(f"expected parameters that are leaf tensors, got {odd or 'none'}")
+    return StagedFunction(function, named, staged, backend)
+
+
+def stage(
+    model: Program,
+    guide: Program,
+    objective: pyro.infer.ELBO,
+    *,
+    staged: str | bool = "auto",
+    backend: str | None = None,
+) -> Step:
+    """A training step of a Pyro model and guide that runs as one compiled graph where it can.
+
+    >>> step = stage(model, guide, pyro.infer.Trace_ELBO())
+    >>> loss = step(batch)
+    >>> optimizer = torch.optim.Adam(step.parameters(), fused=True)
+    >>> optimizer.step()
+
+    Args:
+        model: a Pyro program.
+        guide: a Pyro program with the same arguments.
+        objective: an objective of this package, or one of Pyro's with a differentiable loss.
+        staged: see :func:`stage_function`.
+        backend: see :func:`stage_function`.
+
+    Raises:
+        ValueError: an objective without a differentiable loss, or an unknown mode.
+    """
+    return Step(model, guide, objective, staged, backend)
+
+
+class Step:
+    """A training step, made by :func:`stage`.
+
+    Calling it with the programs' arguments *replaces* the ``.grad`` of the parameters and returns
+    the loss, a detached 0-d tensor. An objective of this package has its schedules advanced. The
+    first call of each kind runs once more under Pyro's validation, as it is set.
+
+    Attributes:
+        terms: the metrics of the last step; empty for Pyro's own objectives.
+    """
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        objective: pyro.infer.ELBO,
+        staged: str | bool,
+        backend: str | None,
+    ):
+        self.objective = objective
+        self.terms: Metrics = {}
+        self._programs = _Programs(model, guide, objective, staged, backend)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss, self.terms = self._programs(*args, **kwargs)
+        if isinstance(self.objective, Objective):
+            self.objective.update(self.terms)
+        return loss
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The parameters, unconstrained, as an optimiser takes them.
+
+        Raises:
+            ValueError: before the first call, where the programs may create parameters in it.
+        """
+        return iter(self._programs.known().values())
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The same with their names in the parameter store, or else in their module."""
+        return iter(self._programs.known().items())
+
+
+class _Programs(StagedFunction):
+    """The loss of a model/guide pair, whose parameters are those the programs turn out to use."""
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        objective: pyro.infer.ELBO,
+        staged: str | bool,
+        backend: str | None,
+    ):
+        super().__init__(loss_function(model, guide, objective), {}, staged, backend)
+        owners = [getattr(part, "__self__", part) for part in (model, guide, objective)]
+        self._modules = [owner for owner in owners if isinstance(owner, nn.Module)]
+        self._lazy = not all(
+            isinstance(owner, nn.Module) and not isinstance(owner, PyroModule)
+            for owner in owners[:2]
+        )
+        self._handed_out = False
+        self._find_in_modules()
+
+    def known(self) -> dict[str, Tensor]:
+        if self._lazy and not self._prepared:
+            raise ValueError("expected a first call of the step, which creates its parameters")
+        self._handed_out = True
+        return dict(self.trained)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tensors = (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        random = RandomState(tensor.device for tensor in tensors)
+        with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
+            self.function(*args, **kwargs)
+        sandbox.restore()
+        random.restore()
+        self._find(captured.trace)
+        self._find_in_modules()
+        super().prepare(args, kwargs)
+
+    def evaluate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
+        with poutine.trace(param_only=True) as captured:
+            result = super().evaluate(args, kwargs)
+        self._find(captured.trace)
+        return result
+
+    def _find(self, trace: poutine.Trace) -> None:
+        """Add the parameters of param sites."""
+        for name, site in trace.nodes.items():
+            leaf = cast(Any, site["value"]).unconstrained()
+            if self.trained.get(name) is not leaf and not name.startswith(BASELINE):
+                self._add(name, leaf)
+
+    def _find_in_modules(self) -> None:
+        """Add the parameters of modules that are no param sites."""
+        found = set(map(id, self.trained.values()))
+        for module in self._modules:
+            for name, parameter in module.named_parameters():
+                if id(parameter) not in found:
+                    self._add(f"{type(module).__name__}.{name}", parameter)
+
+    def _add(self, name: str, leaf: Tensor) -> None:
+        if not leaf.requires_grad:
+            return
+        self.trained[name] = leaf
+        if self._handed_out:
+            warnings.warn(
+                f"parameter {name!r} appeared after step.parameters() was asked for; give it to "
+                "the optimiser too, or it is not trained",
+                StagingWarning,
+                stacklevel=5,
+            )
