@@ -267,7 +267,8 @@ class _Table:
         array = np.empty((self.num_rows, self.size))
         if default:
             array[:] = self.values(default)
-        array[list(self.rows)] = list(self.rows.values())
+        if self.rows:
+            array[list(self.rows)] = list(self.rows.values())
 
         def position(number: int) -> int:
             row, column = divmod(number, self.size)

@@ -44,6 +44,7 @@ _NAME = pattern(rf'({QUOTED}|[^\s"{{}}()|=;]+)')
 _OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
 _SCOPE = pattern(rf'\(((?:[^(){{}}"|]|{QUOTED})*)(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
 _ATTRIBUTE = pattern(rf'([\w.\-]+)\s*=((?:[^;"{{}}]|{QUOTED})*);')
+_UNGROUPED = str.maketrans("()", "  ")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -111,11 +112,15 @@ def _potential(
     span = data.span(2)
     if data[2].count("(") != data[2].count(")"):
         raise scanner.error("expected as many '(' as ')' in the data", data.start(1))
+
+    def flat() -> Scanner:
+        return Scanner(scanner.text.translate(_UNGROUPED))
+
     try:
-        values = numbers(data[2].replace("(", " ").replace(")", " "))
+        values = numbers(data[2].translate(_UNGROUPED))
     except ValueError:
-        raise not_a_number(scanner, *span) from None
-    network.fill(values, data.start(1), lambda number: place(scanner, *span, number))
+        raise not_a_number(flat(), *span) from None
+    network.fill(values, data.start(1), lambda number: place(flat(), *span, number))
 
 
 def write(tables: Tables) -> Iterator[str]:

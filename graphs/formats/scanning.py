@@ -12,7 +12,7 @@ from itertools import islice
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 _END = re.compile(r"\s*\Z")
 _TOKEN = re.compile(rf"\s*({QUOTED}|[\w.+\-]+|\S|\Z)", re.DOTALL)
-_WORD = re.compile(r"[^\s,()]+")
+_WORD = re.compile(r"[^\s,]+")
 _ITEM = re.compile(rf'({QUOTED})|([^\s,"][^,"]*)', re.DOTALL)
 
 
@@ -129,7 +129,7 @@ def is_number(word: str) -> bool:
 
 
 def words(text: str, start: int = 0, stop: int | None = None) -> Iterator[re.Match[str]]:
-    """The words of a part of a text, between white space, commas and parentheses."""
+    """The words of a part of a text, between white space and commas."""
     return _WORD.finditer(text, start, len(text) if stop is None else stop)
 
 

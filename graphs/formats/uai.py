@@ -81,7 +81,7 @@ class _Words:
             values = numbers(" ".join(words))
         except ValueError:
             values = []
-        if len(values) != size:
+        if len(values) != size or len(words) < size:
             bad = next((i for i, word in enumerate(words) if not is_number(word)), len(words))
             raise self.malformed(expected, start + bad)
         return values

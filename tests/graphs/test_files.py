@@ -324,6 +324,17 @@ def test_bif_in_every_dialect(tmp_path):
     assert_same(model, graphs.load(path))
 
 
+def test_bif_default_alone_stands_for_every_row(tmp_path):
+    path = tmp_path / "n.bif"
+    path.write_text(
+        "variable a { type discrete [ 2 ] { x, y }; } probability ( a ) { default 0.25 0.75; }\n"
+        "variable b { type discrete { u, v }; } probability ( b a ) { default .5 .5; }\n"
+    )
+    model = graphs.load(path)
+    assert model.get_cpds("a").values.tolist() == [0.25, 0.75]
+    assert model.get_cpds("b").values.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
 def test_bif_table_order_is_that_of_pgmpy_and_agrum(tmp_path):
     path = tmp_path / "n.bif"
     numbers = ", ".join(
