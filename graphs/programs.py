@@ -6,7 +6,8 @@ other sites are held: then :math:`p(x) = \prod_v p(x_v \mid x_{\mathrm{pa}(v)})`
 separation in the graph is an independence of the program. Two ways of finding edges are joined:
 
 1. *Tracing*: each value carries the name of its site through all torch operations until it reaches
-   another site's distribution. This sees every path the program takes through torch.
+   another site's distribution. This sees every path the program takes through torch, also one
+   that cancels, as in 0 · u.
 2. *Redrawing*: where a value leaves torch (``.item()``, ``if z > 0:``, NumPy), the program is run
    again with that site redrawn and all others held, and the distributions are compared. This sees
    what the values tried bring about, so a rare branch can hide an edge.
