@@ -349,7 +349,9 @@ def factorization(model: Model) -> Factorization:
     if hasattr(model, "get_factor_nodes"):
         scopes = [tuple(factor.scope()) for factor in model.get_factors()]
         covered = {v for scope in scopes for v in scope}
-        scopes += [(v,) for v in model.get_variable_nodes() if v not in covered]
+        # pgmpy's own list of variables refuses the factor graphs that its Markov networks make
+        lone = [v for v in model if not model.degree(v) and not hasattr(v, "scope")]
+        scopes += [(v,) for v in lone if v not in covered]
         return _undirected(scopes)
     graph = as_graph(model)
     if graph.is_directed():
