@@ -43,7 +43,7 @@ NOISE, SIGNAL = 0.1, 0.5  # flips per node; the least correlation to leave betwe
 MOST_PARENTS = 12  # larger families keep only the edges that carry the dependence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parities:
     """A network of noisy parities.
 

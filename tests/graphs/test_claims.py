@@ -1,6 +1,8 @@
 """Claims against what they say: distributions drawn at random, and products fitted to them."""
 
 import math
+import subprocess
+import sys
 from itertools import combinations
 
 import networkx as nx
@@ -123,6 +125,7 @@ def test_leaving_c_out_of_campus():
     joint_of_all = graphs.check(CAMPUS, rest)
     assert not joint_of_all
     assert joint_of_all.missing == (frozenset("C"),)
+    assert joint_of_all.conditionals is False
     assert "As a claim about all variables it is incomplete" in joint_of_all.explain()
     nodes, table = joint(joint_of_all.counterexample)
     assert table.sum(axis=tuple(i for i, v in enumerate(nodes) if v != "C")) == pytest.approx(
@@ -439,6 +442,37 @@ def test_claims_as_objects():
     assert graphs.check(asia, "smoke ⟂ xray | either")
 
 
+def test_markov_networks_and_factor_graphs_claim_and_are_claimed_about():
+    tables = np.random.default_rng(0).random((3, 2, 2))
+    scopes = [tuple("AB"), tuple("BC"), tuple("AC")]
+    loop = graphs.markov_network(zip(scopes, tables, strict=True))
+    assert graphs.check(loop, "φ(A,B) φ(B,C) φ(A,C)")
+    assert graphs.check(loop, "φ(A,B,C)")
+    verdict = graphs.check(nx.complete_graph(["A", "B", "C"]), loop)
+    assert verdict.missing == (frozenset("ABC"),)
+    assert graphs.check(loop.to_factor_graph(), "φ(A,B) φ(B,C)").missing == (frozenset("AC"),)
+
+
+def test_conditional_products_of_a_few_variables():
+    assert graphs.check(DIAGNOSIS, "P(M,F) = P(M) P(F)").conditionals
+    verdict = graphs.check(DIAGNOSIS, "P(M,D) = P(M) P(D)")
+    assert verdict.missing == (frozenset("MD"),)
+    assert [str(r) for r in verdict.false_independencies] == ["D ⟂ M"]
+    assert information(verdict.counterexample, "M", "D", "") == pytest.approx(verdict.information)
+
+
+def test_answers_need_no_pgmpy_torch_numba_or_matplotlib():
+    program = (
+        "import sys, graphs\n"
+        "chain = graphs.parse('P(A)P(B|A)P(C|B)')\n"
+        "assert graphs.is_imap(graphs.moralize(chain), of=chain)\n"
+        "assert 'nats' in graphs.check(chain, 'A _||_ C').explain()\n"
+        "print(*{'pgmpy', 'torch', 'numba', 'matplotlib', 'pandas'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip()) == (0, ""), found.stderr
+
+
 def test_models_whose_nodes_are_no_strings():
     model = nx.DiGraph([(0, 1), (1, 2)])
     assert graphs.check(model, "P(0)P(1|0)P(2|1)").conditionals
@@ -451,6 +485,7 @@ def test_models_whose_nodes_are_no_strings():
 
 def test_verdicts_show_themselves():
     verdict = graphs.check(CHAIN, "A ⟂ C")
+    assert verdict in {verdict}
     assert repr(verdict) == "<Verdict A ⟂ C: False>"
     assert "<pre>False: A ⟂ C" in verdict._repr_html_()
 
