@@ -31,7 +31,7 @@ import networkx as nx
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from .runs import Data, Run, Site, redraw, run, untouched
+from .runs import Data, Run, Site, redraw, run
 from .structure import require_acyclic, unknown
 
 Edge: TypeAlias = tuple[str, str]
@@ -79,9 +79,8 @@ def from_pyro(
     call, numbers = _bound(program, args, kwargs), _checked_seeds(seeds)
     assumed = _checked_pairs(assume)
     warnings: list[str] = []
-    with untouched():
-        runs = {seed: run(call, seed) for seed in numbers}
-        redrawn = _redrawn(call, runs, warnings)
+    runs = {seed: run(call, seed) for seed in numbers}
+    redrawn = _redrawn(call, runs, warnings)
     warnings += _variations(runs)
     graph = _joined(runs, redrawn, warnings)
     between_sites = [edge for edge in assumed if edge[0] in graph and edge[1] in graph]

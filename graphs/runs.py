@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -80,8 +80,8 @@ class Site:
 class Run:
     """One run: its sites in order, and the values that left torch."""
 
-    sites: dict[str, Site] = field(default_factory=dict)
-    escapes: list[Escape] = field(default_factory=list)
+    sites: dict[str, Site]
+    escapes: list[Escape]
 
     @property
     def escaping(self) -> tuple[str, ...]:
@@ -93,14 +93,14 @@ class Run:
 def run(program: Callable[[], Any], seed: int, given: Mapping[str, Any] | None = None) -> Run:
     """Run a program once, with some sites held at given values.
 
-    Tensors it changes in place are restored; see :func:`untouched` for the rest.
+    Random states, the parameter store, Pyro's settings, outer handlers and the tensors it changes
+    in place are afterwards as they were.
     """
-    result = Run()
-    pyro.set_rng_seed(seed)
-    with untouched(), Provenance() as provenance, _Recorder(provenance, given or {}, result):
+    provenance = Provenance()
+    recorder = _Recorder(provenance, given or {})
+    with _own_state(seed), provenance, recorder:
         program()
-    result.escapes = provenance.escapes
-    return result
+    return Run(recorder.sites, provenance.escapes)
 
 
 def redraw(program: Callable[[], Any], seed: int, first: Run, site: str) -> Iterator[set[str]]:
@@ -135,8 +135,7 @@ def redraw(program: Callable[[], Any], seed: int, first: Run, site: str) -> Iter
 
 def _other_values(site: Site, seed: int) -> Iterator[Any]:
     tried = [site.value]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 1)
+    with _own_state(seed + 1):
         draws = [site.draw() for _ in range(_ATTEMPTS)]
     for value in draws:
         if isinstance(value, Tensor) and not any(_same(value, old) for old in tried):
@@ -145,8 +144,8 @@ def _other_values(site: Site, seed: int) -> Iterator[Any]:
 
 
 @contextmanager
-def untouched() -> Iterator[None]:
-    """Keep random states, parameter store, Pyro's settings and outer handlers out of reach."""
+def _own_state(seed: int) -> Iterator[None]:
+    """A seed, a copy of the parameter store and no validation, for this context only."""
     store, state = pyro.get_param_store(), get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     with ExitStack() as stack:
@@ -154,6 +153,7 @@ def untouched() -> Iterator[None]:
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(poutine.block())
         try:
+            pyro.set_rng_seed(seed)
             yield
         finally:
             set_rng_state(state)
@@ -164,9 +164,10 @@ def untouched() -> Iterator[None]:
 class _Recorder(Messenger):
     """The outermost handler: sees every site as the program's own handlers leave it."""
 
-    def __init__(self, provenance: Provenance, given: Mapping[str, Any], result: Run):
+    def __init__(self, provenance: Provenance, given: Mapping[str, Any]):
         super().__init__()
-        self.provenance, self.given, self.result = provenance, given, result
+        self.provenance, self.given = provenance, given
+        self.sites: dict[str, Site] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
         if _passes_through(msg):
@@ -187,7 +188,7 @@ class _Recorder(Messenger):
         with provenance.paused():
             evidence = _tensors_of(value) if msg["is_observed"] else []
             fingerprint = [t.detach().clone() for t in [*parameters, *evidence]]
-        self.result.sites[name] = Site(
+        self.sites[name] = Site(
             name=name,
             observed=bool(msg["is_observed"]),
             distribution=_distribution_name(fn),
