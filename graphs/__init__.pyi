@@ -24,6 +24,7 @@ from .network_programs import to_pyro as to_pyro
 from .notation import ParseError as ParseError
 from .programs import from_pyro as from_pyro
 from .pruning import marginal as marginal
+from .separation import Separation as Separation
 from .separators import local_markov as local_markov
 from .separators import markov_blanket as markov_blanket
 from .separators import minimal_separator as minimal_separator

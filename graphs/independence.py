@@ -130,7 +130,12 @@ class Independence:
 
 
 def independent(
-    model: Model, x: NodeSet, y: NodeSet, given: NodeSet | None = None, *, latent: NodeSet = ()
+    model: Model,
+    x: NodeSet,
+    y: NodeSet,
+    given: NodeSet | None = None,
+    *,
+    latent: NodeSet | None = None,
 ) -> Independence:
     """Whether the model asserts that x and y are independent given ``given``.
 
@@ -157,7 +162,7 @@ def independent(
     )
 
 
-def query(model: Model, text: str, *, latent: NodeSet = ()) -> Independence:
+def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independence:
     r"""The answer to an independence written as text.
 
     ``M _||_ F | D``, ``M ⟂ F | D``, ``M ⊥ F``, ``M ⫫ F``, ``M \perp F \mid D``, ``(A, B ⟂ C | D)``,
@@ -184,7 +189,7 @@ def query(model: Model, text: str, *, latent: NodeSet = ()) -> Independence:
 
 
 def reachable(
-    model: Model, x: NodeSet, given: NodeSet | None = None, *, latent: NodeSet = ()
+    model: Model, x: NodeSet, given: NodeSet | None = None, *, latent: NodeSet | None = None
 ) -> frozenset[Node]:
     """Every node that is not independent of x given ``given``, without x and ``given`` themselves.
 
@@ -199,7 +204,7 @@ def reachable(
 
 
 def independencies(
-    model: Model, max_given: int = 2, *, latent: NodeSet = ()
+    model: Model, max_given: int = 2, *, latent: NodeSet | None = None
 ) -> Iterator[Independence]:
     """Every independence the model asserts between two nodes given at most ``max_given`` others.
 
@@ -313,30 +318,29 @@ def _trace(state: Any) -> tuple[Node, ...]:
 
 
 def observable(
-    graph: nx.Graph, given: frozenset[Node], latent: NodeSet | None = ()
+    graph: nx.Graph, given: frozenset[Node], latent: NodeSet | None = None
 ) -> frozenset[Node]:
     """The conditioning set, once it is seen to hold no latent node."""
-    hidden = node_set(graph, latent, "latent") if latent != () else frozenset()
+    hidden = node_set(graph, latent, "latent")
     for v in given:
         if v in hidden or _is_latent(graph, v):
             raise ValueError(f"expected observable nodes for given, got the latent node {v!r}")
     return given
 
 
-def latent_nodes(graph: nx.Graph, latent: NodeSet | None = ()) -> frozenset[Node]:
+def latent_nodes(graph: nx.Graph, latent: NodeSet | None = None) -> frozenset[Node]:
     """The named latent nodes and those the model marks."""
-    named = node_set(graph, latent, "latent")
-    return named | {v for v in graph if _is_latent(graph, v)}
+    marked = {v for v, attributes in graph.nodes(data=True) if attributes and _marks(attributes)}
+    return node_set(graph, latent, "latent") | marked | set(vars(graph).get("latents", ()))
 
 
 def _is_latent(graph: nx.Graph, node: Node) -> bool:
-    """A true attribute ``latent``, or pgmpy's role or, before version 1.1, its attribute."""
-    attributes = graph.nodes[node]
-    return bool(
-        attributes.get("latent")
-        or "latents" in (attributes.get("roles") or ())
-        or node in vars(graph).get("latents", ())
-    )
+    return _marks(graph.nodes[node]) or node in vars(graph).get("latents", ())
+
+
+def _marks(attributes: dict[str, Any]) -> bool:
+    """A true attribute ``latent``, or pgmpy's role; before version 1.1 the graph had a set."""
+    return bool(attributes.get("latent") or "latents" in (attributes.get("roles") or ()))
 
 
 def require_some(nodes: frozenset[Node], role: str) -> None:

@@ -56,7 +56,7 @@ def minimal_separator(
     *,
     given: NodeSet | None = None,
     allowed: NodeSet | None = None,
-    latent: NodeSet = (),
+    latent: NodeSet | None = None,
 ) -> frozenset[Node] | None:
     """A set Z that makes x and y independent and none of whose nodes can be left out.
 
@@ -111,7 +111,7 @@ def _frontier(
 # --- Markov properties --------------------------------------------------------------------------
 
 
-def local_markov(model: Model, *, latent: NodeSet = ()) -> Iterator[Independence]:
+def local_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
     r"""The local Markov property, one statement per node that has one.
 
     In a DAG v ⟂ non-descendants | parents, in an undirected graph v ⟂ all others | neighbours
@@ -135,7 +135,7 @@ def _local(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence]:
             yield decide(graph, frozenset((v,)), others, near)
 
 
-def pairwise_markov(model: Model, *, latent: NodeSet = ()) -> Iterator[Independence]:
+def pairwise_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
     r"""The pairwise Markov property, one statement per pair that is not adjacent.
 
     In an undirected graph u ⟂ v | all others; in a DAG u ⟂ v | the other non-descendants of u, for

@@ -14,7 +14,7 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice
@@ -377,7 +377,9 @@ def _undirected(scopes: Sequence[tuple[Node, ...]], order: tuple[Node, ...] = ()
 # --- Node sets ----------------------------------------------------------------------------------
 
 
-def node_set(graph: nx.Graph, nodes: Node | Iterable[Node] | None, role: str) -> frozenset[Node]:
+def node_set(
+    known: Collection[Node], nodes: Node | Iterable[Node] | None, role: str
+) -> frozenset[Node]:
     """One name or an iterable of names as a set of nodes of the graph.
 
     A string or a tuple that is itself a node counts as one name.
@@ -387,17 +389,22 @@ def node_set(graph: nx.Graph, nodes: Node | Iterable[Node] | None, role: str) ->
     """
     if nodes is None:
         return frozenset()
-    if isinstance(nodes, Hashable) and nodes in graph:
-        return frozenset((nodes,))
-    members = (nodes,) if isinstance(nodes, (str, int)) else nodes
-    if not isinstance(members, Iterable):
-        members = (nodes,)
+    members: Iterable[Any] = (nodes,)
+    if not _is_node(known, nodes) and isinstance(nodes, Iterable) and not isinstance(nodes, str):
+        members = nodes
     result = set()
     for node in members:
-        if not (isinstance(node, Hashable) and node in graph):
-            raise ValueError(f"expected nodes of the graph for {role}, got {unknown(graph, node)}")
+        if not _is_node(known, node):
+            raise ValueError(f"expected nodes of the graph for {role}, got {unknown(known, node)}")
         result.add(node)
     return frozenset(result)
+
+
+def _is_node(known: Collection[Node], node: Any) -> bool:
+    try:
+        return node in known
+    except TypeError:
+        return False
 
 
 def unknown(known: Iterable[Node], node: Any) -> str:
