@@ -148,7 +148,7 @@ def active_walk(
     """
     targets = set(y)
     State = tuple[Node, bool]
-    came: dict[State, State | None] = {(v, True): None for v in x}
+    came: dict[State, State | None] = {(v, True): None for v in sorted(x, key=str)}
     queue = deque(came)
     while queue:
         state = queue.popleft()
