@@ -174,8 +174,8 @@ def _named(kind: str, **kinds: Callable[..., nn.Module]) -> Callable[..., nn.Mod
 
 
 def widths(hidden: Widths) -> list[int]:
-    """The widths of hidden layers as a list; ``ValueError`` for one below one."""
+    """The widths of hidden layers as a list, maybe empty; ``ValueError`` for one below one."""
     found = [hidden] if isinstance(hidden, int) else list(hidden)
-    if min(found, default=0) < 1:
+    if min(found, default=1) < 1:
         raise ValueError(f"expected hidden widths of at least one, got {hidden}")
     return found

@@ -25,6 +25,10 @@ class Family(nn.Module):
 
     parameters_per_dim = 1
 
+    def num_parameters(self, latent_dim: int) -> int:
+        """The size of the encoder's output for a latent of so many dimensions."""
+        return self.parameters_per_dim * latent_dim
+
     def code_shape(self, latent_dim: int) -> tuple[int, ...]:
         """The event shape of a latent of so many dimensions."""
         return (latent_dim,)
@@ -57,6 +61,13 @@ class Point(Family):
 
     def forward(self, parameters: Tensor) -> Distribution:
         return dist.Delta(parameters, event_dim=1)
+
+
+class Bernoulli(Family):
+    r""":math:`q(z \mid x) = \prod_i \mathrm{Bernoulli}(z_i; \sigma(a_i))`, with logits a."""
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        return dist.Bernoulli(logits=parameters).to_event(1)
 
 
 class Categorical(Family):

@@ -35,6 +35,30 @@ class StandardNormal(nn.Module):
         return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 
 
+class Laplace(nn.Module):
+    r""":math:`p(z) = \prod_j \tfrac{\lambda}{2} e^{-\lambda |z_j|}`, which prefers sparse codes.
+
+    Args:
+        dim: ``Z``.
+        rate: :math:`\lambda`.
+
+    Raises:
+        ValueError: fewer than one dimension or a rate that is not positive.
+    """
+
+    loc: Tensor
+
+    def __init__(self, dim: int, rate: float):
+        super().__init__()
+        if dim < 1 or not rate > 0:
+            raise ValueError(f"expected a dimension and a rate above zero, got {dim} and {rate}")
+        self.rate = rate
+        self.register_buffer("loc", torch.zeros(dim), persistent=False)
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        return dist.Laplace(self.loc, torch.full_like(self.loc, 1 / self.rate)).to_event(1)
+
+
 class ConditionalNormal(nn.Module):
     r""":math:`p(z \mid u) = N(\mu(u), \mathrm{diag}\,\sigma^2(u))` by a network of the parents u.
 
@@ -48,6 +72,27 @@ class ConditionalNormal(nn.Module):
 
     def forward(self, *parents: Tensor) -> Distribution:
         return self.family(self.network(*parents))
+
+
+class Bernoulli(nn.Module):
+    r""":math:`p(z) = \prod_i \mathrm{Bernoulli}(z_i; \sigma(a_i))`; logits a are zero at first.
+
+    Args:
+        dim: ``Z``.
+        learn: learn the logits, else they stay.
+
+    Raises:
+        ValueError: fewer than one dimension.
+    """
+
+    def __init__(self, dim: int, learn: bool = True):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"expected a latent of at least one dimension, got {dim}")
+        self.logits = nn.Parameter(torch.zeros(dim), learn)
+
+    def forward(self, *parents: Tensor) -> Distribution:
+        return dist.Bernoulli(logits=self.logits).to_event(1)
 
 
 class UniformCategorical(nn.Module):

@@ -46,6 +46,12 @@ def store_name(module: nn.Module) -> str:
     return _names[module]
 
 
+def register(module: nn.Module) -> None:
+    """Enter a module's parameters in Pyro's store, unless :func:`unregistered` says not to."""
+    if _registering.get():
+        pyro.module(store_name(module), module)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a zoo constructor built a model: its name and arguments.
@@ -66,7 +72,8 @@ class Latent(nn.Module):
         name: the site's name.
         prior: ``prior(*parents)`` is :math:`p(z_l | z_{<l})`.
         encoder: ``encoder(x, *parents)`` gives the parameters of the posterior.
-        family: turns those parameters into :math:`q(z_l | x, z_{<l})`.
+        family: turns those parameters into :math:`q(z_l | x, z_{<l})`; what it returns may carry a
+            dictionary ``auxiliary`` of losses, which the guide declares.
 
     The parents are the one-hot label, if there is one, and the latents above.
     """
@@ -116,7 +123,7 @@ class VAE(nn.Module):
 
     def model(self, x: Tensor | None = None, y: Tensor | None = None, size: int = 1) -> Tensor:
         """The generative program; observes ``x`` of shape ``(B, C, H, W)``, or draws ``size``."""
-        self._register()
+        register(self)
         size = size if x is None else self._require_shape(x).shape[0]
         with pyro.plate("data", size, dim=-1):
             label = self._label(y)
@@ -127,15 +134,14 @@ class VAE(nn.Module):
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         """The inference program for images ``x`` of shape ``(B, C, H, W)``."""
-        self._register()
+        register(self)
         with pyro.plate("data", self._require_shape(x).shape[0], dim=-1):
             above = self._label(y)
             for latent in self.latents:
-                above.append(pyro.sample(latent.name, latent.posterior(x, *above)))
-
-    def _register(self) -> None:
-        if _registering.get():
-            pyro.module(store_name(self), self)
+                law = latent.posterior(x, *above)
+                above.append(pyro.sample(latent.name, law))
+                for name, loss in getattr(law, "auxiliary", {}).items():
+                    pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
 
     # --- The pieces -----------------------------------------------------------------------------
 
