@@ -6,14 +6,35 @@ import difflib
 
 from torch.distributions import Distribution
 
-from ppl_gen.gradients import pathwise, score
+from ppl_gen.gradients import (
+    antithetic,
+    measures,
+    pathwise,
+    score,
+    several,
+    summation,
+    variates,
+)
 from ppl_gen.gradients.base import Estimator
 
 registry: dict[str, type[Estimator]] = {
     kind.name: kind
     for kind in (
         score.Score,
+        score.ScoreConstant,
+        score.ScoreRunning,
+        several.LeaveOneOut,
+        score.NVIL,
+        several.VIMCO,
         pathwise.Reparameterized,
+        measures.MeasureValued,
+        pathwise.GumbelSoftmax,
+        pathwise.StraightThrough,
+        variates.Rebar,
+        variates.Relax,
+        antithetic.ARM,
+        antithetic.DisARM,
+        summation.Enumerate,
     )
 }
 

@@ -19,6 +19,7 @@ gradients of many draws one backward pass.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,6 +31,8 @@ from torch.distributions import Distribution
 from ppl_gen.gradients.families import describe, log_prob
 
 Cost = Callable[[Tensor], Tensor]
+
+ADAPTATION_RATE = 0.02
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Estimator(nn.Module):
         serves: the distributions it serves, in words.
         biased: whether the expectation of its gradient differs from the gradient.
         differentiates: whether it needs the gradient of the cost in z.
+        follows_cost: whether :meth:`update` learns from the mean cost of every step.
         multi_sample: the number of draws K if it estimates the gradient of the bound
             :math:`-\\log \\tfrac1K \\sum_k e^{-f(z_k)}` instead of that of the expectation.
     """
@@ -103,7 +107,12 @@ class Estimator(nn.Module):
     serves: ClassVar[str] = "any distribution"
     biased: ClassVar[bool] = False
     differentiates: ClassVar[bool] = False
+    follows_cost: ClassVar[bool] = False
     multi_sample: int | None = None
+
+    def __init__(self, **settings: object):
+        super().__init__()
+        self.settings = settings
 
     def forward(
         self,
@@ -151,20 +160,18 @@ class Estimator(nn.Module):
     def adapt(self, draw: Callable[[], Expectation], steps: int) -> None:
         """Bring the estimator's own state to where training at fixed parameters would bring it."""
         self.prepare(draw())
-        adaptive = type(self).update is not Estimator.update
-        parameters = list(self.parameters())
-        if not (adaptive or parameters):
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=ADAPTATION_RATE) if parameters else None
+        if optimiser is None and not self.follows_cost:
             return
-        optimiser = torch.optim.Adam(parameters, lr=0.05) if parameters else None
         for step in range(steps):
             surrogate = self.surrogate(draw())
             if optimiser is not None:
-                optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / steps)
                 gradients = torch.autograd.grad(surrogate.mean(), parameters, allow_unused=True)
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
+                optimiser.param_groups[0]["lr"] = ADAPTATION_RATE * (1 - step / steps)
                 optimiser.step()
-                optimiser.zero_grad()
             self.update(surrogate.detach().mean())
 
     @property
@@ -172,6 +179,14 @@ class Estimator(nn.Module):
         """The name, followed by the settings that differ from the default ones."""
         settings = self.extra_repr()
         return f"{self.name}({settings})" if settings else self.name
+
+    def extra_repr(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        return ", ".join(
+            f"{name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}"
+            for name, value in self.settings.items()
+            if value is not defaults[name].default and value != defaults[name].default
+        )
 
 
 def zero(term: Tensor) -> Tensor:

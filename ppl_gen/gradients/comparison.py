@@ -170,7 +170,7 @@ def compare(
         raise ValueError(f"expected at least 2 draws, got {draws!r}")
     if estimators is None:
         every = (kind() for kind in registry.values())
-        chosen = [e for e in every if e.refusal(problem.distribution) is None]
+        chosen = [estimator for estimator in every if problem.refusal(estimator) is None]
     elif isinstance(estimators, (str, Estimator)):
         chosen = [make(estimators)]
     else:
@@ -179,6 +179,8 @@ def compare(
         raise ValueError("expected at least one estimator, got none")
     for estimator in chosen:
         estimator.require(problem.distribution)
+        if (reason := problem.refusal(estimator)) is not None:
+            raise ValueError(f"{estimator.name!r} does not serve this problem: {reason}")
     rows = []
     for estimator in chosen:
         with torch.random.fork_rng():
@@ -241,6 +243,7 @@ class _Sampler:
 def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
     sampler = _Sampler(problem, estimator)
     sampler.adapt(draws)
+    sampler.estimator.requires_grad_(False)
     evaluations = sampler.evaluations()
     chunk = max(1, int(problem.rows / (sampler.batch * max(1.0, evaluations))))
     pullback = problem.pullback

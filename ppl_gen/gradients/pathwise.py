@@ -1,5 +1,8 @@
 r"""Estimators that differentiate the path: :math:`z = g_\phi(\epsilon)`,
 :math:`\nabla_\phi E f = E_\epsilon[\nabla_\phi f(g_\phi(\epsilon))]`.
+
+A discrete variable has no such path. Its relaxation of temperature :math:`\tau` has one, at the
+price of a bias that shrinks with :math:`\tau` while the variance grows.
 """
 
 from __future__ import annotations
@@ -7,7 +10,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ppl_gen.gradients.base import Estimator, Expectation
+from ppl_gen.gradients.base import Estimator, Expectation, zero
+from ppl_gen.gradients.families import Relaxation, relaxation
+from ppl_gen.schedules import Number, Schedule, as_schedule
 
 
 class Reparameterized(Estimator):
@@ -26,3 +31,77 @@ class Reparameterized(Estimator):
 
     def surrogate(self, e: Expectation) -> Tensor:
         return e.evaluate(e.distribution.rsample())
+
+
+class Relaxed(Estimator):
+    """What the estimators by relaxation share: a family with one, and a temperature."""
+
+    serves = "Bernoulli and OneHotCategorical distributions"
+    differentiates = True
+
+    def refusal(self, distribution: Distribution) -> str | None:
+        return None if relaxation(distribution) else "it has no Gumbel relaxation"
+
+    def relaxation(self, e: Expectation) -> Relaxation:
+        found = relaxation(e.distribution)
+        if found is None:
+            self.require(e.distribution)
+            raise AssertionError("unreachable")
+        return found
+
+
+class GumbelSoftmax(Relaxed):
+    r"""The gradient of the cost at a relaxed value, :math:`y = \mathrm{softmax}((a + g)/\tau)`.
+
+    Serves Bernoulli and one-hot categorical distributions; needs a cost that is differentiable at
+    relaxed values; biased, less so as :math:`\tau \to 0`; 1 evaluation and its gradient; Jang et
+    al. (2017), Maddison et al. (2017).
+
+    Args:
+        temperature: :math:`\tau > 0`, a number or a schedule that training advances.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    name = "gumbel_softmax"
+    biased = True
+
+    def __init__(self, temperature: Number | Schedule = 0.5):
+        super().__init__(temperature=temperature)
+        self.temperature = require_temperature(temperature)
+
+    def surrogate(self, e: Expectation) -> Tensor:
+        r = self.relaxation(e)
+        return e.evaluate(r.soften(r.perturbed(r.logits), self.temperature.value))
+
+
+class StraightThrough(GumbelSoftmax):
+    r"""The cost at the hard value, its gradient carried on as if the value were relaxed.
+
+    Serves Bernoulli and one-hot categorical distributions; needs a differentiable cost; biased at
+    every temperature; 1 evaluation and its gradient; Bengio et al. (2013), Jang et al. (2017),
+    section 2.2.
+
+    Args:
+        temperature: :math:`\tau > 0`, a number or a schedule that training advances.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    name = "straight_through"
+
+    def surrogate(self, e: Expectation) -> Tensor:
+        r = self.relaxation(e)
+        perturbed = r.perturbed(r.logits)
+        soft = r.soften(perturbed, self.temperature.value)
+        return e.evaluate(r.harden(perturbed).detach() + zero(soft))
+
+
+def require_temperature(temperature: Number | Schedule) -> Schedule:
+    """A temperature as a schedule, or ``ValueError`` unless it is positive."""
+    schedule = as_schedule(temperature)
+    if not schedule.value > 0:
+        raise ValueError(f"expected a positive temperature, got {schedule.value.item():g}")
+    return schedule

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
-from ppl_gen.gradients.base import Cost, Expectation
+from ppl_gen.gradients.base import Cost, Estimator, Expectation
 from ppl_gen.gradients.families import base_of, leaves, rebuild
 from ppl_gen.gradients.pullback import Pullback
 
@@ -43,7 +43,7 @@ class Problem:
     name: str
     distribution: Distribution
     cost: Cost
-    entropy: float = 0.0
+    entropy: float | Tensor = 0.0
     context: Tensor | None = None
     wrt: tuple[str, ...] = ()
     regularizer: Callable[[Distribution], Tensor] | None = None
@@ -87,6 +87,12 @@ class Problem:
         wanted = [name for name in parameters if self.has(name)]
         gradients = torch.autograd.grad(value.sum(), [parameters[name] for name in wanted])
         return dict(zip(wanted, gradients, strict=True))
+
+    def refusal(self, estimator: Estimator) -> str | None:
+        """Why an estimator does not serve this problem, or None."""
+        if estimator.multi_sample and self.regularizer is not None:
+            return "the bound of several draws needs all of the KL inside, kl='sampled'"
+        return estimator.refusal(self.distribution)
 
     def __repr__(self) -> str:
         return self.name

@@ -11,6 +11,7 @@ summed over the data as in Pyro; the gradient is taken in the guide's parameters
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
+from ppl_gen.gradients._registry import make
+from ppl_gen.gradients.base import Estimator
+from ppl_gen.gradients.bounds import Bound, context_of
 from ppl_gen.gradients.families import (
     base_of,
     describe,
@@ -72,43 +76,35 @@ def program(
         with unregistered(), pyro.validation_enabled(False):
             return terms(model, guide, args, kwargs, values=values, particles=particles)
 
+    def ordinary(site: str, t: Terms) -> Estimator:
+        return make("reparameterized" if t.posterior[site].has_rsample else "score")
+
     parameters = _parameters(guide, args, kwargs)
     with torch.random.fork_rng(), LinearCalls() as recorder:
         t = run(None, 1)
-    site = _choose(site, t)
-    q, batch, event = t.posterior[site], t.posterior[site].batch_shape[-1], _event(t, site)
-    order = list(t.posterior)
-    above = {s: t.values[s].detach() for s in order[: order.index(site)]}
-    below = order[order.index(site) + 1 :]
-    if kl == "analytic" and site not in t.kl:
-        raise ValueError(f"expected a site whose KL has a closed form, got {describe(q)}")
-
-    def cost(z: Tensor) -> Tensor:
-        flat = z.reshape(-1, batch, *event)
-        values = {s: v.expand(len(flat), *v.shape[1:]) for s, v in above.items()}
-        u = run(values | {site: flat}, len(flat))
-        total = sum(u.auxiliary.values(), -u.log_lik)
-        total = sum((u.log_q[s] - u.log_p[s] for s in below), total)
-        if kl == "sampled":
-            total = total - t.scale * log_prob(u.prior[site], flat)
-        if total.shape[1] > batch:
-            total = total.sum(1, keepdim=True)
-        return total.reshape(z.shape[: z.dim() - len(event)])
+    sites = list(t.posterior)
+    site = _choose(site, sites)
+    position = sites.index(site)
+    bound = Bound(run, ordinary, analytic=kl == "analytic", context=context_of(args, t))
+    above = {s: t.values[s].detach() for s in sites[:position]}
+    e = bound.expectation(t, sites[position:], above)
+    if kl == "analytic" and not bound.outside(site, t):
+        raise ValueError(f"expected a site whose KL has a closed form, got {site!r}")
 
     def divergence(q: Distribution) -> Tensor:
-        return t.scale * kl_divergence(q, t.prior[site])
+        return t.scales[site] * kl_divergence(q, t.prior[site])
 
     problem = Problem(
         name,
-        q,
-        cost,
-        entropy=float(t.scale) if kl == "sampled" else 0.0,
-        context=_context(args, batch),
+        e.distribution,
+        e.cost,
+        entropy=e.entropy,
+        context=e.context,
         regularizer=divergence if kl == "analytic" else None,
-        pullback=NetworkPullback(leaves(q), parameters, recorder.calls),
+        pullback=NetworkPullback(leaves(e.distribution), parameters, recorder.calls),
         rows=ROWS,
     )
-    if not below and (support_size(q) or LISTABLE + 1) <= LISTABLE:
+    if site == sites[-1] and (support_size(e.distribution) or math.inf) <= LISTABLE:
         problem.exact = lambda q, draws: _enumerated(problem, q) if draws == 1 else None
     return problem
 
@@ -148,27 +144,12 @@ def _vae_problem(vae: VAE, x: Tensor, kl: str, family: type, name: str) -> Probl
     return program(vae.model, vae.guide, x, site=vae.latents[0].name, kl=kl, name=label)
 
 
-def _event(t: Terms, site: str) -> torch.Size:
-    shape = t.posterior[site].batch_shape
-    if len(shape) != 2 or shape[0] != 1:
-        raise ValueError(f"expected {site!r} in one plate at most, got batch shape {shape[1:]}")
-    return t.posterior[site].event_shape
-
-
-def _choose(site: str | None, t: Terms) -> str:
-    known = list(t.posterior)
+def _choose(site: str | None, known: list[str]) -> str:
     if site is None and len(known) == 1:
         return known[0]
     if site not in known:
         raise ValueError(f"expected site= one of the guide's latent sites {known}, got {site!r}")
     return site
-
-
-def _context(args: tuple[Any, ...], batch: int) -> Tensor | None:
-    first = args[0] if args else None
-    if isinstance(first, Tensor) and first.dim() > 0 and len(first) == batch:
-        return first.detach()
-    return None
 
 
 def _parameters(

@@ -1,29 +1,173 @@
 r"""Score-function estimators: :math:`\nabla E_q f = E_q[(f(z) - b)\, \nabla \log q(z)]`.
 
 They need no gradient of the cost and no path through z, so they serve every distribution. They
-differ in the baseline b, which may be anything independent of z, as :math:`E_q \nabla \log q = 0`.
+differ in the baseline b, which may be anything independent of z, as
+:math:`E_q \nabla \log q = 0`. The best constant is
+:math:`b^* = E[f\, \|\nabla \log q\|^2] / E[\|\nabla \log q\|^2]`.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from ppl_gen.gradients.base import Estimator, Expectation, zero
+from ppl_gen.gradients.families import leaves
+from ppl_gen.networks import MLP
 
 
 class Score(Estimator):
     r"""The score function, or REINFORCE: :math:`f(z)\, \nabla \log q(z)`.
 
-    Serves any distribution; unbiased; 1 evaluation; Williams (1992), Glynn (1990).
+    Serves any distribution; unbiased; 1 evaluation; Glynn (1990), Williams (1992).
     """
 
     name = "score"
 
     def surrogate(self, e: Expectation) -> Tensor:
         z = e.sample()
-        f = e.evaluate_fixed(z)
-        return f + zero((f.detach() - self.baseline(e)) * e.log_prob(z))
+        f, baseline = e.evaluate_fixed(z), self.baseline(e)
+        surrogate = f + zero((f - baseline).detach() * e.log_prob(z))
+        if isinstance(baseline, Tensor) and baseline.requires_grad:
+            surrogate = surrogate + zero((f.detach() - baseline) ** 2)
+        return surrogate
 
     def baseline(self, e: Expectation) -> Tensor | float:
-        """b, of a shape that broadcasts with the batch shape; without gradient."""
+        """b, of a shape that meets the batch shape; learned by least squares if it has a graph."""
         return 0.0
+
+
+class ScoreConstant(Score):
+    """The score function with a constant baseline.
+
+    Serves any distribution; unbiased; 1 evaluation; Greensmith et al. (2004).
+
+    Args:
+        baseline: b. By default :func:`compare` takes the best constant :math:`b^*` of the problem,
+            and training the mean cost of its first step.
+
+    Raises:
+        ValueError: a baseline that is no finite number.
+    """
+
+    name = "score_constant"
+    follows_cost = True
+    value: Tensor
+    steps: Tensor
+
+    def __init__(self, baseline: float | None = None):
+        super().__init__(baseline=baseline)
+        if baseline is not None and not math.isfinite(baseline):
+            raise ValueError(f"expected a finite baseline, got {baseline}")
+        self.fitted = baseline is None
+        self.register_buffer("value", torch.tensor(float(baseline or 0.0)))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def baseline(self, e: Expectation) -> Tensor:
+        return self.value
+
+    @torch.no_grad()
+    def update(self, cost: Tensor) -> None:
+        if self.fitted:
+            self.value.copy_(torch.where(self.steps == 0, cost.to(self.value), self.value))
+            self.steps += 1
+
+    def adapt(self, draw: Callable[[], Expectation], steps: int) -> None:
+        if not self.fitted:
+            return
+        weighted, total = torch.zeros(2, dtype=self.value.dtype)
+        for _ in range(steps):
+            e = draw()
+            z = e.sample()
+            parameters = [p for p in leaves(e.distribution).values() if p.requires_grad]
+            scores = torch.autograd.grad(e.log_prob(z).sum(), parameters, allow_unused=True)
+            batch = e.distribution.batch_shape
+            flat = [s.reshape(*batch, -1) for s in scores if s is not None]
+            squares = torch.cat(flat, -1).square().sum(-1)
+            weighted = weighted + (squares * e.evaluate_fixed(z).detach()).sum()
+            total = total + squares.sum()
+        self.value.copy_(weighted / total)
+
+
+class ScoreRunning(Score):
+    r"""The score function with a running average of the cost as its baseline.
+
+    Serves any distribution; unbiased; 1 evaluation; Williams (1992), section 8.
+
+    The average is one number, :math:`b \leftarrow b + \max(1 - \rho, 1/t)(\bar f - b)` after step t
+    with mean cost :math:`\bar f`: it is kept neither by datum nor by position in the batch.
+
+    Args:
+        decay: :math:`\rho` in [0, 1).
+
+    Raises:
+        ValueError: a decay out of its range.
+    """
+
+    name = "score_running"
+    follows_cost = True
+    mean: Tensor
+    steps: Tensor
+
+    def __init__(self, decay: float = 0.99):
+        super().__init__(decay=decay)
+        self._start(decay)
+
+    def _start(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"expected a decay in [0, 1), got {decay}")
+        self.decay = decay
+        self.register_buffer("mean", torch.tensor(0.0))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def baseline(self, e: Expectation) -> Tensor:
+        return self.mean
+
+    @torch.no_grad()
+    def update(self, cost: Tensor) -> None:
+        self.steps += 1
+        rate = (1 / self.steps).clamp(min=1 - self.decay).to(self.mean)
+        self.mean += rate * (cost.to(self.mean) - self.mean)
+
+
+class NVIL(ScoreRunning):
+    r"""The score function with a running average and a network of the datum as its baseline.
+
+    Serves any distribution; unbiased; 1 evaluation; Mnih and Gregor (2014), sections 2.3.1-2.3.2.
+
+    :math:`b(x) = b + C_\psi(x)`, the network trained on :math:`(f - b(x))^2` through the surrogate.
+    Without a context (data) there is nothing to look at and the average remains. The paper's
+    division by a running standard deviation rescales the gradient, so it is left to the optimiser.
+
+    Args:
+        network: from the context to ``(..., 1)``; by default a tanh layer of 100 units, made when
+            the first context is seen.
+        decay: of the running average, in [0, 1).
+    """
+
+    name = "nvil"
+
+    def __init__(self, network: nn.Module | None = None, decay: float = 0.99):
+        Estimator.__init__(self, network=network, decay=decay)
+        self._start(decay)
+        self.network = network
+
+    def prepare(self, e: Expectation) -> None:
+        if self.network is None and e.context is not None:
+            self.network = starting_at_zero([tuple(e.context.shape[1:])], 100).to(e.context)
+
+    def baseline(self, e: Expectation) -> Tensor:
+        if self.network is None or e.context is None:
+            return self.mean
+        return self.mean + self.network(e.context.to(self.mean)).squeeze(-1)
+
+
+def starting_at_zero(inputs: list[tuple[int, ...]], hidden: int) -> MLP:
+    """A tanh network to one output that is zero before any training."""
+    network = MLP(inputs, [hidden], (1,), nn.Tanh)
+    for parameter in network.layers[-1].parameters():
+        nn.init.zeros_(parameter)
+    return network

@@ -1,0 +1,123 @@
+r"""The ELBO of a Pyro program as nested expectations, one per latent site.
+
+With sites :math:`z_1, z_2, \dots` in the order of the guide,
+
+.. math::
+
+    -\mathcal{L}_\beta = \beta\,\mathrm{KL}_1 + E_{q_1}\big[\beta\,\mathrm{KL}_2(z_1)
+    + E_{q_2}[\dots - \log p(x \mid z)]\big],
+
+where :math:`\mathrm{KL}_s` is a closed form outside the expectation over its own site, or the
+estimate :math:`\log q_s - \log p_s` inside it. Every level has its own estimator: as surrogates
+nest, the surrogate of one site is the cost of the site above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppl_gen.gradients.base import Estimator, Expectation
+from ppl_gen.gradients.families import log_prob
+from ppl_gen.terms import Terms
+
+Run = Callable[[Mapping[str, Tensor], int], Terms]
+
+
+@dataclass(frozen=True)
+class Bound:
+    r""":math:`-\mathcal{L}_\beta` of a model/guide pair.
+
+    Attributes:
+        run: evaluates the terms at given values of some sites, for a number of particles.
+        estimator: the estimator of a site whose distribution is given.
+        weight: :math:`\beta`.
+        analytic: use the closed form of a site's KL where there is one.
+        context: what baselines may look at.
+    """
+
+    run: Run
+    estimator: Callable[[str, Terms], Estimator]
+    weight: float | Tensor = 1.0
+    analytic: bool = True
+    context: Tensor | None = None
+
+    def surrogates(
+        self, t: Terms, sites: Sequence[str], fixed: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The surrogate of the bound, given the sites above; and the values of those it nests.
+
+        Args:
+            t: terms at the given values of the sites above.
+            sites: the sites still to be integrated out, in the order of the guide.
+            fixed: the values of the sites above, in the shapes of ``t``.
+        """
+        if not sites:
+            return sum(t.auxiliary.values(), -t.log_lik), {}
+        site, q = sites[0], t.posterior[sites[0]]
+        estimator = self.estimator(site, t)
+        estimator.require(q)
+        inner: dict[str, Tensor] = {}
+        e = self.expectation(t, sites, fixed, inner)
+        estimator.prepare(e)
+        surrogate = estimator.surrogate(e)
+        found = {site: surrogate.detach(), **inner}
+        if self.outside(site, t):
+            surrogate = surrogate + self.weight * t.kl[site].reshape(surrogate.shape)
+        return surrogate, found
+
+    def outside(self, site: str, t: Terms) -> bool:
+        """Whether the KL of a site is taken in closed form, outside its expectation."""
+        return self.analytic and site in t.kl and not self.estimator(site, t).multi_sample
+
+    def expectation(
+        self,
+        t: Terms,
+        sites: Sequence[str],
+        fixed: Mapping[str, Tensor],
+        inner: dict[str, Tensor] | None = None,
+    ) -> Expectation:
+        """The expectation over the first of the sites, at whose values the bound is estimated."""
+        site, q = sites[0], t.posterior[sites[0]]
+        batch, event = q.batch_shape, q.event_shape
+        if len(batch) > 2 or (len(batch) == 2 and batch[0] != len(t.log_lik)):
+            raise ValueError(f"expected {site!r} in one plate at most, got batch shape {batch}")
+        last = batch[-1] if batch else 1
+        outside = self.outside(site, t)
+        weight = self.weight * t.scales[site]
+
+        def cost(z: Tensor) -> Tensor:
+            lead = z.shape[: z.dim() - len(batch) - len(event)]
+            values = {s: _repeat(v, lead, t.posterior[s].event_shape) for s, v in fixed.items()}
+            values[site] = z.reshape(-1, last, *event)
+            u = self.run(values, len(values[site]))
+            total, found = self.surrogates(u, sites[1:], values)
+            if inner is not None:
+                inner.update(found)
+            if total.shape[1] < last:
+                raise ValueError(f"expected sites {sites[1:]} of no plate before {site!r}")
+            total = total.sum(1, keepdim=True) if total.shape[1] > last else total
+            if not outside:
+                total = total - weight * log_prob(u.prior[site], values[site])
+            return total.reshape(*lead, *batch)
+
+        return Expectation(q, cost, 0.0 if outside else weight, self.context)
+
+
+def _repeat(value: Tensor, lead: torch.Size, event: torch.Size) -> Tensor:
+    """Values of a site above, once for every leading index of the site below."""
+    repeated = value.expand(*lead, *value.shape)
+    batch = value.shape[: value.dim() - len(event)]
+    return repeated.reshape(-1, batch[-1] if batch else 1, *event)
+
+
+def context_of(args: Sequence[object], t: Terms) -> Tensor | None:
+    """The data, if the first argument of the programs is a tensor of as many rows as there are."""
+    first = args[0] if args else None
+    data = t.log_lik.shape[1]
+    if isinstance(first, Tensor) and first.dim() > 0 and len(first) == data:
+        return first.detach()
+    return None
