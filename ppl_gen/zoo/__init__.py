@@ -4,6 +4,7 @@
 """
 
 from ppl_gen.zoo._autoencoder import autoencoder
+from ppl_gen.zoo._bernoulli_vae import bernoulli_vae
 from ppl_gen.zoo._beta_vae import beta_vae
 from ppl_gen.zoo._conditional_vae import conditional_vae
 from ppl_gen.zoo._control_vae import control_vae
@@ -18,6 +19,7 @@ from ppl_gen.zoo._vamp_vae import vamp_vae
 __all__ = [
     "Entry",
     "autoencoder",
+    "bernoulli_vae",
     "beta_vae",
     "conditional_vae",
     "control_vae",
