@@ -1,6 +1,7 @@
 """Pyro programs read as graphs: textbook models, hidden edges, what cannot be seen, bad input."""
 
 import random
+from typing import ClassVar
 
 import networkx as nx
 import numpy as np
@@ -328,6 +329,31 @@ def test_an_observation_computed_from_a_site_depends_on_it():
     def program():
         z = pyro.sample("z", NORMAL)
         pyro.sample("x", NORMAL, obs=2 * z)
+
+    assert set(from_pyro(program).edges) == {("z", "x")}
+
+
+class Secretive(dist.TorchDistribution):
+    """A distribution whose parameters only its density shows."""
+
+    arg_constraints: ClassVar = {}
+    support = dist.constraints.real
+
+    def __init__(self, loc):
+        super().__init__(validate_args=False)
+        self.density = lambda x: -((x - loc) ** 2)
+
+    def expand(self, batch_shape, _instance=None):
+        return self
+
+    def log_prob(self, x):
+        return self.density(x)
+
+
+def test_a_density_is_asked_where_parameters_do_not_show():
+    def program():
+        z = pyro.sample("z", NORMAL)
+        pyro.sample("x", Secretive(z), obs=torch.tensor(0.0))
 
     assert set(from_pyro(program).edges) == {("z", "x")}
 

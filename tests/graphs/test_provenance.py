@@ -185,6 +185,7 @@ TABLE = torch.arange(6.0).reshape(3, 2)
         (lambda z, w, k: torch.view_as_complex(torch.stack([z, z * w], -1)).real, "z"),
         (lambda z, w, k: torch.view_as_complex(torch.stack([z, z * w], -1)).imag, "wz"),
         (lambda z, w, k: torch.view_as_complex(torch.stack([z, z * w], -1)) * 1, "wz"),
+        (lambda z, w, k: torch.stack([z[0], z[1], w, w]).view(torch.complex64)[1], "wz"),
         (lambda z, w, k: torch.add(z, 1.0, out=torch.empty(3)), "z"),
         (lambda z, w, k: torch.zeros(3, out=z), ""),
         (lambda z, w, k: torch.distributions.Normal(z, w.exp()).log_prob(torch.ones(3)), "wz"),
