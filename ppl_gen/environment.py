@@ -26,6 +26,7 @@ LIBRARIES = frozenset({"torch", "pyro", "numpy", "ppl_gen"} | sys.stdlib_module_
 }
 LARGEST_CONTAINER = 64
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
+SETTINGS = (bool, int, float, str)
 MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
 MODULE_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
@@ -161,20 +162,24 @@ class Environment:
             if len(value) <= LARGEST_CONTAINER:
                 self._queue += [(name, item) for item in value]
         elif isinstance(value, nn.Module):
-            self._visit_module(type(value).__name__, value)
-        elif not isinstance(value, ModuleType) and hasattr(value, "__dict__"):
-            if isinstance(value, (pyro.infer.ELBO, Messenger)) or _is_own(type(value)):
-                self.watch(type(value).__name__, vars(value), vars(value), sized=True)
-                self._queue.append((name, type(value)))
+            self._visit_module(value)
+        elif hasattr(value, "__dict__") and _keeps_state(value):
+            self._visit_attributes(value, vars(value))
 
-    def _visit_module(self, name: str, module: nn.Module) -> None:
-        attributes = vars(module)
-        self.watch(name, attributes, [k for k in attributes if k not in MODULE_INTERNALS], True)
+    def _visit_module(self, module: nn.Module) -> None:
         for table in MODULE_TABLES:
-            entries = attributes[table]
+            entries = vars(module)[table]
             if entries or table.endswith("hooks"):
-                self.watch(name, entries, entries, sized=True)
-        self._queue.append((name, type(module)))
+                self.watch(type(module).__name__, entries, entries, sized=True)
+        self._visit_attributes(module, vars(module).keys() - MODULE_INTERNALS)
+
+    def _visit_attributes(self, value: Any, keys: Iterable[str]) -> None:
+        """Watch the attributes of an object, but of torch's and Pyro's own only plain ones."""
+        name, attributes, theirs = type(value).__name__, vars(value), _library_names(value.__class__)
+        watched = [k for k in keys if k not in theirs or isinstance(attributes[k], SETTINGS)]
+        self.watch(name, attributes, watched, sized=theirs == frozenset())
+        self._queue += [(f"{name}.{k}", attributes[k]) for k in keys]
+        self._queue.append((name, type(value)))
 
     def _visit_function(self, function: FunctionType) -> None:
         cells = function.__closure__ or ()
@@ -213,6 +218,21 @@ class Environment:
 def _is_own(thing: Any) -> bool:
     """Whether a class or function belongs to the user's program."""
     return (thing.__module__ or "").partition(".")[0] not in LIBRARIES
+
+
+@functools.cache
+def _library_names(cls: type) -> frozenset[str]:
+    """The names that the code of torch's and Pyro's classes among the bases mentions."""
+    bases = [b for b in cls.__mro__ if b.__module__.partition(".")[0] in ("torch", "pyro")]
+    functions = [f for b in bases if b is not nn.Module for f in vars(b).values()]
+    codes = [f.__code__ for f in functions if isinstance(f, FunctionType)]
+    return frozenset(name for code in codes for name in _names(code))
+
+
+def _keeps_state(value: Any) -> bool:
+    if isinstance(value, ModuleType):
+        return False
+    return isinstance(value, (pyro.infer.ELBO, Messenger)) or _is_own(type(value))
 
 
 def _names(code: CodeType) -> Iterator[str]:

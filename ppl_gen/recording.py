@@ -13,6 +13,7 @@ all. :class:`Refusal` is raised where that happens, with the place and the last 
 
 from __future__ import annotations
 
+import itertools
 import operator
 import sys
 import traceback
@@ -28,6 +29,7 @@ import pyro.util
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, fx
+from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -35,8 +37,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 aten = torch.ops.aten
 TORCH = str(Path(torch.__file__).parent)
-OWN_FILES = {
-    str(Path(__file__).with_name(name)) for name in ("recording.py", "staged.py", "staging.py")
+PYRO = str(Path(pyro.__file__).parent)
+# Modules of this package whose lines are no part of anybody's program.
+DRIVERS = {
+    str(Path(__file__).with_name(f"{name}.py")) for name in ("staged", "staging", "objectives")
 }
 
 
@@ -81,7 +85,14 @@ def record(
         Watch(recorder),
         recorder,
     ):
-        results = function(*aliases)
+        try:
+            results = function(*aliases)
+        except Exception as error:
+            if recorder.refusal is not None:
+                raise recorder.refusal from None
+            raise Refusal(f"recording it fails with {type(error).__name__}: {error}") from error
+    if recorder.refusal is not None:  # the program has caught it
+        raise recorder.refusal
     return recorder.finish(results)
 
 
@@ -100,6 +111,7 @@ class Recorder(TorchDispatchMode):
         self.constant_storages: set[int] = set()
         self.lifted: list[Tensor] = []
         self.site: str | None = None
+        self.refusal: Refusal | None = None
         self.last_input: fx.Node | None = None
         self.arguments = [self._placeholder(f"argument_{i}", a) for i, a in enumerate(arguments)]
 
@@ -118,11 +130,12 @@ class Recorder(TorchDispatchMode):
         if func in READS or torch.Tag.data_dependent_output in func.tags:
             if constant:
                 return func(*args, **kwargs)
-            if _asking() in UNIMPORTANT:
-                return False
+            if (code := _asking()) in ANSWERS:
+                return ANSWERS[code]
             self.refuse("reads the value of a tensor in Python")
-        if any(isinstance(leaf, torch.Generator) for leaf in leaves):
-            self.refuse("draws from a random generator of its own")
+        odd = [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, (Tensor, *LITERALS))]
+        if odd:
+            self.refuse(f"uses a {odd[0]} of its own")
         if not constant and _has_dynamic_shape(func, args):
             self.refuse("makes a tensor whose shape depends on values")
         if fresh:
@@ -151,7 +164,8 @@ class Recorder(TorchDispatchMode):
     def refuse(self, what: str) -> NoReturn:
         """Raise ``Refusal``, naming the line of the program and its last sample site."""
         where = "" if self.site is None else f", at or after the sample site {self.site!r}"
-        raise Refusal(f"the program {what} ({_place()}){where}")
+        self.refusal = Refusal(f"the program {what} ({_place()}){where}")
+        raise self.refusal
 
     def finish(self, results: Sequence[Tensor | None]) -> Recording:
         """Close the graph with its outputs and drop what they do not need."""
@@ -205,8 +219,8 @@ class Recorder(TorchDispatchMode):
 class Watch(TorchFunctionMode):
     """Sees the Python calls that read values without reaching the dispatcher.
 
-    Pyro's objectives read the loss as a number, which stays a tensor here, and select positive
-    probabilities, which is done by masking.
+    Pyro's objectives read the loss as a number, which stays a tensor of a number's precision here,
+    and select positive probabilities, which is done by masking.
     """
 
     def __init__(self, recorder: Recorder):
@@ -221,7 +235,7 @@ class Watch(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is Tensor.item and _asking() is _item:
-            return args[0].detach()
+            return args[0].detach().double()
         if func is Tensor.masked_select and _asking() is _dice:
             return torch.where(args[1], args[0], 0.0)
         if func in ESCAPES or func in COPIES:
@@ -250,6 +264,11 @@ READS = {
     aten.allclose.default,
 }
 ESCAPES = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__}
+# What a graph can hold beside tensors.
+LITERALS = (
+    *(bool, int, float, complex, str, type(None), slice),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+)
 COPIES = {torch.tensor, Tensor.new_tensor}
 # Running statistics, which the schemas do not declare as written: their positions.
 HIDDEN_WRITES = dict.fromkeys(
@@ -258,9 +277,15 @@ HIDDEN_WRITES = dict.fromkeys(
 )
 _item = pyro.infer.util.torch_item.__code__
 _dice = pyro.infer.util.Dice.compute_expectation.__code__
-# Where Pyro asks for a value without its result depending on the answer, which is "no" here:
-# whether there is a NaN to warn about, and whether all enumerated probabilities are positive.
-UNIMPORTANT = {pyro.util.warn_if_nan.__code__, _dice}
+# Who asks for a value without the result depending on the answer, and what to say: whether there is
+# a NaN to warn about, whether all enumerated probabilities are positive (if not, they are masked),
+# and whether arguments and samples of distributions are valid.
+ANSWERS: dict[CodeType | None, bool] = {
+    pyro.util.warn_if_nan.__code__: False,
+    _dice: False,
+    Distribution.__init__.__code__: True,
+    Distribution._validate_sample.__code__: True,
+}
 
 
 def written_to(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[Tensor]:
@@ -287,19 +312,24 @@ def storage_of(tensor: Tensor) -> int:
 
 
 def _asking() -> CodeType | None:
-    """The innermost code outside torch and this module."""
+    """The innermost code outside torch and this module, or one of torch's that may ask."""
     frame: FrameType | None = sys._getframe(1)
-    while frame and (
-        frame.f_code.co_filename.startswith(TORCH) or frame.f_code.co_filename == __file__
-    ):
+    while frame is not None and frame.f_code not in ANSWERS:
+        if not frame.f_code.co_filename.startswith((TORCH, __file__)):
+            break
         frame = frame.f_back
     return frame and frame.f_code
 
 
 def _place() -> str:
-    """The innermost line of the program itself, outside torch, Pyro and the recorder."""
-    frames = [f for f in traceback.extract_stack() if f.filename not in OWN_FILES]
-    libraries = (TORCH, str(Path(pyro.__file__).parent))
-    own = [f for f in frames if not f.filename.startswith(libraries)]
-    frame = (own or frames)[-1]
+    """The line of the program that runs, or else that of Pyro."""
+    frames = list(itertools.takewhile(lambda f: f.name != record.__name__, _stack()))
+    frames = [f for f in frames if not f.filename.startswith((TORCH, __file__))]
+    own = [f for f in frames if not f.filename.startswith(PYRO) and f.filename not in DRIVERS]
+    frame = (own or frames)[0]
     return f"{frame.filename}:{frame.lineno}: {frame.line}"
+
+
+def _stack() -> list[traceback.FrameSummary]:
+    """The frames of this thread, innermost first."""
+    return traceback.extract_stack()[::-1]

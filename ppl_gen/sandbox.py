@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
@@ -86,5 +86,5 @@ class RandomState:
 
 def _numpy_state() -> tuple[Any, ...]:
     """The state of numpy's global generator, as what compares by value."""
-    name, keys, *rest = numpy.random.get_state(legacy=True)  # noqa: NPY002
+    name, keys, *rest = cast(Any, numpy.random.get_state(legacy=True))  # noqa: NPY002
     return name, tuple(keys.tolist()), *rest

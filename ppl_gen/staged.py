@@ -280,6 +280,7 @@ class StagedFunction:
         expected, sandbox = self._reference(call, environment, random)
         parameters = list(self.trained.values())
         metrics = list(expected.values)[1:]
+        dtype = expected.values["loss"].dtype
 
         def joint(*inputs: Tensor) -> list[Tensor | None]:
             tensors, scalars = inputs[: len(call.tensors)], inputs[len(call.tensors) :]
@@ -289,7 +290,7 @@ class StagedFunction:
             gradients = torch.autograd.grad(loss, self._leaves(), allow_unused=True)
             own = iter(_unshared(gradients, [loss, *inputs, *parameters]))
             each = [next(own) if p.requires_grad else None for p in parameters]
-            return [loss, *(found[name].clone() for name in metrics), *each]
+            return [loss.to(dtype), *(found[name].clone() for name in metrics), *each]
 
         random.restore()
         with Sandbox() as undo, pyro.validation_enabled(False), torch.enable_grad():

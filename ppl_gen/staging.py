@@ -155,6 +155,7 @@ class _Programs(StagedFunction):
             for owner in owners[:2]
         )
         self._handed_out = False
+        self._known: dict[int, Tensor] = {}
         self._find_in_modules()
 
     def known(self) -> dict[str, Tensor]:
@@ -183,21 +184,19 @@ class _Programs(StagedFunction):
     def _find(self, trace: poutine.Trace) -> None:
         """Add the parameters of param sites."""
         for name, site in trace.nodes.items():
-            leaf = cast(Any, site["value"]).unconstrained()
-            if self.trained.get(name) is not leaf and not name.startswith(BASELINE):
-                self._add(name, leaf)
+            if not name.startswith(BASELINE):
+                self._add(name, cast(Any, site["value"]).unconstrained())
 
     def _find_in_modules(self) -> None:
         """Add the parameters of modules that are no param sites."""
-        found = set(map(id, self.trained.values()))
         for module in self._modules:
             for name, parameter in module.named_parameters():
-                if id(parameter) not in found:
-                    self._add(f"{type(module).__name__}.{name}", parameter)
+                self._add(f"{type(module).__name__}.{name}", parameter)
 
     def _add(self, name: str, leaf: Tensor) -> None:
-        if not leaf.requires_grad:
+        if id(leaf) in self._known or not leaf.requires_grad:
             return
+        self._known[id(leaf)] = leaf
         self.trained[name] = leaf
         if self._handed_out:
             warnings.warn(
