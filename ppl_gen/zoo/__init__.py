@@ -12,9 +12,11 @@ from ppl_gen.zoo._gumbel_vae import gumbel_vae
 from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
 from ppl_gen.zoo._registry import Entry, registry
+from ppl_gen.zoo._sc_vae import sc_vae
 from ppl_gen.zoo._tc_vae import tc_vae
 from ppl_gen.zoo._vae import vae
 from ppl_gen.zoo._vamp_vae import vamp_vae
+from ppl_gen.zoo._vq_vae import vq_vae
 
 __all__ = [
     "Entry",
@@ -27,7 +29,9 @@ __all__ = [
     "hierarchical_vae",
     "iwae",
     "registry",
+    "sc_vae",
     "tc_vae",
     "vae",
     "vamp_vae",
+    "vq_vae",
 ]

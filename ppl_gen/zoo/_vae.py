@@ -49,7 +49,7 @@ def vae(
     prior = priors.StandardNormal(latent_dim) if prior is None else prior
     posterior = posteriors.DiagonalNormal() if posterior is None else posterior
     likelihood = likelihoods.make(likelihood)
-    code = (posterior.parameters_per_dim * latent_dim,)
+    code = (posterior.num_parameters(latent_dim),)
     image = (likelihood.parameters_per_value * depth, height, width)
     label = [(num_classes,)] if num_classes else []
     if encoder is None:

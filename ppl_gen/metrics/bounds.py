@@ -1,23 +1,22 @@
-r"""How good a model is, in numbers that do not depend on how it was trained.
-
-Every likelihood is in nats per image under the true, unweighted model, and names how the pixels
-were binarised: numbers of different binarisations must not be compared.
-"""
+"""Bounds on the likelihood of images under the true, unweighted model, in nats per image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
-from ppl_gen.terms import Terms, terms
-from ppl_gen.vae import VAE, evaluating, seeded, unregistered
+from ppl_gen.metrics.evaluation import (
+    binarization,
+    evaluation,
+    images_and_labels,
+    require_samples,
+    terms_of,
+)
+from ppl_gen.vae import VAE
 
 _CELLS = 4_000_000  # numbers in the largest tensor of pixels held at once
 
@@ -71,12 +70,12 @@ def elbo_terms(
     Raises:
         ValueError: images the model cannot be given, or no samples.
     """
-    x, y = _images_and_labels(vae, images, labels)
-    _require_samples(num_samples)
+    x, y = images_and_labels(vae, images, labels)
+    require_samples(num_samples)
     reconstruction = kl = 0.0
-    with _evaluation(vae, seed):
+    with evaluation(vae, seed):
         for rows in torch.arange(len(x)).split(batch_size):
-            t = _terms(vae, x, y, rows, num_samples)
+            t = terms_of(vae, x, y, rows, num_samples)
             share = len(rows) / len(x)
             reconstruction += share * t.per_datum(t.log_lik).item()
             for site in t.log_p:
@@ -109,16 +108,16 @@ def log_likelihood(
         ValueError: images the model cannot be given, no samples, or a point posterior, which is no
             proposal distribution.
     """
-    x, y = _images_and_labels(vae, images, labels)
-    _require_samples(num_samples)
+    x, y = images_and_labels(vae, images, labels)
+    require_samples(num_samples)
     batch_size = min(len(x), 100)
     chunk = max(1, min(num_samples, _CELLS // (batch_size * math.prod(vae.data_shape))))
     found = []
-    with _evaluation(vae, seed):
+    with evaluation(vae, seed):
         for rows in torch.arange(len(x)).split(batch_size):
             total = x.new_full((len(rows),), -math.inf)
             for start in range(0, num_samples, chunk):
-                t = _terms(vae, x, y, rows, min(chunk, num_samples - start))
+                t = terms_of(vae, x, y, rows, min(chunk, num_samples - start))
                 point = [site for site in t.log_p if t.is_degenerate(site)]
                 if point:
                     raise ValueError(
@@ -128,66 +127,3 @@ def log_likelihood(
                 total = torch.logaddexp(total, t.log_weight().logsumexp(0))
             found.append(total - math.log(num_samples))
     return torch.cat(found)
-
-
-def active_units(
-    vae: VAE, images: Any, labels: Tensor | None = None, *, threshold: float = 0.01
-) -> int:
-    r"""How many dimensions of the last latent carry information: Var_x E_q[z] > threshold.
-
-    Source: Burda et al. (2016), section 5.2.
-    """
-    x, y = _images_and_labels(vae, images, labels)
-    with _evaluation(vae, 0):
-        means = torch.cat(
-            [
-                vae.code(x[rows], None if y is None else y[rows])
-                for rows in torch.arange(len(x)).split(500)
-            ]
-        )
-    return int((means.flatten(1).var(0) > threshold).sum())
-
-
-def binarization(images: Any) -> str:
-    """How the pixels were made binary: what a data set says, or what the pixels show."""
-    stated = getattr(images, "binarization", None)
-    if stated is not None:
-        return f"binarization: {stated}"
-    binary = bool(((images == 0) | (images == 1)).all())
-    return "binary pixels" if binary else "grey pixels"
-
-
-def _terms(vae: VAE, x: Tensor, y: Tensor | None, rows: Tensor, particles: int) -> Terms:
-    args = (x[rows], None if y is None else y[rows])
-    return terms(vae.model, vae.guide, args, particles=particles)
-
-
-@contextmanager
-def _evaluation(vae: VAE, seed: int) -> Iterator[None]:
-    with (
-        torch.no_grad(),
-        evaluating(vae),
-        seeded(seed),
-        unregistered(),
-        pyro.validation_enabled(False),
-    ):
-        yield
-
-
-def _images_and_labels(
-    vae: VAE, images: Any, labels: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    x = images if isinstance(images, Tensor) else getattr(images, "images", images)
-    vae.check(x)
-    if not vae.num_classes:
-        return x, None
-    labels = getattr(images, "labels", None) if labels is None else labels
-    if labels is None or len(labels) != len(x):
-        found = "none" if labels is None else f"{len(labels)}"
-        raise ValueError(f"expected {len(x)} labels for a conditional model, got {found}")
-    return x, labels
-
-
-def _require_samples(num_samples: int) -> None:
-    if num_samples < 1:
-        raise ValueError(f"expected at least one sample, got {num_samples}")

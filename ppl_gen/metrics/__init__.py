@@ -1,0 +1,21 @@
+"""How good a model is, in numbers that do not depend on how it was trained.
+
+Every likelihood is in nats per image under the true, unweighted model, and names how the pixels
+were binarised: numbers of different binarisations must not be compared.
+"""
+
+from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
+from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
+from ppl_gen.metrics.evaluation import binarization
+
+__all__ = [
+    "CodebookUsage",
+    "ELBOTerms",
+    "active_units",
+    "binarization",
+    "codebook_usage",
+    "elbo_terms",
+    "hoyer",
+    "log_likelihood",
+    "sparsity",
+]

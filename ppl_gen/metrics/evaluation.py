@@ -1,0 +1,61 @@
+"""What every metric does first: check its input, and run the model without disturbing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppl_gen.terms import Terms, terms
+from ppl_gen.vae import VAE, evaluating, seeded, unregistered
+
+
+def binarization(images: Any) -> str:
+    """How the pixels were made binary: what a data set says, or what the pixels show."""
+    stated = getattr(images, "binarization", None)
+    if stated is not None:
+        return f"binarization: {stated}"
+    binary = bool(((images == 0) | (images == 1)).all())
+    return "binary pixels" if binary else "grey pixels"
+
+
+def terms_of(vae: VAE, x: Tensor, y: Tensor | None, rows: Tensor, particles: int) -> Terms:
+    """The terms of some rows of the data."""
+    args = (x[rows], None if y is None else y[rows])
+    return terms(vae.model, vae.guide, args, particles=particles)
+
+
+@contextmanager
+def evaluation(vae: VAE, seed: int) -> Iterator[None]:
+    """Evaluation mode, no gradients, no validation, draws from a seed; all undone afterwards."""
+    with (
+        torch.no_grad(),
+        evaluating(vae),
+        seeded(seed),
+        unregistered(),
+        pyro.validation_enabled(False),
+    ):
+        yield
+
+
+def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Checked images, and labels where the model is conditional, from tensors or a data set."""
+    x = images if isinstance(images, Tensor) else getattr(images, "images", images)
+    vae.check(x)
+    if not vae.num_classes:
+        return x, None
+    labels = getattr(images, "labels", None) if labels is None else labels
+    if labels is None or len(labels) != len(x):
+        found = "none" if labels is None else f"{len(labels)}"
+        raise ValueError(f"expected {len(x)} labels for a conditional model, got {found}")
+    return x, labels
+
+
+def require_samples(num_samples: int) -> None:
+    """Raise ``ValueError`` for fewer than one sample."""
+    if num_samples < 1:
+        raise ValueError(f"expected at least one sample, got {num_samples}")

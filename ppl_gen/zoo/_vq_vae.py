@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ppl_gen.codebook import AutoregressiveCodes, Codebook, CodePrior, Quantized, UniformCodes
+from ppl_gen.networks import Shape
+from ppl_gen.vae import VAE
+from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._vae import vae
+
+
+@named("van den Oord, Vinyals and Kavukcuoglu, Neural Discrete Representation Learning", 2017)
+def vq_vae(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 16,
+    *,
+    num_codes: int = 64,
+    code_dim: int = 16,
+    codebook: str = "ema",
+    commitment: float = 0.25,
+    learned_prior: bool = True,
+    **parts: Any,
+) -> VAE:
+    r"""The VAE whose latents are vectors of a codebook, with a learned prior over the codes.
+
+    The reported KL is :math:`-\log p(k_1, \dots, k_Z)`, which is :math:`Z \log K` under the uniform
+    prior; codebook and commitment losses are auxiliary.
+
+    Args:
+        data_shape: ``(C, H, W)``.
+        latent_dim: the number of positions ``Z``.
+        num_codes: ``K``.
+        code_dim: the dimension of a code.
+        codebook: ``"ema"`` learns the codes as running means, ``"gradient"`` by gradients.
+        commitment: the weight of the commitment loss.
+        learned_prior: learn an autoregressive prior over codes; uniform otherwise.
+        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+    """
+    if codebook not in ("ema", "gradient"):
+        raise ValueError(f"expected codebook 'ema' or 'gradient', got {codebook!r}")
+    codes = Codebook(num_codes, code_dim, 0.99 if codebook == "ema" else None)
+    logits = AutoregressiveCodes(num_codes) if learned_prior else UniformCodes(num_codes)
+    return vae(
+        data_shape,
+        latent_dim,
+        posterior=Quantized(codes, commitment),
+        prior=CodePrior(codes, latent_dim, logits),
+        **parts,
+    )
