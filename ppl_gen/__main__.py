@@ -64,7 +64,15 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 
     gradients = add("gradients", _gradients, "Compare gradient estimators on one problem.")
-    gradients.add_argument("problem", help="bernoulli_quadratic, normal_cost or gaussian_vae")
+    gradients.add_argument(
+        "problem", help="bernoulli_quadratic, normal_cost, or a folder `train` wrote"
+    )
+    gradients.add_argument("--target", type=float, default=0.45, help="of bernoulli_quadratic")
+    gradients.add_argument("--probability", type=float, default=0.5, help="of bernoulli_quadratic")
+    gradients.add_argument("--cost", default="square", help="of normal_cost: square, exp or cos")
+    gradients.add_argument("--k", type=float, default=3.0, help="of normal_cost")
+    gradients.add_argument("--wrt", default="loc", help="of normal_cost: loc or scale")
+    gradients.add_argument("--images", type=int, default=16, help="test images for a trained model")
     gradients.add_argument("--estimators", help="names separated by commas; all by default")
     gradients.add_argument("--draws", type=int, default=1000)
     gradients.add_argument("--seed", type=int, default=0)
@@ -193,9 +201,34 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _gradients(arguments: argparse.Namespace) -> None:
-    from ppl_gen.gradients.command import run
+    from ppl_gen import gradients
 
-    run(arguments)
+    names = arguments.estimators.split(",") if arguments.estimators else None
+    comparison = gradients.compare(_problem(arguments), names, arguments.draws, arguments.seed)
+    print(comparison)
+    if arguments.out:
+        _figure(arguments.out, comparison.plot)
+        print(f"wrote {arguments.out}")
+
+
+def _problem(arguments: argparse.Namespace) -> Any:
+    from ppl_gen import gradients
+    from ppl_gen.posteriors import Bernoulli
+
+    if arguments.problem == "bernoulli_quadratic":
+        return gradients.bernoulli_quadratic(arguments.target, arguments.probability)
+    if arguments.problem == "normal_cost":
+        return gradients.normal_cost(arguments.cost, arguments.k, arguments.wrt)
+    if not Path(arguments.problem).exists():
+        raise ValueError(
+            "expected bernoulli_quadratic, normal_cost or a folder that `train` wrote, got "
+            f"{arguments.problem!r}"
+        )
+    model, _, settings = _trained(Path(arguments.problem))
+    test = _data(settings.get("data", "mnist"), settings.get("binarize")).test
+    discrete = isinstance(model.latents[0].family, Bernoulli)
+    problem = gradients.bernoulli_vae if discrete else gradients.gaussian_vae
+    return problem(model, test.images[: arguments.images])
 
 
 def _tour(arguments: argparse.Namespace) -> None:
