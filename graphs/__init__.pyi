@@ -1,3 +1,4 @@
+from . import files as files
 from . import gamma as gamma
 from . import textbook as textbook
 from .claims import Verdict as Verdict

@@ -103,6 +103,20 @@ def test_a_cycle_is_named(tmp_path):
     assert_refused(tmp_path / "n.bif", CYCLE, 5, "acyclic network, got the cycle a -> b -> a")
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        ("0.05, 0.01,\n 0.95,\n -0.99", 15, r"got -0\.99 in .* at asia=no, tub=no"),
+        ("0.05,\n 0.01,\n 0.95, 0.89", 14, r"a sum of 0\.9 in .* at asia=no"),
+        ("0.05,\n 0.01,\n x, 0.99", 15, "a number, got 'x'"),
+    ],
+)
+def test_malformed_numbers_of_a_flat_table_name_their_line(table, line, message, tmp_path):
+    rows = BIF[BIF.index("  (yes)") : -len("}\n")]
+    text = replaced(BIF, rows, f"  table {table};\n")
+    assert_refused(tmp_path / "n.bif", text, line, message)
+
+
 def test_structure_alone_refuses_what_concerns_it(tmp_path):
     path = tmp_path / "n.bif"
     for text, message in [
