@@ -1,3 +1,4 @@
+from . import data as data
 from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import metrics as metrics
@@ -17,6 +18,7 @@ from .objectives import Objective as Objective
 from .staging import stage as stage
 from .terms import Terms as Terms
 from .trainables import Pair as Pair
+from .trainables import Trainable as Trainable
 from .training import fit as fit
 from .vae import VAE as VAE
 from .vae import Latent as Latent
