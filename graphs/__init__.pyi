@@ -3,6 +3,7 @@ from . import gamma as gamma
 from . import textbook as textbook
 from .claims import Verdict as Verdict
 from .claims import check as check
+from .drawing import draw as draw
 from .files import load as load
 from .files import save as save
 from .independence import Independence as Independence
