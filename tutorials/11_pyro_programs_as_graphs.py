@@ -155,8 +155,9 @@ def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
     mixed = graphs.from_pyro(mixture, torch.zeros(10))
     coupled = graphs.independent(mixed, "assignment", "locs", "x")
     chain = graphs.from_pyro(hidden_markov, torch.zeros(length))
-    markov = graphs.independent(chain, "x0", "x2", ["x1", "transition"])
-    learned = graphs.independent(chain, "x0", "x2", "x1")
+    seen = [f"y{t}" for t in range(length)]
+    markov = graphs.independent(chain, "x0", "x2", ["x1", "transition", *seen])
+    learned = graphs.independent(chain, "x0", "x2", ["x1", *seen])
     sigma = torch.ones(8)
     schools = graphs.from_pyro(centred, sigma, torch.zeros(8))
     noisy = graphs.from_pyro(non_centred, sigma, torch.zeros(8))
@@ -191,14 +192,16 @@ def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
     if out is not None:
         figure = Figure(figsize=(11, 8), layout="constrained")
         axes = figure.subplots(2, 2)
-        coupled.draw(ax=axes[0, 0])
-        axes[0, 0].set_title("A mixture: given x, assignment and locs are coupled")
-        learned.draw(ax=axes[0, 1])
-        axes[0, 1].set_title("A hidden Markov model whose transitions are learned")
-        graphs.draw(noisy, ax=axes[1, 0])
-        axes[1, 0].set_title("Eight schools, non-centred: the noise is free")
-        graphs.draw(branches, ax=axes[1, 1])
-        axes[1, 1].set_title("A branch found by redrawing, and one that was assumed")
+        guessed = [(u, v) for u, v, how in branches.edges(data="found") if how != "traced"]
+        coupled.draw(axes[0, 0], title="Mixture: given x, assignment and locs are coupled")
+        learned.draw(axes[0, 1], title="Hidden Markov model: learned transitions couple x0 and x2")
+        graphs.draw(noisy, axes[1, 0], title="Eight schools, non-centred: the noise is free")
+        graphs.draw(
+            branches,
+            axes[1, 1],
+            dashed=guessed,
+            title="A branch: dashed edges are redrawn or assumed",
+        )
         results["figure"] = Path(out) / "11_pyro_programs_as_graphs.png"
         results["figure"].parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(results["figure"], dpi=130)
