@@ -44,8 +44,8 @@ def to_pyro(model: Model) -> Program:
     in the order of the model's nodes as far as parents come first. Discrete nodes take the index of
     their state, in the model's order of states, and are marked for parallel enumeration: condition
     the program with ``poutine.condition`` and score it with ``TraceEnum_ELBO`` and an empty guide,
-    whose loss is then −log P(evidence) or −log Z. Zero probabilities are −inf. Potentials are the
-    sites φ1, φ2, ...; equal ones are all kept.
+    whose loss is then −log P(evidence) or −log Z. Zero probabilities are −inf; rows of printed,
+    rounded tables are normalised. Potentials are the sites φ1, φ2, ...; equal ones are all kept.
 
     Args:
         model: a pgmpy ``DiscreteBayesianNetwork``, ``DiscreteMarkovNetwork``, ``FactorGraph`` or
