@@ -8,6 +8,8 @@ TOUR_ARGS ?=
 
 .PHONY: tour test lint clean
 export MPLBACKEND = Agg
+# The models are small: a second thread gains little, and costs much where cores are shared.
+export OMP_NUM_THREADS ?= 1
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)

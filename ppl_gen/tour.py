@@ -95,10 +95,11 @@ def _refute() -> tuple[Section, Figure]:
     model = graphs.textbook.campus()
     verdict = graphs.check(model, WRONG_CLAIM)
     figure, (left, right) = _axes(1, 2, 9.5, 3.8)
-    graphs.draw(graphs.moralize(model), ax=left)
-    left.set_title("the moral graph of the network", fontsize=10)
-    graphs.draw(graphs.parse(WRONG_CLAIM), ax=right)
-    right.set_title("what the claim states: A – B is lost", fontsize=10)
+    moral = graphs.moralize(model)
+    claimed = graphs.parse(WRONG_CLAIM).graph
+    lost = [(u, v) for u, v in moral.edges if not claimed.has_edge(u, v)]
+    graphs.draw(moral, left, title="the moral graph; dashed: parents that were married")
+    graphs.draw(moral, right, dashed=lost, title="the claim has no factor for the dashed edge")
     section = Section(
         "A homework claim, refuted",
         f"Does the network {model} factorise as {graphs.parse(WRONG_CLAIM)}?",
@@ -178,7 +179,7 @@ class _Models:
                 bound = f"{values.mean():.2f} ({count} samples)"
             parts = (found.reconstruction, found.kl, found.elbo)
             rows.append((name, *(f"{part:.2f}" for part in parts), bound))
-        figure, axes = _axes(2, 2, 8.4, 6.6, height_ratios=(3, 1))
+        figure, axes = _axes(2, 2, 8.4, 5.9, height_ratios=(3.6, 1))
         for column, (title, model) in enumerate(
             (("VAE", self.vae), ("autoencoder", self.autoencoder))
         ):
