@@ -35,6 +35,7 @@ from .structure import (
     Node,
     ancestors,
     as_graph,
+    find_nodes,
     node_set,
     require_acyclic,
 )
@@ -176,16 +177,10 @@ def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independ
     """
     graph = as_graph(model, acyclic=False)
     x, y, given = read_statement(text)
-    named: dict[str, Node] = {}
-    if not all(name in graph for name in (*x, *y, *given)):
-        named = {str(v): v for v in graph}
-
-    def nodes(names: Iterable[str], role: str) -> frozenset[Node]:
-        found = [name if name in graph else named.get(name, name) for name in names]
-        return node_set(graph, found, role)
-
-    sets = nodes(x, "x"), nodes(y, "y"), nodes(given, "given")
-    return decide(graph, *sets[:2], observable(graph, sets[2], latent))
+    sets = [
+        find_nodes(graph, *part) for part in zip((x, y, given), ("x", "y", "given"), strict=True)
+    ]
+    return decide(graph, sets[0], sets[1], observable(graph, sets[2], latent))
 
 
 def reachable(

@@ -52,7 +52,7 @@ BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
 _NAME = re.compile(
     r'"(?P<quoted>[^"]*)"'
     r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]*)\}"
-    r"|\\?(?P<plain>[^\W_](?:[\w.\-]|\\_)*?(?:_\{(?:\w|,)+\}(?:\w|_)*)?'*)(?=[^\w.'\-\\]|\\(?!_)|$)"
+    r"|\\?(?P<plain>[^\W_](?:[\w.\-]|\\_)*?(?:_\{[\w,]+\}\w*)?'*)(?=[^\w.'\-\\]|\\(?!_)|$)"
     r"|(?P<underscored>_[\w.\-]+'*)"
 )
 

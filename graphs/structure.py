@@ -400,6 +400,20 @@ def node_set(
     return frozenset(result)
 
 
+def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[Node]:
+    """The nodes of the graph with these names, or else those that are written like them.
+
+    Raises:
+        ValueError: a name that fits no node.
+    """
+    names = tuple(names)
+    written: dict[str, Node] = {}
+    if not all(name in graph for name in names):
+        written = {str(v): v for v in graph}
+    found = [name if name in graph else written.get(name, name) for name in names]
+    return node_set(graph, found, role)
+
+
 def _is_node(known: Collection[Node], node: Any) -> bool:
     try:
         return node in known

@@ -1,0 +1,243 @@
+"""The command line: questions about a model, answered with reasons.
+
+``python -m graphs MODEL QUERY...`` where MODEL is a file (.bif, .xmlbif, .uai, .net, also .gz), a
+factorisation such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", or the name of a textbook example,
+and a QUERY is an independence such as "A _||_ C | B".
+
+The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
+several were asked it is 0 or 2. Only the structure is read: neither pgmpy nor torch is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from . import textbook
+from .independence import Independence, independencies, query
+from .separators import markov_blanket
+from .structure import Factorization, Node, as_graph, factorization, find_nodes, parse
+
+Record = dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answer what the arguments ask; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        options = _parser().parse_intermixed_args(argv)
+        return _run(options)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"graphs: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    usage = (__doc__ or "").split("\n\n", 1)[1]
+    parser = argparse.ArgumentParser(
+        prog="graphs",
+        description=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"Textbook examples: {', '.join(textbook.NAMES)}.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a file, a factorisation or a textbook example")
+    add("query", metavar="QUERY", nargs="*", help='an independence; "-" reads standard input')
+    add("--queries", metavar="FILE", help="read more queries, one a line; # starts a comment line")
+    add("--check", metavar="CLAIM", action="append", default=[], help="check a stated claim")
+    add("--blanket", metavar="NODE", action="append", default=[], help="list a Markov blanket")
+    add("--list", action="store_true", help="list every independence of two nodes")
+    add("--max-given", metavar="N", type=int, default=2, help="... given up to N others (2)")
+    add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
+    add("--draw", metavar="PNG", help="draw the graph, with the answers coloured")
+    add("--latex", action="store_true", help="print the factorisation and the answers as LaTeX")
+    add("--json", action="store_true", help="print one JSON document instead of text")
+    return parser
+
+
+@dataclass
+class _Session:
+    """A model, and what was found out about it so far."""
+
+    model: Any
+    graph: nx.Graph
+    latent: frozenset[Node]
+    answers: list[Independence] = field(default_factory=list)
+    verdicts: list[bool] = field(default_factory=list)
+
+    def answer(self, text: str) -> Record:
+        found = query(self.graph, text, latent=self.latent)
+        self.answers.append(found)
+        self.verdicts.append(found.holds)
+        return {
+            "statement": str(found),
+            "latex": found.latex(),
+            **_sets(found),
+            "independent": found.holds,
+            "path": None if found.path is None else [_plain(v) for v in found.path],
+            "blockers": sorted(map(_plain, found.blockers), key=str),
+            "explanation": found.explain(),
+        }
+
+    def blanket(self, name: str) -> Record:
+        nodes = find_nodes(self.graph, [name], "--blanket")
+        blanket = sorted(map(_plain, markov_blanket(self.graph, nodes)), key=str)
+        text = ", ".join(map(str, blanket)) or "empty"
+        explanation = f"The Markov blanket of {name} is {text}."
+        return {"node": name, "blanket": blanket, "explanation": explanation}
+
+    def claim(self, text: str) -> Record:
+        from .claims import check
+
+        verdict = check(self.model, text)
+        self.verdicts.append(bool(verdict))
+        return {"claim": text, "holds": bool(verdict), "explanation": verdict.explain()}
+
+
+def _run(options: argparse.Namespace) -> int:
+    model = _read_model(options.model)
+    graph = as_graph(model)
+    session = _Session(model, graph, find_nodes(graph, options.latent, "--latent"))
+    jobs: list[tuple[str, Callable[[str], Record], list[str]]] = [
+        ("answers", session.answer, _read_queries(options.query, options.queries)),
+        ("blankets", session.blanket, options.blanket),
+        ("claims", session.claim, options.check),
+    ]
+    report: Record = {"model": options.model, "directed": graph.is_directed()}
+    say = (lambda *_: None) if options.json else print
+    if options.latex or not (options.list or any(texts for *_, texts in jobs)):
+        stated = factorization(model)
+        report |= {"nodes": len(graph), "edges": graph.size()}
+        report |= {"factorization": str(stated), "latex": stated.latex()}
+        say(stated.latex() if options.latex else _summary(graph, stated))
+    failed = False
+    for section, job, texts in jobs:
+        for text in texts:
+            try:
+                record = job(text)
+                say(record["latex" if options.latex and "latex" in record else "explanation"])
+            except ValueError as error:
+                failed = True
+                record = {"text": text, "error": str(error)}
+                print(f"graphs: {error}", file=sys.stderr)
+            report.setdefault(section, []).append(record)
+    if options.list:
+        report["independencies"] = []
+        for found in independencies(graph, options.max_given, latent=session.latent):
+            say(found.latex() if options.latex else found)
+            if options.json:
+                report["independencies"].append(_sets(found))
+    if options.draw:
+        _draw(graph, session.answers, Path(options.draw))
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    verdicts = session.verdicts
+    return 2 if failed else int(not verdicts[0]) if len(verdicts) == 1 else 0
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def _read_model(text: str) -> Any:
+    if os.path.isfile(text):
+        from .files import load
+
+        return load(text, tables=False)
+    if text in textbook.NAMES:
+        return textbook.structure(text)
+    if "(" in text:
+        return parse(text)
+    raise ValueError(
+        "expected a file (.bif, .xmlbif, .uai, .net, also .gz), a factorisation such as "
+        f"P(A)P(B|A) or a textbook example ({', '.join(textbook.NAMES)}), got {text!r}"
+    )
+
+
+def _read_queries(texts: Sequence[str], path: str | None) -> list[str]:
+    """The queries in order; those of a file or of standard input, one a line."""
+    queries: list[str] = []
+    for text in texts:
+        queries += _lines(sys.stdin) if text == "-" else [text]
+    if path == "-":
+        queries += _lines(sys.stdin)
+    elif path is not None:
+        with open(path, encoding="utf-8") as file:
+            queries += _lines(file)
+    return queries
+
+
+def _lines(file: Iterable[str]) -> Iterator[str]:
+    stripped = (line.strip() for line in file)
+    return (line for line in stripped if line and not line.startswith("#"))
+
+
+# --- Writing ------------------------------------------------------------------------------------
+
+
+def _summary(graph: nx.Graph, stated: Factorization) -> str:
+    kind = "Bayesian network" if graph.is_directed() else "Markov network"
+    return f"{kind} of {len(graph)} nodes and {graph.size()} edges\n{stated}"
+
+
+def _sets(answer: Independence) -> Record:
+    named = {"x": answer.x, "y": answer.y, "given": answer.given}
+    return {role: sorted(map(_plain, nodes), key=str) for role, nodes in named.items()}
+
+
+def _plain(node: Node) -> str | int:
+    return node if isinstance(node, (str, int)) else str(node)
+
+
+def _draw(graph: nx.Graph, answers: Sequence[Independence], path: Path) -> None:
+    """One picture of the graph or of the answers, written beside its target and then moved."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from .drawing import draw
+
+    if len(answers) < 2:
+        draw(graph, answer=answers[0] if answers else None)
+        figure = plt.gcf()
+    else:
+        columns = min(3, len(answers))
+        rows = math.ceil(len(answers) / columns)
+        size = 4.5 * columns, 4.0 * rows
+        figure, axes = plt.subplots(
+            rows, columns, figsize=size, squeeze=False, layout="constrained"
+        )
+        for ax in axes.flat:
+            ax.axis("off")
+        for answer, ax in zip(answers, axes.flat, strict=False):
+            draw(graph, ax, answer=answer)
+    kind = path.suffix[1:] or "png"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(partial, format=kind, dpi=150)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

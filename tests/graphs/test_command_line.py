@@ -1,0 +1,185 @@
+"""The command line answers, explains, and tells scripts by its exit status."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from graphs.__main__ import main
+
+DIAGNOSIS = "P(M)P(S)P(F)P(I|M,S)P(T|F)P(D|I,T)"
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        status = main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+def test_one_query_explains_itself(run):
+    status, out, err = run(DIAGNOSIS, "M _||_ F | D")
+    assert (status, err) == (1, "")
+    assert out.splitlines()[:2] == [
+        "M ⟂ F | D does not hold: a path is active.",
+        "  M → I → D ← T ← F",
+    ]
+    status, out, _ = run(DIAGNOSIS, r"M \perp F \mid T")
+    assert status == 0
+    assert "blocked by D" in out
+    assert "and by T, a chain node that is observed" in out
+
+
+def test_undirected_factorisation(run):
+    status, out, _ = run("1/Z phi1(A,B) phi2(B,C)", "A ⟂ C | B")
+    assert status == 0
+    assert "blocked by B, a node on the path that is observed" in out
+
+
+def test_several_queries_exit_zero(run):
+    status, out, _ = run("diagnosis", "M ⟂ F", "M ⟂ F | D")
+    assert status == 0
+    assert out.index("M ⟂ F holds") < out.index("M ⟂ F | D does not hold")
+
+
+def test_query_file_and_standard_input(run, tmp_path, monkeypatch):
+    path = tmp_path / "queries.txt"
+    path.write_text("# homework\nM ⟂ F\n\n  M ⟂ T | D \n", encoding="utf-8")
+    status, out, _ = run("diagnosis", "--queries", path)
+    assert status == 0
+    assert "M ⟂ T | D does not hold" in out
+    for arguments in (["-"], ["--queries", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("M ⟂ F | D\n"))
+        assert run("diagnosis", *arguments)[0] == 1
+
+
+def test_json(run):
+    status, out, _ = run("campus", "A ⟂ O", "A ⟂ O | M", "--blanket", "T", "--json")
+    assert status == 0
+    report = json.loads(out)
+    first, second = report["answers"]
+    assert (first["independent"], first["path"], first["blockers"]) == (True, None, ["M", "T"])
+    assert (second["independent"], second["path"]) == (False, ["A", "T", "O"])
+    assert (second["x"], second["y"], second["given"]) == (["A"], ["O"], ["M"])
+    assert report["blankets"][0]["blanket"] == ["A", "B", "M", "O"]
+    listed = json.loads(run("diagnosis", "--list", "--max-given", "0", "--json")[1])
+    assert {"x": ["M"], "y": ["S"], "given": []} in listed["independencies"]
+    summary = json.loads(run("student", "--json")[1])
+    assert (summary["nodes"], summary["edges"], summary["directed"]) == (5, 4, True)
+    assert summary["factorization"] == "P(D, I, G, S, L) = P(D) P(I) P(G | I, D) P(S | I) P(L | G)"
+
+
+def test_json_reports_errors(run):
+    status, out, err = run("diagnosis", "M ⟂ F", "M ⟂ Q", "--json")
+    assert status == 2
+    assert "got 'Q'" in err
+    good, bad = json.loads(out)["answers"]
+    assert good["independent"]
+    assert "got 'Q'" in bad["error"]
+
+
+def test_summary_blanket_list_and_latex(run):
+    status, out, _ = run("diagnosis")
+    assert status == 0
+    assert out.startswith("Bayesian network of 6 nodes and 5 edges\nP(M, S, I, F, T, D) = P(M)")
+    assert run("letters", "--blanket", "A")[1] == "The Markov blanket of A is B, C.\n"
+    assert run("campus", "--blanket", "C")[1] == "The Markov blanket of C is empty.\n"
+    assert run("letters", "--list", "--max-given", "1")[1].splitlines()[0] == "A ⟂ G | E"
+    status, out, _ = run("diagnosis", "M ⟂ F | D", "--latex")
+    assert status == 1
+    assert out.splitlines()[1] == r"M \not\perp F \mid D"
+    assert r"P(I \mid M, S)" in out
+
+
+def test_claims(run):
+    wrong = "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,T,M) φ(B,T,M)"
+    status, out, _ = run("campus", "--check", wrong)
+    assert status == 1
+    assert "{A, B, M, T}" in out
+    assert "A ⟂ B | M, O, T" in out
+    assert run("campus", "--check", "A ⟂ O")[0] == 0
+
+
+def test_latent_nodes(run):
+    assert run("diagnosis", "M ⟂ F | T", "--latent", "S")[0] == 0
+    status, _, err = run("diagnosis", "M ⟂ F | T", "--latent", "T")
+    assert status == 2
+    assert "latent node 'T'" in err
+
+
+@pytest.mark.parametrize(
+    "queries", [[], ["M ⟂ F | D"], ["M ⟂ F", "M ⟂ F | D", "S ⟂ D | I", "F ⟂ D"]]
+)
+def test_pictures(run, tmp_path, queries):
+    path = tmp_path / "out.png"
+    assert run("diagnosis", *queries, "--draw", path)[0] in (0, 1)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["asai", "a ⟂ b"], "expected a file .*or a textbook example"),
+        (["missing.bif", "a ⟂ b"], "expected a file"),
+        (["P(A", "A ⟂ B"], r"got the end of the text at character 4"),
+        (["P(A|B)P(B|A)", "A ⟂ B"], "got the cycle"),
+        (["diagnosis", "M ⟂"], "expected the name of a variable"),
+        (["diagnosis", "M ⟂ m"], r"did you mean 'M'\?"),
+        (["diagnosis", "M ⟂ M"], "expected disjoint sets"),
+        (["diagnosis", "--blanket", "K"], "expected nodes of the graph for --blanket, got 'K'"),
+        (["diagnosis", "--check", "P(K)"], "K"),
+        (["diagnosis", "--list", "--max-given", "-1"], "expected max_given of zero or more"),
+        (["diagnosis", "--queries", "missing.txt"], "No such file"),
+        (["diagnosis", "--draw", "missing/folder/x.png"], "No such file"),
+        (["diagnosis", "--draw", "x.nope"], "nope"),
+        (["diagnosis", "--nope"], "unrecognized arguments|required"),
+        ([], "required"),
+        (["diagnosis", "--list", "--max-given", "many"], "invalid int value"),
+    ],
+)
+def test_errors_exit_two_without_traceback(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert re.search(message, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_file_is_an_error(run, tmp_path):
+    path = tmp_path / "broken.bif"
+    path.write_text("network x {\nvariable a { type discrete")
+    status, _, err = run(path, "a ⟂ b")
+    assert status == 2
+    assert "broken.bif" in err
+
+
+def test_alarm_in_a_process_of_its_own(reference_data):
+    code = (
+        "import sys, graphs.__main__ as g; status = g.main(sys.argv[1:]);"
+        "print(sorted({'pgmpy', 'torch', 'numba', 'matplotlib'} & sys.modules.keys()));"
+        "sys.exit(status)"
+    )
+    path = reference_data / "bif" / "alarm.bif.gz"
+    command = [sys.executable, "-c", code, str(path), "HR _||_ PRESS | VENTLUNG"]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert result.returncode == 1
+    assert "HR ← CATECHOL ← ARTCO2 ← VENTALV ← INTUBATION → PRESS" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_module_runs_and_survives_a_closed_pipe_and_a_narrow_encoding():
+    command = [sys.executable, "-m", "graphs", "letters", "--list"]
+    full = subprocess.run(command, capture_output=True, env={"PYTHONIOENCODING": "ascii"})
+    assert full.returncode == 0
+    assert b"A \\u27c2 G | E" in full.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
