@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_gen.gradients.families import describe, log_prob
+from ppl_gen.gradients.families import describe, log_prob, sample
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -57,7 +57,7 @@ class Expectation:
     def sample(self, *shape: int) -> Tensor:
         """Values of q without a path to its parameters, ``(*shape, *D, *E)``."""
         with torch.no_grad():
-            return self.distribution.sample(torch.Size(shape))
+            return sample(self.distribution, torch.Size(shape))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z), differentiable in the parameters."""
@@ -65,6 +65,20 @@ class Expectation:
 
     def evaluate(self, z: Tensor) -> Tensor:
         """f at z with its direct dependence on the parameters; ``(..., *D)``."""
+        cost = self._cost(z)
+        return cost + self.entropy * self.log_prob(z) if self.has_entropy else cost
+
+    def evaluate_fixed(self, z: Tensor) -> Tensor:
+        """f at values without a path, its direct dependence on the parameters left out."""
+        cost = self._cost(z)
+        return cost + self.entropy * self.log_prob(z).detach() if self.has_entropy else cost
+
+    def score(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """f as in :meth:`evaluate_fixed`, and log q(z)."""
+        cost, log_q = self._cost(z), self.log_prob(z)
+        return (cost + self.entropy * log_q.detach() if self.has_entropy else cost), log_q
+
+    def _cost(self, z: Tensor) -> Tensor:
         cost = self.cost(z)
         expected = z.shape[: z.dim() - len(self.distribution.event_shape)]
         if not isinstance(cost, Tensor) or cost.shape != expected:
@@ -73,14 +87,7 @@ class Expectation:
                 f"expected a cost of one number per draw, of shape {tuple(expected)} for values of "
                 f"shape {tuple(z.shape)}, got {got}; does the distribution need to_event?"
             )
-        return cost + self.entropy * self.log_prob(z) if self.has_entropy else cost
-
-    def evaluate_fixed(self, z: Tensor) -> Tensor:
-        """f at values without a path, its direct dependence on the parameters left out."""
-        if not self.has_entropy:
-            return self.evaluate(z)
-        without = Expectation(self.distribution, self.cost)
-        return without.evaluate(z) + self.entropy * self.log_prob(z).detach()
+        return cost
 
     @property
     def has_entropy(self) -> bool:

@@ -16,13 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+import pyro
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor
+from torch.distributions.constraints import Constraint
+from torch.types import _size as _Size
 
 from ppl_gen.gradients.base import Estimator, Expectation
 from ppl_gen.gradients.families import log_prob
-from ppl_gen.terms import Terms
+from ppl_gen.terms import Program, Terms
 
 Run = Callable[[Mapping[str, Tensor], int], Terms]
 
@@ -105,6 +110,62 @@ class Bound:
             return total.reshape(*lead, *batch)
 
         return Expectation(q, cost, 0.0 if outside else weight, self.context)
+
+
+def runner(evaluate: Callable[[Program, Mapping[str, Tensor], int], Terms], guide: Program) -> Run:
+    """What evaluates a model at given values, running its guide only where it must.
+
+    A guide whose every site is given has nothing to add but the losses it declares.
+
+    Args:
+        evaluate: the terms for a guide, given values and a number of particles.
+        guide: the guide that samples what is not given.
+    """
+    sites: dict[str, torch.Size] = {}
+    declares = True
+
+    def run(values: Mapping[str, Tensor], particles: int) -> Terms:
+        nonlocal sites, declares
+        with pyro.validation_enabled(False):
+            if not declares and set(values) == set(sites):
+                return evaluate(_Given(values, sites), {}, particles)
+            t = evaluate(guide, values, particles)
+        sites = {site: q.event_shape for site, q in t.posterior.items()}
+        declares = bool(t.auxiliary)
+        return t
+
+    return run
+
+
+class _Given:
+    """A guide that samples stated values."""
+
+    def __init__(self, values: Mapping[str, Tensor], events: Mapping[str, torch.Size]):
+        self.values, self.events = values, events
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        for site, value in self.values.items():
+            pyro.sample(site, _Point(value, self.events[site]))
+
+
+class _Point(TorchDistribution):
+    """A value with a density that is not needed: zero in log space."""
+
+    has_rsample = True
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+
+    def __init__(self, value: Tensor, event: torch.Size):
+        self.value = value
+        super().__init__(value.shape[: value.dim() - len(event)], event, validate_args=False)
+
+    def expand(self, batch_shape: _Size, _instance: object = None) -> _Point:
+        return _Point(self.value.expand(*batch_shape, *self.event_shape), self.event_shape)
+
+    def rsample(self, sample_shape: _Size = torch.Size()) -> Tensor:  # noqa: B008
+        return self.value
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.value.new_zeros(self.batch_shape)
 
 
 def _repeat(value: Tensor, lead: torch.Size, event: torch.Size) -> Tensor:

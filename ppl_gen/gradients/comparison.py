@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ADAPTATION_STEPS = 200
+ADAPTATION_DRAWS = 256
 COLUMNS = ("estimator", "bias", "stderr", "variance", "snr", "cost", "seconds")
 
 
@@ -235,14 +236,14 @@ class _Sampler:
         self.gradients(1)
         return self.cost.values / self.batch
 
-    def adapt(self, draws: int) -> None:
-        size = max(1, min(self.problem.rows // (8 * self.batch), 8 * draws // ADAPTATION_STEPS))
+    def adapt(self) -> None:
+        size = max(1, min(ADAPTATION_DRAWS, self.problem.rows // (8 * self.batch)))
         self.estimator.adapt(lambda: self.expectation(size)[0], ADAPTATION_STEPS)
 
 
 def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
     sampler = _Sampler(problem, estimator)
-    sampler.adapt(draws)
+    sampler.adapt()
     sampler.estimator.requires_grad_(False)
     evaluations = sampler.evaluations()
     chunk = max(1, int(problem.rows / (sampler.batch * max(1.0, evaluations))))

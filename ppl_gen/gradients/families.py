@@ -65,6 +65,16 @@ def per_event(distribution: Distribution, values: Tensor) -> Tensor:
     return values.reshape(values.shape + (1,) * len(distribution.event_shape))
 
 
+def sample(distribution: Distribution, shape: torch.Size) -> Tensor:
+    """Values of a distribution, ``(*shape, *batch, *event)``."""
+    base = base_of(distribution)
+    if isinstance(base, Bernoulli):
+        # torch draws Bernoulli variables one by one, at several times the cost
+        p = base.probs.expand(shape + base.batch_shape)
+        return (torch.rand_like(p) < p).to(p)
+    return distribution.sample(shape)
+
+
 def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
     r""":math:`\log q(z)`, extended to relaxed values of Bernoulli and one-hot families.
 
@@ -136,9 +146,9 @@ class OneHotRelaxation(Relaxation):
     def conditional(self, logits: Tensor, hard: Tensor) -> Tensor:
         # the maximum of Gumbels is a Gumbel at logsumexp(a); the others are truncated at it
         exponential = -torch.log(_uniform(logits))
-        largest = (exponential * hard).sum(-1, keepdim=True)
-        others = -torch.log(largest + exponential * torch.exp(-logits))
-        return torch.where(hard > 0, -torch.log(largest), others)
+        largest = logits.logsumexp(-1, keepdim=True) - (exponential * hard).sum(-1, True).log()
+        others = -torch.log(torch.exp(-largest) + exponential * torch.exp(-logits))
+        return torch.where(hard > 0, largest, others)
 
     def harden(self, perturbed: Tensor) -> Tensor:
         return one_hot(perturbed.argmax(-1), perturbed.shape[-1]).to(perturbed)

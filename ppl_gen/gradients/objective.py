@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from ppl_gen.gradients._registry import make
 from ppl_gen.gradients.base import Estimator, Expectation
-from ppl_gen.gradients.bounds import Bound, context_of
+from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.objectives import Again, Objective
 from ppl_gen.schedules import Number, Schedule, as_schedule
 from ppl_gen.terms import Program, Terms
@@ -88,13 +88,16 @@ class EstimatedELBO(Objective):
             )
         bound = Bound(again, self.estimator, self.weight.value, self.kl == "analytic", context)
         surrogate, costs = bound.surrogates(t, list(t.posterior), {})
-        return surrogate.reshape(self.num_particles, -1).mean(0).sum(), costs
+        return surrogate.reshape(t.log_lik.shape[0], -1).mean(0).sum(), costs
 
     def loss_and_metrics(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        run = self.runner(model, guide, args, kwargs)
-        t = run()
+        def evaluate(guide: Program, values: Mapping[str, Tensor], particles: int) -> Terms:
+            return self.runner(model, guide, args, kwargs)(values, particles)
+
+        run = runner(evaluate, guide)
+        t = run({}, self.num_particles)
         loss, costs = self._reduce(t, run, context_of(args, t))
         for estimator in self.estimators:
             if any(True for _ in estimator.parameters()):

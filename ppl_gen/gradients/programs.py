@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
 from ppl_gen.gradients._registry import make
 from ppl_gen.gradients.base import Estimator
-from ppl_gen.gradients.bounds import Bound, context_of
+from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.gradients.families import (
     base_of,
     describe,
@@ -72,16 +71,17 @@ def program(
     if kl not in ("sampled", "analytic"):
         raise ValueError(f"expected kl 'sampled' or 'analytic', got {kl!r}")
 
-    def run(values: Mapping[str, Tensor] | None, particles: int) -> Terms:
-        with unregistered(), pyro.validation_enabled(False):
+    def evaluate(guide: Program, values: Mapping[str, Tensor], particles: int) -> Terms:
+        with unregistered():
             return terms(model, guide, args, kwargs, values=values, particles=particles)
 
     def ordinary(site: str, t: Terms) -> Estimator:
         return make("reparameterized" if t.posterior[site].has_rsample else "score")
 
     parameters = _parameters(guide, args, kwargs)
+    run = runner(evaluate, guide)
     with torch.random.fork_rng(), LinearCalls() as recorder:
-        t = run(None, 1)
+        t = run({}, 1)
     sites = list(t.posterior)
     site = _choose(site, sites)
     position = sites.index(site)

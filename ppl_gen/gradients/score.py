@@ -28,9 +28,9 @@ class Score(Estimator):
     name = "score"
 
     def surrogate(self, e: Expectation) -> Tensor:
-        z = e.sample()
-        f, baseline = e.evaluate_fixed(z), self.baseline(e)
-        surrogate = f + zero((f - baseline).detach() * e.log_prob(z))
+        f, log_q = e.score(e.sample())
+        baseline = self.baseline(e)
+        surrogate = f + zero((f - baseline).detach() * log_q)
         if isinstance(baseline, Tensor) and baseline.requires_grad:
             surrogate = surrogate + zero((f.detach() - baseline) ** 2)
         return surrogate

@@ -32,10 +32,9 @@ class LeaveOneOut(Estimator):
         self.samples = require_several(samples)
 
     def surrogate(self, e: Expectation) -> Tensor:
-        z = e.sample(self.samples)
-        f = e.evaluate_fixed(z)
+        f, log_q = e.score(e.sample(self.samples))
         centred = (f - f.mean(0)).detach() * (self.samples / (self.samples - 1))
-        return (f + zero(centred * e.log_prob(z))).mean(0)
+        return (f + zero(centred * log_q)).mean(0)
 
 
 class VIMCO(Estimator):

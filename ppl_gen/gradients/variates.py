@@ -143,7 +143,8 @@ class Relax(Rebar):
     def prepare(self, e: Expectation) -> None:
         if self.network is None:
             network = starting_at_zero([tuple(e.distribution.event_shape) or (1,)], 50)
-            self.network = network.to(self.scale).requires_grad_(self.learn)
+            logits = base_of(e.distribution).logits
+            self.network = network.to(logits).requires_grad_(self.learn)
 
     def variate(self, e: Expectation, perturbed: Tensor, r: Relaxation) -> Tensor:
         variate = super().variate(e, perturbed, r)
