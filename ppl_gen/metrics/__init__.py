@@ -6,16 +6,20 @@ were binarised: numbers of different binarisations must not be compared.
 
 from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
 from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
+from ppl_gen.metrics.disentanglement import MIG, FactorArrays, mig
 from ppl_gen.metrics.evaluation import binarization
 
 __all__ = [
+    "MIG",
     "CodebookUsage",
     "ELBOTerms",
+    "FactorArrays",
     "active_units",
     "binarization",
     "codebook_usage",
     "elbo_terms",
     "hoyer",
     "log_likelihood",
+    "mig",
     "sparsity",
 ]

@@ -1,0 +1,199 @@
+"""The mutual information gap on codes whose information is known."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from ppl_gen import data, metrics, zoo
+from ppl_gen.metrics.disentanglement import (
+    chen_information,
+    gap,
+    locatello_information,
+)
+
+SIZES = (3, 4, 5)
+LOGS = torch.tensor(SIZES).double().log()
+
+
+def grid(repeats=4):
+    """Every combination of the factors, several times over, ``(240, 3)``."""
+    axes = [torch.arange(size) for size in SIZES]
+    return torch.cartesian_prod(*axes).repeat(repeats, 1)
+
+
+def posterior(loc, scale=0.02):
+    return lambda rows: Independent(Normal(loc[rows], scale), 1)
+
+
+def score(protocol, codes, classes, scale=0.02):
+    if protocol == "chen":
+        information = chen_information(posterior(codes, scale), classes)
+    else:
+        information = locatello_information(codes, classes)
+    return gap(information, LOGS, protocol, "abc", len(classes))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+def test_a_perfect_code_has_gap_one_and_its_matrix_is_diagonal(protocol):
+    classes = grid()
+    codes = torch.cat([torch.zeros(len(classes), 1), classes.flip(1).float()], 1)
+    found = score(protocol, codes, classes)
+    assert float(found) == pytest.approx(1, abs=1e-3)
+    # four latents against three factors: a transposed or reshaped matrix cannot look like this
+    expected = torch.zeros(3, 4, dtype=torch.float64)
+    expected[[0, 1, 2], [3, 2, 1]] = LOGS
+    torch.testing.assert_close(found.mutual_information, expected, atol=2e-3, rtol=0)
+    assert list(found.gaps) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+def test_two_identical_codes_have_no_gap(protocol):
+    classes = grid()
+    codes = classes.float()[:, [0, 1, 2, 0, 1, 2]]
+    assert float(score(protocol, codes, classes)) == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+def test_noise_has_no_gap_and_informations_are_not_negative(protocol):
+    classes = grid(60)
+    codes = torch.randn(len(classes), 4)
+    found = score(protocol, torch.zeros_like(codes) if protocol == "chen" else codes, classes, 1.0)
+    assert float(found) < 0.005
+    assert (found.mutual_information >= 0).all()
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+def test_the_order_of_latents_does_not_matter(protocol):
+    classes = grid()
+    mixed = classes.double() @ torch.randn(3, 4).double()
+    order = torch.tensor([2, 0, 3, 1])
+    one, other = (score(protocol, codes, classes, 1e-6) for codes in (mixed, mixed[:, order]))
+    torch.testing.assert_close(one.mutual_information[:, order], other.mutual_information)
+    assert float(one) == pytest.approx(float(other))
+
+
+def test_rescaling_one_latent_does_not_change_chens_protocol():
+    classes = grid()
+    mixed = classes.double() @ torch.randn(3, 4).double()
+    factor = torch.tensor([1.0, 100.0, 0.1, 1.0])
+
+    def information(factor):
+        torch.manual_seed(1)
+        return chen_information(
+            lambda rows: Independent(Normal(mixed[rows] * factor, 0.3 * factor), 1), classes
+        )
+
+    torch.testing.assert_close(information(factor), information(torch.ones(4)))
+
+
+def test_chens_information_is_that_of_a_mixture_by_quadrature():
+    classes, scale = torch.arange(2).repeat(300)[:, None], 0.8
+    found = chen_information(posterior(classes.double() * 2, scale), classes, 600)
+    z = torch.linspace(-8, 10, 20001).double()
+    parts = Normal(torch.tensor([[0.0], [2.0]]).double(), scale).log_prob(z)
+    mixture = parts.logsumexp(0) - math.log(2)
+    exact = 0.5 * torch.trapezoid(parts.exp() * (parts - mixture), z).sum()
+    assert found.item() == pytest.approx(exact.item(), abs=4 * 0.5 / 600**0.5)
+
+
+def test_locatellos_information_is_the_plug_in_estimate():
+    codes, classes = torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([[0], [0], [0], [1]])
+    marginal = 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
+    expected = -marginal - 0.5 * math.log(2)
+    assert locatello_information(codes, classes).item() == pytest.approx(expected)
+
+
+def test_sprites_by_both_protocols():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = zoo.vae((1, 8, 8), 3, hidden=8)
+    sprites = data.sprites(8)
+    state = torch.get_rng_state()
+    chen = metrics.mig(vae, sprites, num_images=600, num_samples=200)
+    other = metrics.mig(vae, sprites, protocol="locatello", num_images=600)
+    assert torch.equal(state, torch.get_rng_state())
+    assert list(chen.gaps) == ["scale", "orientation", "posX", "posY"]
+    assert list(other.gaps) == ["shape", "scale", "orientation", "posX", "posY"]
+    assert chen.mutual_information.shape == (4, 3)
+    assert other.mutual_information.shape == (5, 3)
+    torch.testing.assert_close(chen.entropies, torch.tensor([6, 40, 32, 32]).double().log())
+    assert "protocol='chen', 600 images" in repr(chen)
+    assert "protocol='locatello', 600 images" in repr(other)
+    assert chen.score == metrics.mig(vae, sprites, num_images=600, num_samples=200).score
+    assert chen.score == pytest.approx(sum(chen.gaps.values()) / 4)
+
+
+def test_a_model_that_sees_the_factors_scores_one():
+    """Images that show a class per pixel, and an encoder that reads each pixel off."""
+    classes = grid()
+    shown = (classes.float() / 4).reshape(-1, 1, 1, 3)
+    vae = zoo.vae((1, 1, 3), 4, hidden=())
+    linear = vae.latents[0].encoder.layers[0]
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.weight[[1, 3, 0], [0, 1, 2]] = 4.0
+        linear.bias.copy_(torch.tensor([0.0] * 4 + [-4.0] * 4))
+    own = metrics.FactorArrays(shown, classes, ("p", "q", "r"))
+    for protocol in ("chen", "locatello"):
+        found = metrics.mig(vae, own, protocol, num_images=2000)
+        assert found.score == pytest.approx(1, abs=0.01)
+        assert found.mutual_information.argmax(1).tolist() == [1, 3, 0]
+
+
+def test_bad_input():
+    vae, sprites = zoo.vae((1, 8, 8), 3, hidden=8), data.sprites(8)
+    for arguments, match in [
+        ({"protocol": "kim"}, "protocol among chen, locatello, got 'kim'"),
+        ({"factors": ["colour"]}, "factors among shape, scale.*colour"),
+        ({"num_images": 1}, "at least two images, got 1"),
+        ({"num_samples": 0}, "at least one sample, got 0"),
+        ({"protocol": "locatello", "num_bins": 1}, "at least two bins, got 1"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            metrics.mig(vae, sprites, **({"num_images": 50} | arguments))
+    for other, match in [
+        (zoo.vae((1, 8, 8), 1, hidden=8), "two latent dimensions, got 1"),
+        (zoo.autoencoder((1, 8, 8), 3, hidden=8), "posterior with a density.*Delta"),
+        (zoo.vq_vae((1, 8, 8), 3, hidden=8), "posterior with a density.*Assigned"),
+        (zoo.hierarchical_vae((1, 8, 8), 3, hidden=8), "one latent, got z2, z1"),
+        (zoo.conditional_vae((1, 8, 8), 3, hidden=8), "without labels"),
+        (zoo.vae((1, 9, 9), 3, hidden=8), r"shape \(B, 1, 9, 9\), got"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            metrics.mig(other, sprites, num_images=50)
+
+
+def test_factor_arrays_that_do_not_match_the_images():
+    images, classes = torch.rand(6, 1, 8, 8), torch.arange(12).reshape(6, 2)
+    for arguments, match in [
+        ((images, classes[:5]), r"each of 6 images, got factors of shape \(5, 2\)"),
+        ((images, classes[:, 0]), r"shape \(6,\)"),
+        ((images, classes / 2), "integer factors counted from 0, got torch.float32"),
+        ((images, classes - 1), "integer factors counted from 0, got torch.int64 from -1"),
+        ((images, classes, ["a"]), "expected 2 factor names, got 1"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            metrics.FactorArrays(*arguments)
+    vae = zoo.vae((1, 8, 8), 3, hidden=8)
+    constant = metrics.FactorArrays(images, torch.zeros(6, 1).long())
+    with pytest.raises(ValueError, match="several values, 0 has one"):
+        metrics.mig(vae, constant, num_images=20)
+
+    class Short(metrics.FactorArrays):
+        def sample(self, n, generator=None):
+            drawn, values = super().sample(n, generator)
+            return drawn, values[:-1]
+
+    with pytest.raises(
+        ValueError, match=r"factors of shape \(20, 2\) for 20 images, got \(19, 2\)"
+    ):
+        metrics.mig(zoo.vae((1, 8, 8), 3, hidden=8), Short(images, classes), num_images=20)
