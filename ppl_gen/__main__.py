@@ -127,7 +127,7 @@ def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     import ppl_gen
-    from ppl_gen import plot, zoo
+    from ppl_gen import processes, zoo
 
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
@@ -136,19 +136,28 @@ def _train(arguments: argparse.Namespace) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(arguments.seed)
         model = build(tuple(data.train.images.shape[1:]), **options)
-    history = ppl_gen.fit(
-        model,
-        data.train,
-        validation=data.test,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        lr=arguments.lr,
-        seed=arguments.seed,
-        staged=False if arguments.eager else "auto",
-        progress=not arguments.quiet,
-        checkpoint=arguments.out / "checkpoint.pt",
-        resume=arguments.resume,
-    )
+    with processes.joined() as world:
+        history = ppl_gen.fit(
+            model,
+            data.train,
+            validation=data.test,
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size,
+            lr=arguments.lr,
+            seed=arguments.seed,
+            staged=False if arguments.eager else "auto",
+            progress=not arguments.quiet,
+            checkpoint=arguments.out / "checkpoint.pt",
+            resume=arguments.resume,
+        )
+    if world.writes:
+        _write_run(arguments, model, history, data)
+
+
+def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: Any) -> None:
+    import ppl_gen
+    from ppl_gen import plot
+
     ppl_gen.save(model, arguments.out / "model.pt")
     settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
     (arguments.out / "settings.json").write_text(json.dumps(settings))

@@ -8,9 +8,9 @@ player.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, TypeAlias, cast
 
 import pyro
 import torch
@@ -22,35 +22,72 @@ from ppl_gen.terms import Program, terms
 from ppl_gen.vae import VAE, evaluating, unregistered
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]]
+Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """What :func:`fit` trains."""
+class Trainable:
+    """What :func:`ppl_gen.fit` trains; a subclass defines ``players`` and ``losses``.
+
+    Any object with these two is accepted; what else it defines replaces the defaults here.
+    """
+
+    @property
+    def players(self) -> Mapping[str, Iterable[Tensor]]:
+        """Parameters by player."""
+        raise NotImplementedError
+
+    def losses(self, *batch: Tensor) -> Iterator[Turn]:
+        """The turns of one batch: a player, a function to its loss and metrics, its arguments.
+
+        A turn without arguments is a closure, which is evaluated eagerly. A generator receives the
+        metrics of the turn it ended from each ``yield``.
+        """
+        raise NotImplementedError
 
     def prepare(self, *batch: Tensor) -> None:
         """Check a first batch and create whatever is created lazily."""
 
-    @property
-    def players(self) -> dict[str, list[Tensor]]:
-        """Parameters by player."""
-
-    def losses(self, *batch: Tensor) -> Generator[Turn, Mapping[str, Tensor], None]:
-        """The turns of one batch; each ``yield`` receives the metrics of the turn it ended."""
-
-    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
+    def evaluate(self, *batch: Tensor) -> Mapping[str, Tensor]:
         """Metrics of held-out data, means per datum; changes nothing."""
+        return {}
 
     def running(self) -> AbstractContextManager[None]:
-        """The context in which everything above runs."""
+        """The context in which everything runs."""
+        return nullcontext()
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def buffers(self) -> Iterable[Tensor]:
+        """Tensors that steps change besides the parameters."""
+        return ()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> Any: ...
+    def culprits(self, *args: Any) -> list[str]:
+        """The sites whose log-probability is not finite for these arguments of a loss."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: [p.detach() for p in ps] for name, ps in self.players.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, parameters in self.players.items():
+            for parameter, stored in zip(parameters, state[name], strict=True):
+                parameter.copy_(stored)
 
 
-class Pair:
+class _Adapted(Trainable):
+    """An object with players and losses, with defaults for the rest."""
+
+    def __init__(self, trainable: Any):
+        for name in vars(Trainable):
+            if not name.startswith("_") and name != "players" and hasattr(trainable, name):
+                setattr(self, name, getattr(trainable, name))
+        self._trainable = trainable
+
+    @property
+    def players(self) -> Mapping[str, Iterable[Tensor]]:
+        return self._trainable.players
+
+
+class Pair(Trainable):
     """Any Pyro model and guide with an objective, as something to train.
 
     Args:
@@ -97,8 +134,8 @@ class Pair:
         loss, metrics = self._loss(*batch)
         return metrics or {"loss": loss / len(batch[0])}
 
-    def running(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def buffers(self) -> Iterable[Tensor]:
+        return (buffer for module in self._modules().values() for buffer in module.buffers())
 
     def culprits(self, *batch: Tensor) -> list[str]:
         """The sites whose log-probability is not finite on this batch, ``x`` or ``z (guide)``."""
@@ -146,6 +183,9 @@ class _ModulePair(Pair):
     def running(self) -> AbstractContextManager[None]:
         return unregistered()
 
+    def buffers(self) -> Iterable[Tensor]:
+        return self.module.buffers()
+
     def state_dict(self) -> dict[str, Any]:
         return self.module.state_dict()
 
@@ -154,7 +194,7 @@ class _ModulePair(Pair):
 
 
 def as_trainable(model: Any) -> Trainable:
-    """A :class:`Trainable` as it is, or one for a VAE.
+    """A :class:`Trainable` as it is, or one for a VAE or for an object with players and losses.
 
     Raises:
         ValueError: anything else.
@@ -163,6 +203,8 @@ def as_trainable(model: Any) -> Trainable:
         return _ModulePair(model)
     if isinstance(model, Trainable):
         return model
+    if hasattr(model, "players") and hasattr(model, "losses"):
+        return _Adapted(model)
     raise ValueError(
         "expected a model of ppl_gen.zoo, a ppl_gen.Pair(model, guide, objective) or a Trainable, "
         f"got {type(model).__name__}"

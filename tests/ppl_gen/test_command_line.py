@@ -24,7 +24,8 @@ def run(tmp_path_factory):
 def test_training_leaves_a_model_a_checkpoint_a_history_and_pictures(run):
     names = {path.name for path in run.iterdir()}
     pictures = {"curves.png", "samples.png", "reconstructions.png"}
-    assert names == {"model.pt", "checkpoint.pt", "history.csv", "settings.json"} | pictures
+    weights = {"model.pt", "checkpoint.pt", "checkpoint.pt.best"}
+    assert names == weights | {"history.csv", "settings.json"} | pictures
     model = ppl_gen.load(run / "model.pt")
     assert model.objective.weight.value == 4.0
     assert model.recipe.arguments["hidden"] == 32

@@ -202,9 +202,6 @@ def test_two_players_take_turns():
             self.a, self.b = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.0))
             self.seen = []
 
-        def prepare(self, *batch):
-            pass
-
         @property
         def players(self):
             return {"a": [self.a], "b": [self.b]}
@@ -214,18 +211,6 @@ def test_two_players_take_turns():
             self.seen.append(self.a.item())
             metrics = yield "b", lambda x: ((self.b - self.a.detach()) ** 2, {}), batch
             assert metrics == {}
-
-        def evaluate(self, *batch):
-            return {}
-
-        def running(self):
-            return torch.random.fork_rng()
-
-        def state_dict(self):
-            return {"a": self.a.detach(), "b": self.b.detach()}
-
-        def load_state_dict(self, state):
-            raise NotImplementedError
 
     game = Game()
     history = ppl_gen.fit(game, torch.ones(4, 1), epochs=2, lr=0.1, **QUIET)
