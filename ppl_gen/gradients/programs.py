@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
 from ppl_gen.gradients._registry import make
-from ppl_gen.gradients.base import Estimator
+from ppl_gen.gradients.base import Estimator, Expectation
 from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.gradients.families import (
     base_of,
@@ -37,7 +37,7 @@ from ppl_gen.terms import Program, Terms, terms
 from ppl_gen.vae import VAE, unregistered
 
 LISTABLE = 1 << 12
-ROWS = 1 << 10  # images decoded at a time: their activations stay in cache
+ELEMENTS = 1 << 20  # pixels decoded at a time: activations stay in cache
 
 
 def program(
@@ -92,7 +92,7 @@ def program(
         raise ValueError(f"expected a site whose KL has a closed form, got {site!r}")
 
     def divergence(q: Distribution) -> Tensor:
-        return t.scales[site] * kl_divergence(q, t.prior[site])
+        return t.scales[site] * kl_divergence(q, t.prior[site].expand(q.batch_shape))
 
     problem = Problem(
         name,
@@ -102,7 +102,7 @@ def program(
         context=e.context,
         regularizer=divergence if kl == "analytic" else None,
         pullback=NetworkPullback(leaves(e.distribution), parameters, recorder.calls),
-        rows=ROWS,
+        rows=max(64, ELEMENTS // _size(e)),
     )
     if site == sites[-1] and (support_size(e.distribution) or math.inf) <= LISTABLE:
         problem.exact = lambda q, draws: _enumerated(problem, q) if draws == 1 else None
@@ -142,6 +142,12 @@ def _vae_problem(vae: VAE, x: Tensor, kl: str, family: type, name: str) -> Probl
         )
     label = f"{name}({len(x)} images, {q.event_shape[-1]} latents)"
     return program(vae.model, vae.guide, x, site=vae.latents[0].name, kl=kl, name=label)
+
+
+def _size(e: Expectation) -> int:
+    """Roughly how many numbers one evaluation handles."""
+    data = e.context[0].numel() if e.context is not None else 1
+    return max(16, data, math.prod(e.distribution.event_shape))
 
 
 def _choose(site: str | None, known: list[str]) -> str:

@@ -83,13 +83,12 @@ class NetworkPullback(Pullback):
 
     def __init__(self, leaves: Named, parameters: Named, calls: list[_Call]):
         self.leaves = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-        found = self._differentiate(
-            {name: torch.ones_like(leaf) for name, leaf in self.leaves.items()},
-            list(parameters.values()),
-        )
+        every = list(parameters.values())
+        ones = {name: torch.ones_like(leaf) for name, leaf in self.leaves.items()}
+        found = self._differentiate(ones, every) if self.leaves and every else ()
         self.named = {
             name: parameter
-            for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
+            for (name, parameter), gradient in zip(parameters.items(), found, strict=False)
             if gradient is not None
         }
         if not self.named:

@@ -57,8 +57,12 @@ class Rebar(Relaxed):
 
     def adapt(self, draw: Callable[[], Expectation], steps: int) -> None:
         super().adapt(draw, steps)
-        if self.scale.requires_grad:
-            self._regress(draw, steps)
+        learned = [p for p in self.parameters() if p.requires_grad]
+        if learned:
+            self.requires_grad_(False)
+            self._regress(draw, steps // 2)
+            for parameter in learned:
+                parameter.requires_grad_()
 
     @torch.no_grad()
     def _regress(self, draw: Callable[[], Expectation], steps: int) -> None:

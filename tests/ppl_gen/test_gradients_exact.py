@@ -8,7 +8,7 @@ from gradient_oracles import bernoulli_moments, normal_moments
 
 from ppl_gen import gradients
 
-DRAWS = 100_000
+DRAWS = 60_000
 
 BERNOULLI = {
     # (target, probability): variances of one estimate
