@@ -227,10 +227,10 @@ def _draw_edge(
     colour, width, order = (PATH, 2.4 * stroke, 1.5) if on_path else (INK, stroke, 1.0)
     if headed:
         length = HEAD * (1.25 if on_path else 1.0)
-        tip = line[-1]
-        line = line[np.hypot(*(line - tip).T) >= 0.8 * length]
-        back = (line[-1] if len(line) else 2 * tip) - tip
+        tip, line = line[-1], line[np.hypot(*(line - line[-1]).T) >= length]
+        back = (line[-1] if len(line) else tip + (0, 1)) - tip
         back = back / np.hypot(*back) * length
+        line = np.concatenate([line, [tip + 0.7 * back]])
         side = 0.38 * np.array([-back[1], back[0]])
         head = [tip, tip + back + side, tip + 0.75 * back, tip + back - side]
         ax.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=order))

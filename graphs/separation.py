@@ -117,7 +117,7 @@ class Separation:
         composite = not self._numbered and not {tuple, frozenset}.isdisjoint(map(type, nodes))
         self._lists: set[type] = {list, set} if composite else {list, set, tuple, frozenset}
         self._memory = bayes_ball.build(len(nodes), tails, heads, directed)
-        end = bayes_ball.HEADER + 4 * len(nodes)
+        end = int(self._memory[3]) + 4 * len(nodes)
         self._scratch = memoryview(self._memory)[end - len(nodes) : end]
         if directed and (cycle := bayes_ball.find_cycle(self._memory)).size:
             loop = " -> ".join(str(nodes[i]) for i in (*cycle[::-1], cycle[-1]))
@@ -205,13 +205,11 @@ class Separation:
         start, observed = node_set(self._index, x, "x"), self._observed(given)
         require_some(start, "x")
         require_disjoint(start, "x", observed, "given")
-        nodes = self._array([*start, *observed])
-        end, size = len(start), len(self.nodes)
-        found = bayes_ball.search(self._memory, nodes, 0, end, end, len(nodes), True)
-        queue = self._memory[bayes_ball.HEADER + size :]
-        return (
-            frozenset(self.nodes[i] for i in set((queue[:found] >> 1).tolist())) - start - observed
-        )
+        rose, fell = np.zeros((2, len(self.nodes)), np.int64)
+        rose[self._array(start)] = 1
+        bayes_ball.spread(self._memory, self._array(observed), rose, fell)
+        found = np.flatnonzero(rose | fell).tolist()
+        return frozenset(self.nodes[i] for i in found) - start - observed
 
     def dependence_matrix(self, given: NodeSet | None = None) -> npt.NDArray[np.bool_]:
         """Which pairs are dependent given ``given``: shape (nodes, nodes), ordered as ``nodes``.
@@ -221,9 +219,8 @@ class Separation:
         Raises:
             ValueError: an unknown or a latent node.
         """
-        nodes = np.concatenate(([0], self._array(self._observed(given)))).astype(np.int32)
-        matrix = np.zeros((len(self.nodes),) * 2, np.bool_)
-        bayes_ball.fill_matrix(self._memory, nodes, matrix)
+        matrix = np.empty((len(self.nodes),) * 2, np.bool_)
+        bayes_ball.fill_matrix(self._memory, self._array(self._observed(given)), matrix)
         return matrix
 
     def _decide(self, x: NodeSet, y: NodeSet, given: NodeSet | None) -> bool:
