@@ -88,7 +88,7 @@ class Assigned(dist.Delta):
 
     auxiliary: dict[str, Tensor]
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         return super().rsample(sample_shape) if sample_shape else self.v
 
 
@@ -187,7 +187,7 @@ class Codes(dist.TorchDistribution):
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = torch.Size(sample_shape) + self.batch_shape
         device = self.codebook.vectors.device
         indices = torch.zeros(*shape, self.length, dtype=torch.long, device=device)
@@ -201,6 +201,8 @@ class Codes(dist.TorchDistribution):
 
 class UniformCodes(nn.Module):
     """Logits of a uniform choice, ``(..., P) -> (..., P, K)``."""
+
+    zeros: Tensor
 
     def __init__(self, num_codes: int):
         super().__init__()

@@ -22,7 +22,7 @@ Temperature = float | Tensor
 class RelaxedOneHot(dist.RelaxedOneHotCategorical):
     """The Gumbel-Softmax distribution over ``(..., K)``, with its density in log space."""
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         shape = self._extended_shape(sample_shape)
         noise = clamp_probs(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
         scores = (self.logits - (-noise.log()).log()) / self.temperature
@@ -41,7 +41,7 @@ class RelaxedOneHot(dist.RelaxedOneHotCategorical):
 class StraightThroughOneHot(RelaxedOneHot):
     """Gumbel-Softmax rounded to one-hot going forward, with the gradient of the soft sample."""
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         soft: Any = super().rsample(sample_shape)
         hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft)
         value: Any = hard + (soft - soft.detach())

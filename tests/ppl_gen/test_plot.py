@@ -35,7 +35,7 @@ def test_images_fill_a_grid_row_by_row():
 
 def test_pictures_of_a_model(model):
     x = torch.rand(6, 1, 4, 4)
-    figure, axes = plt.subplots(2, 2)
+    _, axes = plt.subplots(2, 2)
     assert plot.samples(model, 9, axes[0, 0]) is axes[0, 0]
     assert plot.reconstructions(model, x, ax=axes[0, 1]) is axes[0, 1]
     top = np.asarray(axes[0, 1].get_images()[0].get_array())[:4, :4]
