@@ -10,8 +10,9 @@ from .independence import Independence as Independence
 from .independence import independencies as independencies
 from .independence import independent as independent
 from .independence import query as query
-from .joint import Joint as Joint
-from .junction_tree import JunctionTree as JunctionTree
+from .inference.joint import Joint as Joint
+from .inference.junction_tree import JunctionTree as JunctionTree
+from .inference.pruning import marginal as marginal
 from .maps import MapResult as MapResult
 from .maps import chordless_cycle as chordless_cycle
 from .maps import equivalent as equivalent
@@ -25,7 +26,6 @@ from .maps import triangulate as triangulate
 from .network_programs import to_pyro as to_pyro
 from .notation import ParseError as ParseError
 from .programs import from_pyro as from_pyro
-from .pruning import marginal as marginal
 from .separation import Separation as Separation
 from .separators import local_markov as local_markov
 from .separators import markov_blanket as markov_blanket

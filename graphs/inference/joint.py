@@ -18,8 +18,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from ..structure import Model
 from .junction_tree import JunctionTree
-from .structure import Model
 
 MOST_ASSIGNMENTS = 1 << 20
 

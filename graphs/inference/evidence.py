@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .structure import Node, unknown
+from ..structure import Node, unknown
 
 MISSING = -1
 

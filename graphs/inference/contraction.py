@@ -19,8 +19,8 @@ division by a table occurs, so zeros need no special case. Replacing the sum by 
 most probable assignment, and descending from the roots samples exactly.
 
 A program is the same for one assignment of evidence and for a thousand: tables that depend on the
-evidence carry a further axis, the rows. What executes it is in :mod:`graphs.kernels` (compiled, in
-rescaled linear numbers) and :mod:`graphs.log_space` (torch, in logarithms).
+evidence carry a further axis, the rows. What executes it is in :mod:`graphs.inference.kernels`
+(compiled, in rescaled linear numbers) and :mod:`graphs.inference.log_space` (torch, in logarithms).
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@ r"""Exact inference: partition functions, marginals, the best assignment, sample
 A discrete model is a product of tables, :math:`P(x) = \frac{1}{Z} \prod_k T_k(x_{C_k})`; in a
 Bayesian network they are the conditional distributions and :math:`Z = 1`. With evidence :math:`e`,
 :math:`Z(e) = \sum_{x \sim e} \prod_k T_k`, so that :math:`P(e) = Z(e)/Z`. Everything here is a sum
-of products, done by the contractions of :mod:`graphs.contraction` in an order from
-:mod:`graphs.elimination` (Lauritzen and Spiegelhalter 1988; Koller and Friedman 2009, chapter 10).
+of products, done by the contractions of :mod:`graphs.inference.contraction` in an order from
+:mod:`graphs.inference.elimination` (Lauritzen and Spiegelhalter 1988; Koller and Friedman 2009,
+chapter 10).
 
 On the CPU rows of evidence run through compiled code, in blocks that stay in the cache. On other
 devices, where a gradient is wanted, and for rows whose numbers span more than a float can hold, the
@@ -25,12 +26,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import log_space
-from .engine import Cost, Engine
+from ..pgmpy_bridge import tables_of
+from ..structure import Factorization, Model, Node, unknown
+from ..tables import Tables, checked
+from .engine import MAXIMISE, SAMPLE, Cost, Engine
 from .evidence import MISSING, Evidence, read_evidence
-from .pgmpy_bridge import tables_of
-from .structure import Factorization, Model, Node, unknown
-from .tables import Tables, checked
+
+MAX_BYTES = 1 << 31
 
 LogPotentials: TypeAlias = Sequence[Tensor] | Mapping[int, Tensor] | None
 
@@ -54,6 +56,31 @@ def model_tables(model: Model) -> Tables:
         ]
         return checked(list(zip(scopes, arrays, strict=True)), None, structure.directed)
     return tables_of(model)
+
+
+def require_possible(
+    log_z: np.ndarray, evidence: Evidence, states: Mapping[Node, Sequence[Hashable]]
+) -> None:
+    """Raise ``ValueError`` naming the first row of evidence that has no probability, if any has."""
+    bad = np.flatnonzero(np.isneginf(log_z))
+    if not bad.size:
+        return
+    row, nodes = int(bad[0]), list(states)
+    seen = {
+        nodes[v]: states[nodes[v]][code[row]]
+        for v, code in evidence.codes.items()
+        if code[row] != MISSING
+    }
+    if not seen:
+        raise ValueError("expected a model with some possible assignment, got Z = 0")
+    shown = ", ".join(f"{node!r}: {state!r}" for node, state in list(seen.items())[:12])
+    shown += ", ..." if len(seen) > 12 else ""
+    where = "" if evidence.single else f" in row {row}"
+    more = f" (and {bad.size - 1} other rows)" if bad.size > 1 else ""
+    raise ValueError(
+        f"expected evidence of positive probability, got impossible evidence{where}{more}: "
+        f"{{{shown}}}"
+    )
 
 
 class JunctionTree:
@@ -92,7 +119,7 @@ class JunctionTree:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
         *,
-        max_bytes: int = 1 << 31,
+        max_bytes: int = MAX_BYTES,
         progress: bool = False,
     ):
         tables = model_tables(model)
@@ -160,7 +187,7 @@ class JunctionTree:
         """
         observed = read_evidence(evidence, self.states)
         result = self._engine.solve(observed, marginals=True)
-        self._require_possible(result.log_z, observed)
+        require_possible(result.log_z, observed, self.states)
         columns = self._tensor(result.columns)
         answers: dict[Node, Tensor] = {}
         start = 0
@@ -195,10 +222,8 @@ class JunctionTree:
             ValueError: impossible evidence, naming the row.
         """
         observed = read_evidence(evidence, self.states)
-        chosen, values = self._engine.assign(
-            observed, 1, self.log_tables(), log_space.maximum, log_space.best
-        )
-        self._require_possible(values, observed)
+        chosen, values = self._engine.assign(observed, 1, MAXIMISE, self.log_tables())
+        require_possible(values, observed, self.states)
         answers: dict[Node, Any] = {}
         for v in observed.missing_somewhere(len(self._nodes)):
             names = self.states[self._nodes[v]]
@@ -222,10 +247,8 @@ class JunctionTree:
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
         observed = read_evidence(evidence, self.states)
-        chosen, values = self._engine.assign(
-            observed, n, self.log_tables(log_potentials), log_space.log_sum, log_space.draw
-        )
-        self._require_possible(values, observed)
+        chosen, values = self._engine.assign(observed, n, SAMPLE, self.log_tables(log_potentials))
+        require_possible(values, observed, self.states)
         return {
             self._nodes[v]: chosen[v][:, 0] if observed.single else chosen[v]
             for v in observed.missing_somewhere(len(self._nodes))
@@ -260,7 +283,7 @@ class JunctionTree:
                     f"expected nodes without evidence, got {self._nodes[v]!r}, which is observed"
                 )
         result = self._engine.solve(observed, keep=nodes)
-        self._require_possible(result.log_z, observed)
+        require_possible(result.log_z, observed, self.states)
         shape = [len(self.states[self._nodes[v]]) for v in nodes]
         joint = self._tensor(result.columns).reshape(observed.rows, *shape)
         return joint[0] if observed.single else joint
@@ -316,27 +339,6 @@ class JunctionTree:
                 raise ValueError(f"expected distinct nodes for {role}, got {node!r} twice")
             numbers.append(self._numbers[node])
         return tuple(numbers)
-
-    def _require_possible(self, log_z: np.ndarray, evidence: Evidence) -> None:
-        bad = np.flatnonzero(np.isneginf(log_z))
-        if not bad.size:
-            return
-        row = int(bad[0])
-        seen = {
-            self._nodes[v]: self.states[self._nodes[v]][code[row]]
-            for v, code in evidence.codes.items()
-            if code[row] != MISSING
-        }
-        if not seen:
-            raise ValueError("expected a model with some possible assignment, got Z = 0")
-        shown = ", ".join(f"{node!r}: {state!r}" for node, state in list(seen.items())[:12])
-        shown += ", ..." if len(seen) > 12 else ""
-        where = "" if evidence.single else f" in row {row}"
-        more = f" (and {bad.size - 1} other rows)" if bad.size > 1 else ""
-        raise ValueError(
-            f"expected evidence of positive probability, got impossible evidence{where}{more}: "
-            f"{{{shown}}}"
-        )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device, self.dtype)

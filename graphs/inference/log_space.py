@@ -15,7 +15,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .contraction import Scope, Step
 from .plans import Plan
 
 Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
@@ -30,6 +29,16 @@ def log_zero(dtype: torch.dtype) -> float:
 def restore_zeros(log_values: Tensor) -> Tensor:
     """Minus infinity again where the value is zero, with no derivative there."""
     return torch.where(log_values > log_zero(log_values.dtype) / 2, log_values, -math.inf)
+
+
+def finite(log_values: Tensor) -> Tensor:
+    """The inverse of :func:`restore_zeros`."""
+    return log_values.clamp_min(log_zero(log_values.dtype))
+
+
+def total(log_values: Tensor) -> Tensor:
+    """log of the sum over the last axis, with zeros among the terms or throughout."""
+    return restore_zeros(finite(log_values).logsumexp(-1))
 
 
 def log_sum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -72,7 +81,7 @@ def evaluate(
             seen = (code == torch.arange(size, device=code.device)[:, None]) | (code < 0)
             slots.append(example.new_zeros(size, rows).masked_fill(~seen, floor))
             continue
-        table = log_tables[leaf.factor].clamp_min(floor).permute(leaf.axes)
+        table = finite(log_tables[leaf.factor]).permute(leaf.axes)
         cells = math.prod(program.sizes[v] for v in leaf.scope)
         table = table.reshape(-1, cells)
         if leaf.observed:
@@ -104,12 +113,9 @@ def log_partition(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
 
 def columns(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
     """(rows, width) what the plan reads, normalised, side by side."""
-    program = plan.program
-    read = [s for s in program.roots if program.scopes[s]]
-    read = read or [step.out for step in program.reads.values()]
-    if not read:
+    if not plan.read:
         return slots[0].new_zeros(rows, 0)
-    return torch.cat([slots[s].softmax(0).T.expand(rows, -1) for s in read], 1)
+    return torch.cat([slots[s].softmax(0).T.expand(rows, -1) for s in plan.read], 1)
 
 
 def descend(
@@ -166,14 +172,3 @@ def draw(log_weights: Tensor) -> Tensor:
     draws, rows, choices = log_weights.shape
     weights = log_weights.softmax(-1).reshape(-1, choices)
     return torch.multinomial(weights, 1).reshape(draws, rows)
-
-
-def widest_choice(plan: Plan) -> int:
-    """The most assignments that one step of :func:`descend` chooses among."""
-    program = plan.program
-
-    def choices(step: Step) -> int:
-        kept: Scope = program.scopes[step.out]
-        return math.prod(program.sizes[v] for v in program.union(step) if v not in kept)
-
-    return max(map(choices, program.forward), default=1)

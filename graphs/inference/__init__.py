@@ -1,0 +1,18 @@
+"""Exact inference in discrete models: from an elimination order to answers, one step a module.
+
+=====================  ===========================================================================
+module                 what it does
+=====================  ===========================================================================
+``elimination``        an order in which to sum variables out, and what it will cost
+``contraction``        the order as a fixed list of pairwise contractions
+``plans``              one such list for each pattern of evidence
+``kernels, linear``    running it compiled, in rescaled linear numbers
+``log_space``          running it on torch, in logarithms, differentiably
+``conditioning``       answering case by case where a plan does not fit the memory
+``engine``             which plan serves which rows
+``evidence``           observations as integer codes
+``junction_tree``      :class:`graphs.JunctionTree`, the answers by name
+``pruning``            :func:`graphs.marginal`, one answer from the part of the model it needs
+``joint``              :class:`graphs.Joint`, the model as a torch and Pyro distribution
+=====================  ===========================================================================
+"""

@@ -1,0 +1,401 @@
+"""Which plan serves which rows of evidence, in which arithmetic.
+
+Rows are grouped by the variables they observe. A group with enough work gets a plan of its own,
+from which its observed variables are removed; the others share one in which every variable may be
+observed or not. On the CPU plans run compiled, in linear numbers; rows whose numbers span more than
+linear ones can hold, other devices, and what is to be differentiated run in logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..structure import Node
+from . import log_space
+from .conditioning import ROWS_AT_ONCE, cases, choose_cutset, contradicted, mixture
+from .evidence import MISSING, Evidence
+from .linear import LinearPlan, Result
+from .plans import MOST_PLANS, Pattern, Plan, Planner
+
+WORTH_A_PLAN = 1e6  # cells of work above which a pattern of evidence gets a plan of its own
+LOG_BYTES = 1 << 26  # of one batch of rows in logarithms
+MOST_CHOICES = 1 << 22  # weights held at once while descending
+
+Advance = Callable[[int], object]
+Assigned = tuple[dict[int, Tensor], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What computing all marginals takes, predicted from the structure alone.
+
+    Attributes:
+        treewidth: variables of the largest clique, less one.
+        cells: entries of all cliques together.
+        bytes: memory for one row of evidence.
+    """
+
+    treewidth: int
+    cells: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """How :meth:`Engine.assign` assigns: by sums and draws, or by maxima."""
+
+    reduce: log_space.Reduce
+    choose: log_space.Choose
+
+
+SAMPLE = Method(log_space.log_sum, log_space.draw)
+MAXIMISE = Method(log_space.maximum, log_space.best)
+
+
+class Engine:
+    """Answers about a model of numbered variables.
+
+    Args:
+        names: of the variables, for messages.
+        sizes: states of each variable.
+        scopes: variables of each factor.
+        tables: the factors, float64.
+        hint: variables likely to be observed.
+        dtype, device: of torch tensors.
+        max_bytes: the memory budget.
+        progress: whether to show a progress bar over rows.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[Node],
+        sizes: Sequence[int],
+        scopes: Sequence[tuple[int, ...]],
+        tables: Sequence[np.ndarray],
+        hint: frozenset[int] = frozenset(),
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        max_bytes: int = 1 << 31,
+        progress: bool = False,
+    ):
+        self.sizes, self.tables, self.hint = sizes, tables, hint
+        self.dtype, self.device = dtype, torch.device(device)
+        self.max_bytes, self.progress = max_bytes, progress
+        self.planner = Planner(sizes, scopes)
+        self.linear: Callable[[Pattern], LinearPlan]
+        self.linear = lru_cache(MOST_PLANS)(lambda pattern: LinearPlan(self.plan(pattern), tables))
+        self.cutset: Callable[[Pattern], tuple[int, ...]]
+        self.cutset = lru_cache(MOST_PLANS)(
+            lambda pattern: choose_cutset(self.planner, pattern, max_bytes, names)
+        )
+
+    def plan(self, pattern: Pattern) -> Plan:
+        """The plan of a pattern, from the store or made now."""
+        return self.planner.plan(pattern)
+
+    @cached_property
+    def log_tables(self) -> list[Tensor]:
+        """Logarithms of the factors, on the device."""
+        return [torch.from_numpy(t).to(self.device, self.dtype).log() for t in self.tables]
+
+    def cost(self) -> Cost:
+        """The cost predicted for all marginals given the hinted evidence."""
+        plan = self.plan(Pattern(self.hint, marginals=True))
+        return Cost(plan.order.treewidth, plan.order.cells, 8.0 * plan.cells)
+
+    # --- Rows -----------------------------------------------------------------------------------
+
+    def _groups(self, evidence: Evidence) -> Iterator[tuple[np.ndarray, Evidence, Pattern]]:
+        """Rows that share a plan: their numbers, their evidence, the pattern of it."""
+        variables = list(evidence.codes)
+        seen = np.array([evidence.codes[v] != MISSING for v in variables], np.bool_)
+        seen = seen.reshape(len(variables), evidence.rows)
+        for rows in self._alike(seen):
+            part = dict(zip(variables, seen[:, rows], strict=True))
+            always = frozenset(v for v, row in part.items() if row.all())
+            removed = self._removed(always, len(rows))
+            partly = any(row.any() for v, row in part.items() if v not in removed)
+            whole = len(rows) == evidence.rows
+            yield rows, evidence if whole else evidence.take(rows), Pattern(removed, partly)
+
+    def _alike(self, seen: np.ndarray) -> list[np.ndarray]:
+        """Numbers of the rows that see the same variables; last those of all rare patterns."""
+        rows = seen.shape[1]
+        if seen.all():
+            return [np.arange(rows)] if rows else []
+        _, which, counts = np.unique(seen, axis=1, return_inverse=True, return_counts=True)
+        frequent = np.argsort(-counts, kind="stable")[: MOST_PLANS // 2]
+        work = counts[frequent] * self.planner.cells(frozenset())
+        frequent = frequent[work > WORTH_A_PLAN]
+        parts = [np.flatnonzero(which == k) for k in frequent]
+        parts.append(np.flatnonzero(~np.isin(which, frequent)))
+        return [part for part in parts if part.size]
+
+    def _removed(self, observed: frozenset[int], rows: int) -> frozenset[int]:
+        """What to remove from the plan of so many rows that all observe these."""
+        base = self.hint if self.hint <= observed else frozenset[int]()
+        return observed if rows * self.planner.cells(base) > WORTH_A_PLAN else base
+
+    @contextmanager
+    def _bar(self, rows: int) -> Iterator[Advance | None]:
+        """What to tell how many rows are done."""
+        if not self.progress:
+            yield None
+            return
+        from tqdm.auto import tqdm
+
+        with tqdm(total=rows, unit="row") as bar:
+            yield bar.update
+
+    def _batches(
+        self, plan: Plan, evidence: Evidence, most: int = ROWS_AT_ONCE
+    ) -> Iterator[tuple[dict[int, Tensor], int]]:
+        """The evidence as tensors, so many rows at a time as the memory allows."""
+        each = 8 * (plan.cells + 4 * plan.largest_step)
+        size = max(1, min(most, min(LOG_BYTES, self.max_bytes) // each))
+        for first in range(0, evidence.rows, size):
+            codes = {
+                v: torch.from_numpy(code[first : first + size]).to(self.device)
+                for v, code in evidence.codes.items()
+            }
+            yield codes, min(size, evidence.rows - first)
+
+    # --- Sums -----------------------------------------------------------------------------------
+
+    def solve(
+        self, evidence: Evidence, keep: Sequence[int] = (), marginals: bool = False
+    ) -> Result:
+        """log Z of every row, and with it all marginals or one joint distribution.
+
+        Args:
+            evidence: observed states.
+            keep: unobserved variables whose joint distribution is asked for.
+            marginals: whether the marginals of all variables are asked for.
+
+        Returns:
+            The columns are, for every variable missing in some row, its states; or the joint states
+            of ``keep`` in that order.
+        """
+        rows = evidence.rows
+        variables = evidence.missing_somewhere(len(self.sizes)) if marginals else []
+        width = self.planner.states(keep) if keep else sum(self.sizes[v] for v in variables)
+        whole = Result(np.empty(rows), np.empty((rows, width)), np.zeros(rows, np.bool_))
+        with self._bar(rows) as advance:
+            for numbers, part, pattern in self._groups(evidence):
+                pattern = pattern._replace(keep=frozenset(keep), marginals=marginals)
+                found = self._conditioned(pattern, part, advance)
+                if keep:
+                    columns = self._transposed(found.columns, keep)
+                else:
+                    columns = self._placed(found.columns, pattern.removed, part, variables)
+                if len(numbers) == rows:
+                    return found._replace(columns=columns)
+                whole.log_z[numbers] = found.log_z
+                whole.columns[numbers] = columns
+        return whole
+
+    def _transposed(self, columns: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+        """A flattened joint table of variables in ascending order, in the order wanted."""
+        held = sorted(wanted)
+        if held == list(wanted):
+            return columns
+        table = columns.reshape(len(columns), *(self.sizes[v] for v in held))
+        return table.transpose(0, *(held.index(v) + 1 for v in wanted)).reshape(columns.shape)
+
+    def _placed(
+        self,
+        columns: np.ndarray,
+        removed: frozenset[int],
+        evidence: Evidence,
+        variables: Sequence[int],
+    ) -> np.ndarray:
+        """Columns of all unremoved variables made into those of the variables asked for."""
+        held = [v for v in range(len(self.sizes)) if v not in removed] if variables else []
+        if held == list(variables):
+            return columns
+        ends = np.cumsum([self.sizes[v] for v in held])
+        parts = dict(zip(held, np.split(columns, ends[:-1], axis=1), strict=False))
+        return np.concatenate(
+            [
+                parts[v] if v in parts else np.eye(self.sizes[v])[evidence.codes[v]]
+                for v in variables
+            ],
+            axis=1,
+        )
+
+    def _conditioned(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
+        """Run a pattern, case by case of a cutset where it does not fit at once."""
+        cut = self.cutset(pattern)
+        if not cut:
+            return self._run(pattern, evidence, advance)
+        inner = pattern.without(cut)
+        everything = [v for v in range(len(self.sizes)) if v not in pattern.removed]
+
+        def answer(some: Evidence) -> Result:
+            found = self._run(inner, some, None)
+            if not pattern.marginals:
+                return found
+            columns = self._placed(found.columns, inner.removed, some, everything)
+            return found._replace(columns=columns)
+
+        results = []
+        for first in range(0, evidence.rows, ROWS_AT_ONCE):
+            part = evidence.take(np.arange(first, min(first + ROWS_AT_ONCE, evidence.rows)))
+            results.append(mixture(self.sizes, cut, part, answer))
+            if advance is not None:
+                advance(part.rows)
+        return Result(*map(np.concatenate, zip(*results, strict=True)))
+
+    def _run(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
+        """One plan for all rows; those that linear numbers cannot hold again in logarithms."""
+        if self.device.type != "cpu":
+            return self._run_in_logarithms(pattern, evidence, advance)
+        result = self.linear(pattern).run(
+            evidence.codes, evidence.rows, self.max_bytes, advance, torch.get_num_threads()
+        )
+        again = np.flatnonzero(result.marked)
+        if again.size:
+            exact = self._run_in_logarithms(pattern, evidence.take(again), None)
+            result.log_z[again] = exact.log_z
+            result.columns[again] = exact.columns
+        return result
+
+    @torch.no_grad()
+    def _run_in_logarithms(
+        self, pattern: Pattern, evidence: Evidence, advance: Advance | None
+    ) -> Result:
+        plan = self.plan(pattern)
+        log_z, columns = [], []
+        for codes, rows in self._batches(plan, evidence):
+            slots = log_space.evaluate(plan, self.log_tables, codes, rows)
+            log_z.append(log_space.log_partition(plan, slots, rows).double().cpu().numpy())
+            columns.append(log_space.columns(plan, slots, rows).double().cpu().numpy())
+            if advance is not None:
+                advance(rows)
+        nothing = np.zeros(evidence.rows, np.bool_)
+        return Result(np.concatenate(log_z), np.concatenate(columns), nothing)
+
+    # --- In logarithms --------------------------------------------------------------------------
+
+    def log_partition(self, evidence: Evidence, log_tables: Sequence[Tensor]) -> Tensor:
+        """log Z (rows,) of other tables than the model's, differentiable in them."""
+        numbers: list[np.ndarray] = []
+        values: list[Tensor] = []
+        for rows, part, pattern in self._groups(evidence):
+            numbers.append(rows)
+            cut = self.cutset(pattern)
+            if not cut:
+                values += self._log_z(pattern, part, log_tables)
+                continue
+            for row in range(part.rows):
+                one = part.take(np.array([row]))
+                found: list[Tensor] = []
+                for some, _ in cases(self.sizes, cut, one):
+                    possible = some.take(np.flatnonzero(~contradicted(cut, some, one)))
+                    found += self._log_z(pattern.without(cut), possible, log_tables)
+                values.append(log_space.total(torch.cat(found)[None]))
+        if not values:
+            return log_tables[0].new_zeros(0)
+        back = torch.from_numpy(np.argsort(np.concatenate(numbers))).to(self.device)
+        return torch.cat(values)[back]
+
+    def _log_z(
+        self,
+        pattern: Pattern,
+        evidence: Evidence,
+        log_tables: Sequence[Tensor],
+        reduce: log_space.Reduce = log_space.log_sum,
+    ) -> Iterator[Tensor]:
+        plan = self.plan(pattern)
+        for codes, rows in self._batches(plan, evidence):
+            slots = log_space.evaluate(plan, log_tables, codes, rows, reduce)
+            yield log_space.log_partition(plan, slots, rows)
+
+    @torch.no_grad()
+    def assign(
+        self, evidence: Evidence, draws: int, method: Method, log_tables: Sequence[Tensor]
+    ) -> Assigned:
+        """States chosen for the variables missing in some row.
+
+        Args:
+            evidence: observed states.
+            draws: assignments per row.
+            method: how to choose.
+            log_tables: logarithms of the factors.
+
+        Returns:
+            For each variable its states (draws, rows), and the logarithm of the sum, or of the
+            maximum, of every row.
+        """
+        missing = evidence.missing_somewhere(len(self.sizes))
+        chosen = {v: torch.zeros(draws, evidence.rows, dtype=torch.long) for v in missing}
+        values = np.empty(evidence.rows)
+        with self._bar(evidence.rows) as advance:
+            for rows, part, pattern in self._groups(evidence):
+                cut = self.cutset(pattern)
+                if cut:
+                    given, values[rows] = self._choose_cases(
+                        cut, pattern, part, draws, method, log_tables
+                    )
+                    found, _ = self._assign(pattern.without(cut), given, 1, method, log_tables)
+                    found.update((v, torch.from_numpy(given.codes[v])) for v in cut)
+                    found = {v: states.reshape(draws, -1) for v, states in found.items()}
+                else:
+                    found, values[rows] = self._assign(pattern, part, draws, method, log_tables)
+                for v, states in chosen.items():
+                    states[:, rows] = found[v] if v in found else torch.from_numpy(part.codes[v])
+                if advance is not None:
+                    advance(len(rows))
+        return {v: states.to(self.device) for v, states in chosen.items()}, values
+
+    def _assign(
+        self,
+        pattern: Pattern,
+        evidence: Evidence,
+        draws: int,
+        method: Method,
+        log_tables: Sequence[Tensor],
+    ) -> Assigned:
+        plan = self.plan(pattern)
+        width = plan.widest_choice
+        parts, values = [], []
+        for codes, rows in self._batches(plan, evidence, max(1, MOST_CHOICES // width)):
+            slots = log_space.evaluate(plan, log_tables, codes, rows, method.reduce)
+            values.append(log_space.log_partition(plan, slots, rows).double().cpu().numpy())
+            step = max(1, MOST_CHOICES // (width * rows))
+            descend = partial(log_space.descend, plan, slots, rows, choose=method.choose)
+            batch = [descend(min(step, draws - first)) for first in range(0, draws, step)]
+            parts.append({v: torch.cat([b[v] for b in batch]).cpu() for v in plan.order.variables})
+        joined = {v: torch.cat([p[v] for p in parts], 1) for v in plan.order.variables}
+        return joined, np.concatenate(values)
+
+    def _choose_cases(
+        self,
+        cut: tuple[int, ...],
+        pattern: Pattern,
+        evidence: Evidence,
+        draws: int,
+        method: Method,
+        log_tables: Sequence[Tensor],
+    ) -> tuple[Evidence, np.ndarray]:
+        """One case of the cutset for each draw and row, as rows of evidence."""
+        inner = pattern.without(cut)
+        weights = []
+        for some, count in cases(self.sizes, cut, evidence):
+            log_z = torch.cat(list(self._log_z(inner, some, log_tables, method.reduce)))
+            wrong = torch.from_numpy(contradicted(cut, some, evidence)).to(self.device)
+            weights.append(log_z.masked_fill(wrong, -torch.inf).reshape(-1, count))
+        table = log_space.finite(torch.cat(weights, 1))
+        case = method.choose(table.expand(draws, -1, -1)).cpu().numpy().ravel()
+        given = evidence.take(np.tile(np.arange(evidence.rows), draws))
+        states = np.unravel_index(case, [self.sizes[v] for v in cut])
+        given.codes.update(zip(cut, states, strict=True))
+        value = log_space.restore_zeros(method.reduce(table, (1,)))
+        return given, value.double().cpu().numpy()

@@ -1,0 +1,147 @@
+"""What to run for one pattern of evidence: which leaves, which contractions, at what cost.
+
+A variable observed in every row is *removed*: each table that mentions it is sliced per row, and it
+takes no part in the elimination order. A variable observed in some rows stays, with an *indicator*
+table per row: one at the observed state, or one everywhere where the value is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from .contraction import Program, compile_program
+from .elimination import Order, elimination_order
+
+MOST_PLANS = 64
+
+
+class Pattern(NamedTuple):
+    """What a plan is compiled for.
+
+    Attributes:
+        removed: variables observed in every row.
+        partly: whether any other variable may be observed in some row.
+        keep: variables whose joint distribution is asked for.
+        marginals: whether all marginals are asked for.
+    """
+
+    removed: frozenset[int]
+    partly: bool = False
+    keep: frozenset[int] = frozenset()
+    marginals: bool = False
+
+    def without(self, variables: Collection[int]) -> Pattern:
+        """The same with more variables observed."""
+        return self._replace(removed=self.removed.union(variables))
+
+
+class Leaf(NamedTuple):
+    """A given table: a factor of the model, sliced at its observed variables, or an indicator.
+
+    Attributes:
+        factor: position among the model's factors; None for an indicator.
+        observed: its removed variables, in the order of its axes.
+        scope: its other variables, in the order of the program's tables.
+        axes: how to transpose the factor to ``observed`` and then ``scope``.
+    """
+
+    factor: int | None
+    observed: tuple[int, ...]
+    scope: tuple[int, ...]
+    axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled program and where its leaves come from."""
+
+    order: Order
+    program: Program
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The slots that hold the joint distribution of the kept variables: one or none."""
+        program = self.program
+        return tuple(slot for slot in program.roots if program.scopes[slot])
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The slots that are read as the answer, in the order of its columns."""
+        return self.kept or tuple(step.out for step in self.program.reads.values())
+
+    @cached_property
+    def cells(self) -> int:
+        """Entries of all tables, for one row."""
+        return sum(map(self.program.cells, range(1, len(self.program.scopes))))
+
+    @cached_property
+    def largest_step(self) -> int:
+        """Products formed by the largest step, for one row."""
+        return max(map(self.program.cells_of_step, self.program.steps), default=1)
+
+    @cached_property
+    def widest_choice(self) -> int:
+        """The most assignments that one forward step sums over."""
+        program = self.program
+        return max(
+            (
+                program.cells_of_step(step) // max(program.cells(step.out), 1)
+                for step in program.forward
+            ),
+            default=1,
+        )
+
+
+class Planner:
+    """Plans for a model of numbered variables, kept for use again.
+
+    Args:
+        sizes: states of each variable.
+        scopes: variables of each factor, in the order of its axes.
+    """
+
+    def __init__(self, sizes: Sequence[int], scopes: Sequence[tuple[int, ...]]):
+        self.sizes, self.scopes = sizes, scopes
+        self.order: Callable[[frozenset[int], frozenset[int]], Order]
+        self.order = lru_cache(MOST_PLANS)(self._order)
+        self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
+
+    def cells(self, removed: frozenset[int]) -> float:
+        """Cells of all joins without the removed variables."""
+        return self.order(removed, frozenset()).cells
+
+    def states(self, variables: Collection[int]) -> int:
+        """The number of joint states of some variables."""
+        return math.prod(self.sizes[v] for v in variables)
+
+    def _order(self, removed: frozenset[int], keep: frozenset[int]) -> Order:
+        rests = [[v for v in scope if v not in removed] for scope in self.scopes]
+        return elimination_order(self.sizes, rests, keep, removed)
+
+    def _plan(self, pattern: Pattern) -> Plan:
+        removed = pattern.removed
+        order = self.order(removed, pattern.keep)
+        rests = [tuple(v for v in scope if v not in removed) for scope in self.scopes]
+        batched = [len(r) < len(s) for r, s in zip(rests, self.scopes, strict=True)]
+        indicated = (
+            [v for v in range(len(self.sizes)) if v not in removed] if pattern.partly else []
+        )
+        program = compile_program(
+            self.sizes,
+            [*rests, *((v,) for v in indicated)],
+            [*batched, *(True for _ in indicated)],
+            order.variables,
+            sorted(order.variables) if pattern.marginals else (),
+        )
+        leaves = []
+        for k, scope in enumerate(self.scopes):
+            observed = tuple(v for v in scope if v in removed)
+            rest = program.scopes[k + 1]
+            leaves.append(Leaf(k, observed, rest, tuple(map(scope.index, observed + rest))))
+        leaves += [Leaf(None, (), (v,)) for v in indicated]
+        return Plan(order, program, tuple(leaves))
