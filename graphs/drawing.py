@@ -273,11 +273,13 @@ def _draw_legend(ax: Axes, roles: _Roles) -> None:
     ]
     used = [handle for nodes, handle in handles if nodes]
     if used:
+        wanted = sum(len(str(handle.get_label())) + 5 for handle in used) * 0.5 * FONT_SIZE
+        room = ax.get_window_extent().width / ax.figure.dpi * 72
         ax.legend(
             handles=used,
             loc="upper center",
             bbox_to_anchor=(0.5, 0.0),
-            ncols=len(used),
+            ncols=len(used) if room > wanted else 2,
             frameon=False,
             fontsize=0.8 * FONT_SIZE,
             handlelength=1.5,

@@ -10,13 +10,16 @@ neighbours go through, the one with the fewest crossings. *Places*: with the ord
 
 layer by layer, each of which is an isotonic regression; large weights between bends make long
 arrows straight. An undirected graph is placed by its shortest-path distances (Kamada and Kawai
-1989) and spread until no two nodes overlap. Components stand side by side. Lengths are in points.
+1989), of several local optima the least cluttered, and spread until no two nodes overlap.
+Components stand side by side. Lengths are in points.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, TypeAlias
 
@@ -32,7 +35,7 @@ Routes: TypeAlias = dict[Edge, list[Point]]
 NODE_GAP, LAYER_GAP, BEND_WIDTH, SPRING = 0.8, 1.2, 0.3, 2.6  # in heights of a node
 STEEPEST = 2.0
 SWEEPS, RELAXATIONS = 16, 60
-COUNTED = 400
+COUNTED, RESTARTS = 400, 6
 
 
 def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tuple[Places, Routes]:
@@ -68,38 +71,69 @@ def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tup
 def _sprung(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tuple[Places, Routes]:
     if len(graph) == 1:
         return dict.fromkeys(graph, (0.0, 0.0)), {}
-    starts = [None]
-    if graph.size() <= COUNTED and nx.is_planar(graph):
-        starts.append(nx.planar_layout(graph))
-    found = [nx.kamada_kawai_layout(graph, pos=start) for start in starts]
-    where = min(found, key=lambda places: _crossed(graph, places)) if len(starts) > 1 else found[0]
-    lengths = [_distance(where[u], where[v]) for u, v in graph.edges]
-    scale = SPRING * height * len(lengths) / sum(lengths) if lengths else 1.0
+    places = min(
+        (
+            _spread(graph, nx.kamada_kawai_layout(graph, pos=pos), widths, height)
+            for pos in _starts(graph)
+        ),
+        key=lambda found: _clutter(graph, found, height) if graph.size() <= COUNTED else 0,
+    )
+    return places, {(u, v): [places[u], places[v]] for u, v in graph.edges}
+
+
+def _starts(graph: nx.Graph) -> Iterator[Places]:
+    """Where the springs may start from; the search for their rest finds the nearest one."""
+    yield nx.circular_layout(graph)
+    if graph.size() <= COUNTED:
+        if nx.is_planar(graph):
+            yield nx.planar_layout(graph)
+        order = list(graph)
+        shuffle = random.Random(0).shuffle
+        for _ in range(RESTARTS):
+            shuffle(order)
+            yield nx.circular_layout(order)
+
+
+def _spread(
+    graph: nx.Graph,
+    where: Mapping[Node, Sequence[float]],
+    widths: Mapping[Node, float],
+    height: float,
+) -> Places:
+    """The places on a scale that suits the edges and lets no two nodes overlap."""
+    lengths = [math.dist(where[u], where[v]) for u, v in graph.edges]
+    scale = SPRING * height * len(lengths) / sum(lengths)
     for u, v in combinations(graph, 2):
         dx, dy = (abs(a - b) for a, b in zip(where[u], where[v], strict=True))
         room = (widths[u] + widths[v]) / 2 + NODE_GAP * height
         needed = min(room / max(dx, 1e-9), (1 + NODE_GAP) * height / max(dy, 1e-9))
         scale = max(scale, min(needed, 50 * height))
-    places = {v: (float(x) * scale, float(y) * scale) for v, (x, y) in where.items()}
-    return places, {(u, v): [places[u], places[v]] for u, v in graph.edges}
+    return {v: (float(x) * scale, float(y) * scale) for v, (x, y) in where.items()}
 
 
-def _crossed(graph: nx.Graph, where: Places) -> int:
-    """How many pairs of edges, drawn straight, cross."""
+def _clutter(graph: nx.Graph, places: Places, height: float) -> int:
+    """How many pairs of edges cross, and thrice how many edges touch a node on their way."""
 
-    def turn(a: Node, b: Node, c: Node) -> bool:
-        (ax, ay), (bx, by), (cx, cy) = where[a], where[b], where[c]
-        return (bx - ax) * (cy - ay) > (by - ay) * (cx - ax)
+    def turn(a: Node, b: Node, c: Node) -> float:
+        (ax, ay), (bx, by), (cx, cy) = places[a], places[b], places[c]
+        return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
 
-    return sum(
-        turn(a, b, c) != turn(a, b, d) and turn(c, d, a) != turn(c, d, b)
+    crossings = sum(
+        (turn(a, b, c) > 0) != (turn(a, b, d) > 0) and (turn(c, d, a) > 0) != (turn(c, d, b) > 0)
         for (a, b), (c, d) in combinations(graph.edges, 2)
         if len({a, b, c, d}) == 4
     )
-
-
-def _distance(a: Point, b: Point) -> float:
-    return float(((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) ** 0.5)
+    touches = 0
+    for a, b in graph.edges:
+        length = math.dist(places[a], places[b])
+        for v in graph:
+            near = abs(turn(a, b, v)) < 0.7 * height * length
+            if (
+                near
+                and math.dist(places[a], places[v]) + math.dist(places[v], places[b]) < 1.1 * length
+            ):
+                touches += v not in (a, b)
+    return crossings + 3 * touches
 
 
 # --- Arrows -------------------------------------------------------------------------------------

@@ -30,6 +30,45 @@ def tutorial(name: str) -> Callable[[Callable[[dict[str, Any]], None]], None]:
     return register
 
 
+@tutorial("01_bayesian_networks")
+def _(found):
+    assert found["free_numbers"] == (63, 13)
+    assert found["answers"] == {
+        "F ⟂ D": False,
+        "S ⟂ D | I": True,
+        "M ⟂ F": True,
+        "M ⟂ F | D": False,
+        "M ⟂ T | D": False,
+        "M ⟂ S | I": False,
+        "M ⟂ F | T": True,
+    }
+    assert found["paths"]["M ⟂ F | D"] == ("M", "I", "D", "T", "F")
+    assert "D is a collider (a common effect) that is observed" in found["reasons"]["M ⟂ F | D"]
+    assert found["largest_when_independent"] < 1e-12
+    assert found["smallest_when_dependent"] > 1e-6
+    assert not found["mistake_holds"]
+    assert "and by T, a chain node that is observed" in found["mistake"]
+    assert found["blanket_of_t"] == ["A", "B", "M", "O"]
+    assert found["moral_edges"] == ["AB", "AM", "AO", "AT", "BM", "BS", "BT", "MT", "OS", "OT"]
+    assert found["cliques"] == ["ABMT", "AOT", "BS", "C", "OS"]
+    assert not found["moral_is_perfect"]
+    assert found["married_are_independent"] == {"A ⟂ O": True, "A ⟂ B": True}
+    assert not found["moral_is_chordal"]
+    assert set(found["chordless_cycle"]) in ({"S", "O", "T", "B"}, {"S", "O", "A", "B"})
+    assert found["fill_in"] == [["B", "O"]]
+    assert found["chordal_with"] == {"OB": True, "ST": False}
+    assert "No DAG is one, since the model has the chordless cycle" in found["why_no_network"]
+    assert not found["wrong_holds"]
+    assert found["uncovered"] == ["ABMT"]
+    assert found["false_independence"] == "A ⟂ B | M, O, T"
+    assert found["counterexample_information"] == pytest.approx(found["claimed_information"])
+    assert found["claimed_information"] > 0.3
+    assert found["right_holds"]
+    without = found["without_c"]
+    assert without["z"] == pytest.approx(without["z_without"] * without["sum_of_factor"], rel=1e-12)
+    assert without["change"] < 1e-14
+
+
 @tutorial("03_gamma_variational_inference")
 def _(found):
     assert found["quadrature_gap"] < 1e-10
@@ -41,6 +80,29 @@ def _(found):
         assert theta == pytest.approx(x + 1, rel=1e-3)
     assert found["largest_relative_error"] < 1e-3
     assert found["usual_gradient_error"] > 1e-3
+
+
+@tutorial("04_gradient_estimators")
+def _(found):
+    for name, (mean, variance) in found["by_hand"].items():
+        measured, error, bias, stderr = found["measured"][name]
+        assert mean == pytest.approx(0.05 * 0.95 * 0.1)
+        assert abs(measured - variance) < 4 * error
+        assert abs(bias) < 4 * stderr
+    assert found["crossover_square"] is None
+    assert found["crossover_exp"] == 1.0
+    assert found["crossover_cos"] == 1.5
+    for ks in (found["variances_cos"], found["variances_exp"]):
+        assert ks[max(ks)]["score"] < ks[max(ks)]["reparameterized"] / 10
+    counts = found["leave_one_out"]
+    assert counts[32] < counts[2] / 10
+    biases, variances = zip(*found["temperatures"].values(), strict=True)
+    assert abs(biases[0]) > 5 * abs(biases[-1])
+    assert list(variances) == sorted(variances)
+    assert found["gaussian_ratio"] > 1e3
+    assert found["gaussian_elbo"]["reparameterized"] > found["gaussian_elbo"]["score"]
+    variance = found["bernoulli_variance"]
+    assert variance["score"] > 1e3 * max(variance["nvil"], variance["disarm"])
 
 
 @tutorial("11_pyro_programs_as_graphs")
