@@ -17,8 +17,9 @@ from ppl_gen.vae import VAE, evaluating, seeded, unregistered
 def binarization(images: Any) -> str:
     """How the pixels were made binary: what a data set says, or what the pixels show."""
     stated = getattr(images, "binarization", None)
-    if stated is not None:
-        return f"binarization: {stated}"
+    if stated not in (None, "none"):
+        return f"{stated} binarization"
+    images = images if isinstance(images, Tensor) else images.images
     binary = bool(((images == 0) | (images == 1)).all())
     return "binary pixels" if binary else "grey pixels"
 

@@ -76,7 +76,7 @@ def test_the_binarisation_is_named():
         images = torch.zeros(2, 1, 2, 2)
         binarization = "dynamic"
 
-    assert metrics.binarization(Digits()) == "binarization: dynamic"
+    assert metrics.binarization(Digits()) == "dynamic binarization"
     assert metrics.binarization(torch.tensor([0.0, 1.0])) == "binary pixels"
     assert metrics.binarization(torch.tensor([0.0, 0.5])) == "grey pixels"
 
