@@ -110,7 +110,8 @@ class Comparison:
             text = f" {row.variance:.3g}" if row.variance > 0 else " 0"
             ax.annotate(text, (max(row.variance, floor), row.estimator), va="center", fontsize=8)
         ax.set(xscale="log", xlabel="variance of one estimate", title=self.problem)
-        ax.margins(x=0.15)
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, high * (high / low) ** 0.2)  # room for the numbers
         ax.invert_yaxis()
         return ax
 
