@@ -8,18 +8,25 @@ from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
 from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
 from ppl_gen.metrics.disentanglement import MIG, FactorArrays, mig
 from ppl_gen.metrics.evaluation import binarization
+from ppl_gen.metrics.samples import SampleDistance, fid, kid
+from ppl_gen.metrics.surgery import RateDistortion, rate_distortion
 
 __all__ = [
     "MIG",
     "CodebookUsage",
     "ELBOTerms",
     "FactorArrays",
+    "RateDistortion",
+    "SampleDistance",
     "active_units",
     "binarization",
     "codebook_usage",
     "elbo_terms",
+    "fid",
     "hoyer",
+    "kid",
     "log_likelihood",
     "mig",
+    "rate_distortion",
     "sparsity",
 ]

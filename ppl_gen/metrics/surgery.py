@@ -1,0 +1,103 @@
+r"""What the ELBO pays for: rate and distortion, and the parts of the rate.
+
+With the aggregate posterior :math:`q(z) = \frac1N \sum_n q(z | x_n)`,
+
+.. math::
+
+    \underbrace{\mathbb{E}_x \mathrm{KL}(q(z|x) \,\|\, p(z))}_{\text{rate}}
+    = \underbrace{\mathbb{E}_x \mathrm{KL}(q(z|x) \,\|\, q(z))}_{I_q(n; z) \,\le\, \log N}
+    + \mathrm{KL}(q(z) \,\|\, p(z)), \qquad
+    \text{distortion} = -\mathbb{E}_x \mathbb{E}_q \log p(x|z)
+
+(Alemi et al. 2018; Hoffman and Johnson 2016, "ELBO surgery"). The first part is what the code says
+about which image it came from; the second is how far samples of the prior are from what the decoder
+was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppl_gen.metrics.aggregate import log_aggregate, posterior_of
+from ppl_gen.metrics.evaluation import (
+    binarization,
+    evaluation,
+    images_and_labels,
+    require_samples,
+    terms_of,
+)
+from ppl_gen.vae import VAE
+
+
+@dataclass(frozen=True)
+class RateDistortion:
+    """Rate and distortion, means in nats per image; minus their sum is the ELBO.
+
+    Attributes:
+        rate: the KL to the prior.
+        distortion: minus the reconstruction term.
+        mutual_information: between the code and the index of the image, at most
+            log ``num_images``.
+        marginal_kl: from the aggregate posterior to the prior; the rest of the rate.
+        active_units: dimensions with Var_x E_q[z] > 0.01.
+        num_images: how many images make up the aggregate.
+        binarization: how the pixels were made binary, or that they were not.
+    """
+
+    rate: float
+    distortion: float
+    mutual_information: float
+    marginal_kl: float
+    active_units: int
+    num_images: int
+    binarization: str
+
+    def __str__(self) -> str:
+        return (
+            f"rate {self.rate:.2f} = mutual information {self.mutual_information:.2f} + marginal "
+            f"KL {self.marginal_kl:.2f}, distortion {self.distortion:.2f} nats per image, "
+            f"{self.active_units} active units ({self.num_images:,} images, {self.binarization})"
+        )
+
+
+def rate_distortion(
+    vae: VAE, images: Any, labels: Tensor | None = None, *, batch_size: int = 500, seed: int = 0
+) -> RateDistortion:
+    """Rate, distortion, the parts of the rate and active units, from one pass over images.
+
+    Args:
+        vae: a model with one latent.
+        images: ``(N, C, H, W)``, or a data set with ``.images``.
+        labels: ``(N,)``, for a conditional model.
+        batch_size: images at a time.
+        seed: of the draws.
+
+    Raises:
+        ValueError: images the model cannot be given, several latents, or a posterior that is not
+            a density independent over dimensions.
+    """
+    x, y = images_and_labels(vae, images, labels)
+    require_samples(len(x))
+    rate = distortion = 0.0
+    outputs, points = [], []
+    with evaluation(vae, seed):
+        for rows in torch.arange(len(x)).split(batch_size):
+            t = terms_of(vae, x, y, rows, 1)
+            for site in t.log_p:
+                rate += t.kl_of(site).sum().item() / len(x)
+                points.append(t.values[site][0])
+            distortion -= t.log_lik.sum().item() / len(x)
+            parents = vae._label(None if y is None else y[rows])
+            outputs.append(vae.latents[0].encoder(x[rows], *parents))
+        posterior, z = posterior_of(vae, torch.cat(outputs)), torch.cat(points)
+        everything = torch.arange(len(x))
+        law = posterior(everything)
+        information = (law.log_prob(z) - log_aggregate(posterior, everything, z)).mean().item()
+        active = int((law.mean.flatten(1).var(0) > 0.01).sum())
+    return RateDistortion(
+        rate, distortion, information, rate - information, active, len(x), binarization(images)
+    )
