@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
+from ppl_gen.grey_levels import GreyCategorical, GreyLogistic
+
 
 class Likelihood(nn.Module):
     """A family of distributions over images.
@@ -100,13 +102,106 @@ class Gaussian(Likelihood):
         return dist.Normal(parameters, self.scale).to_event(3)
 
 
+class GaussianPerPixel(Likelihood):
+    r"""Independent pixels :math:`x_i \sim N(\mu_i, \sigma_i^2)`, both from the decoder.
+
+    Args:
+        floor: the smallest :math:`\sigma_i`. Without one the likelihood is unbounded: pixels that
+            are the same in all images would have a standard deviation of zero.
+
+    Raises:
+        ValueError: a floor that is not positive.
+    """
+
+    parameters_per_value = 2
+
+    def __init__(self, floor: float = 0.01):
+        super().__init__()
+        if not (floor > 0 and math.isfinite(floor)):
+            raise ValueError(f"expected a positive floor, got {floor}")
+        self.floor = floor
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        loc, raw = parameters.chunk(2, -3)
+        return dist.Normal(loc, self.floor + softplus(raw)).to_event(3)
+
+
+class Categorical(Likelihood):
+    r"""Independent pixels on ``L`` grey levels, :math:`P(x_i = \tfrac{k}{L - 1}) = \pi_{ik}`.
+
+    The probabilities are a softmax of ``L`` numbers from the decoder (van den Oord, Kalchbrenner
+    and Kavukcuoglu 2016, section 3.1). An image is scored at the nearest levels: log-likelihoods
+    at different ``L`` do not compare.
+
+    Args:
+        levels: ``L``.
+
+    Raises:
+        ValueError: fewer than two levels.
+    """
+
+    support = (0.0, 1.0)
+
+    def __init__(self, levels: int = 16):
+        super().__init__()
+        self.levels = self.parameters_per_value = _require_levels(levels)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        logits = parameters.unflatten(-3, (self.levels, -1)).movedim(-4, -1)
+        return GreyCategorical(logits=logits).to_event(3)
+
+
+class DiscretizedLogistic(Likelihood):
+    r"""Independent pixels on ``L`` grey levels, a logistic density integrated around each.
+
+    With :math:`\delta = 1/(L - 1)` and the logistic function F,
+    :math:`P(x) = F((x + \delta/2 - \mu)/s) - F((x - \delta/2 - \mu)/s)`, and the first and the
+    last level take the tails (Kingma et al. 2016, appendix C.2; Salimans et al. 2017). Mean and
+    scale of each pixel are the decoder's. An image is scored at the nearest levels: log-likelihoods
+    at different ``L`` do not compare.
+
+    Args:
+        levels: ``L``.
+        floor: the smallest scale s, in units of the pixels.
+
+    Raises:
+        ValueError: fewer than two levels or a floor that is not positive.
+    """
+
+    parameters_per_value = 2
+    support = (0.0, 1.0)
+
+    def __init__(self, levels: int = 256, floor: float = 1e-3):
+        super().__init__()
+        if not (floor > 0 and math.isfinite(floor)):
+            raise ValueError(f"expected a positive floor, got {floor}")
+        self.levels, self.floor = _require_levels(levels), floor
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        loc, raw = parameters.chunk(2, -3)
+        return GreyLogistic(loc, self.floor + softplus(raw), self.levels).to_event(3)
+
+
+def _require_levels(levels: int) -> int:
+    if levels < 2:
+        raise ValueError(f"expected at least two grey levels, got {levels}")
+    return levels
+
+
 def make(likelihood: str | Likelihood) -> Likelihood:
-    """A likelihood as it is, or the one of a name: ``"bernoulli"``, ``"gaussian"`` (learned σ)."""
+    """A likelihood as it is, or the one of a name.
+
+    The names are ``"bernoulli"``, ``"gaussian"`` (one learned σ), ``"gaussian_per_pixel"``,
+    ``"categorical"`` (16 grey levels) and ``"discretized_logistic"`` (256).
+    """
     if isinstance(likelihood, Likelihood):
         return likelihood
     named: dict[str, Callable[[], Likelihood]] = {
         "bernoulli": Bernoulli,
         "gaussian": lambda: Gaussian(learn=True),
+        "gaussian_per_pixel": GaussianPerPixel,
+        "categorical": Categorical,
+        "discretized_logistic": DiscretizedLogistic,
     }
     if likelihood not in named:
         raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")

@@ -1,0 +1,93 @@
+r"""Distributions over ``L`` equally spaced grey levels :math:`0, \tfrac{1}{L-1}, \dots, 1`.
+
+A value between levels is scored as the nearest one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.utils import broadcast_all
+from torch.nn.functional import logsigmoid
+
+_NO_SHAPE = torch.Size()
+
+
+class GreyCategorical(dist.Categorical):
+    """A categorical distribution over grey levels, with logits ``(..., L)``."""
+
+    support = constraints.unit_interval
+    has_enumerate_support = False
+
+    @property
+    def _last(self) -> int:
+        return self.logits.shape[-1] - 1
+
+    @property
+    def mean(self) -> Tensor:
+        levels = torch.linspace(0, 1, self._last + 1, dtype=self.probs.dtype)
+        return self.probs @ levels.to(self.probs.device)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        index = (value * self._last).round().long()
+        scores, index = torch.broadcast_tensors(self.logits, index.unsqueeze(-1))
+        return scores.gather(-1, index[..., :1]).squeeze(-1)
+
+    def sample(self, sample_shape: Any = _NO_SHAPE) -> Tensor:
+        return super().sample(sample_shape).to(self.logits) / self._last
+
+
+class GreyLogistic(dist.TorchDistribution):
+    r"""A logistic distribution whose mass is gathered at grey levels.
+
+    Args:
+        loc: :math:`\mu`, any shape.
+        scale: s, positive.
+        levels: ``L``.
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    support = constraints.unit_interval
+
+    def __init__(self, loc: Tensor, scale: Tensor, levels: int, validate_args: bool | None = None):
+        self.loc, self.scale = broadcast_all(loc, scale)
+        self.levels = levels
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> GreyLogistic:
+        shape = torch.Size(batch_shape)
+        return GreyLogistic(
+            self.loc.expand(shape), self.scale.expand(shape), self.levels, validate_args=False
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        """The exact mean, the sum over k of :math:`\\delta P(x \\ge k \\delta)`."""
+        step = 1 / (self.levels - 1)
+        total = torch.zeros_like(self.loc)
+        for k in range(1, self.levels):
+            total += torch.sigmoid((self.loc - (k - 0.5) * step) / self.scale)
+        return total * step
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        index = (value * (self.levels - 1)).round()
+        step = 1 / (self.levels - 1)
+        centred = index * step - self.loc
+        upper = (centred + step / 2) / self.scale
+        lower = (centred - step / 2) / self.scale
+        # F(u) - F(l) = F(u) F(-l) (1 - exp(l - u)), which neither cancels nor underflows
+        inside = logsigmoid(upper) + logsigmoid(-lower) + (-torch.expm1(-step / self.scale)).log()
+        upward = torch.where(index == self.levels - 1, logsigmoid(-lower), inside)
+        return torch.where(index == 0, logsigmoid(upper), upward)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = _NO_SHAPE) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+        drawn = self.loc + self.scale * uniform.clamp(1e-7, 1 - 1e-7).logit()
+        last = self.levels - 1
+        return (drawn * last).round().clamp(0, last) / last
