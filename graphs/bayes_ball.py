@@ -1,7 +1,13 @@
 r"""Compiled Bayes-ball on integer arrays, the inside of :class:`graphs.Separation`.
 
-A state is a node with the side it was entered from (Shachter 1998). Everything a query touches lies
-in one int32 array, ``memory``, so that a call from Python unpacks one argument:
+A state is a node with the side it was entered from. From an unobserved node entered from a child
+the ball goes on to parents and children, from one entered from a parent to children; an observed
+node sends a ball from a parent back to its parents and stops all others (Shachter 1998). It need
+not leave the ancestors of the query. An open collider with an observed descendant takes no rule of
+its own: the ball falls to the descendant, bounces and rises again.
+
+Everything a query touches lies in one int32 array, ``memory``, so that a call from Python unpacks
+one argument:
 
 ===================  ===========================================================================
 ``[0:4]``            epoch of the last query, number of nodes n, whether directed, ``base``
@@ -30,8 +36,7 @@ from numba import njit
 HEADER = 4
 SMALL = 62
 BITS = 6
-OBSERVED, OPENED, RELEVANT, ROSE, FELL, TARGET = 1, 2, 4, 8, 16, 32
-QUEUED = 4
+OBSERVED, RELEVANT, ROSE, FELL, TARGET, QUEUED = 1, 2, 4, 8, 16, 32
 LAST_EPOCH = 1 << 24
 OVERLAP, DEPENDENT, INDEPENDENT = -1, 0, 1
 
@@ -68,7 +73,7 @@ def _union(sets, first, members):
 @compiled("int64(int64[::1], int64, int32[::1], int64, int64, int64, int64)")
 def _search_small(sets, n, nodes, a, b, c, d):
     """:func:`search` with sets of nodes as integers."""
-    starts, targets, observed, opened, relevant = 0, 0, 0, 0, 0
+    starts, targets, observed, relevant = 0, 0, 0, 0
     for i in range(a, d):
         v = nodes[i]
         relevant |= sets[2 * n + v]
@@ -78,12 +83,11 @@ def _search_small(sets, n, nodes, a, b, c, d):
             targets |= 1 << v
         else:
             observed |= 1 << v
-            opened |= sets[2 * n + v]
     if starts & targets or observed & (starts | targets):
         return OVERLAP
     rising, falling, rose, fell = starts, 0, starts, 0
     while rising | falling:
-        upward = _union(sets, 0, rising | (falling & opened)) & ~(observed | rose)
+        upward = _union(sets, 0, rising | (falling & observed)) & ~(observed | rose)
         downward = _union(sets, n, rising | (falling & ~observed)) & relevant & ~fell
         if (upward | downward) & targets:
             return DEPENDENT
@@ -111,22 +115,6 @@ def _fill_sets(sets, n, tails, heads, directed):
             sets[2 * n + v] = above
 
 
-@compiled("int64(int32[::1], int32[::1], int32[::1], int64, int64, int64)")
-def _mark_ancestors(net, flags, queue, top, mark, fresh):
-    """Mark every ancestor of the first ``top`` nodes in the queue that has no flag yet."""
-    head = 0
-    while head < top:
-        v = queue[head]
-        head += 1
-        for k in range(net[2 * v], net[2 * v + 1]):
-            u = net[k]
-            if flags[u] < fresh:
-                flags[u] = mark
-                queue[top] = u
-                top += 1
-    return top
-
-
 @compiled("int64(int32[::1], int32[::1], int64, int64, int64, int64)")
 def search(memory, nodes, a, b, c, d):
     """``INDEPENDENT`` if ``nodes[c:d]`` separate ``nodes[a:b]`` from ``nodes[b:c]``.
@@ -149,12 +137,9 @@ def search(memory, nodes, a, b, c, d):
     for i in range(c, d):
         v = nodes[i]
         if flags[v] < fresh:
-            flags[v] = fresh | OBSERVED | OPENED | RELEVANT
+            flags[v] = fresh | OBSERVED | RELEVANT
             queue[top] = v
             top += 1
-    if directed:
-        top = _mark_ancestors(net, flags, queue, top, fresh | OPENED | RELEVANT, fresh)
-    top = 0
     for i in range(b, c):
         v = nodes[i]
         flag = max(flags[v], fresh)
@@ -173,8 +158,16 @@ def search(memory, nodes, a, b, c, d):
             queue[top] = v
             top += 1
         flags[v] = flag | RELEVANT
-    if directed:
-        _mark_ancestors(net, flags, queue, top, fresh | RELEVANT, fresh)
+    head = 0
+    while directed and head < top:
+        v = queue[head]
+        head += 1
+        for k in range(net[2 * v], net[2 * v + 1]):
+            u = net[k]
+            if flags[u] < fresh:
+                flags[u] = fresh | RELEVANT
+                queue[top] = u
+                top += 1
 
     top = 0
     for i in range(a, b):
@@ -189,7 +182,7 @@ def search(memory, nodes, a, b, c, d):
         head += 1
         v = state >> 1
         flag = flags[v]
-        if not state & 1 or flag & OPENED:
+        if not state & 1 or flag & OBSERVED:
             for k in range(net[2 * v], net[2 * v + 1]):
                 u = net[k]
                 other = max(flags[u], fresh)
@@ -240,17 +233,11 @@ def spread(memory, observed, rose, fell):
     Bits are added to ``rose[v]`` of searches that enter node v against an arrow, to ``fell[v]`` of
     those that enter it along one.
     """
-    n, directed, base = memory[1], memory[2] != 0, memory[3]
+    n, base = memory[1], memory[3]
     net = memory[base + 4 * n :]
     flags, queue = np.zeros(n, np.int32), np.empty(n, np.int32)
-    top = 0
     for v in observed:
-        if not flags[v]:
-            flags[v] = OBSERVED | OPENED
-            queue[top] = v
-            top += 1
-    if directed:
-        _mark_ancestors(net, flags, queue, top, OPENED, 1)
+        flags[v] = OBSERVED
     head, waiting = 0, 0
     for v in range(n):
         if rose[v]:
@@ -262,7 +249,7 @@ def spread(memory, observed, rose, fell):
         head = (head + 1) % n
         waiting -= 1
         flags[v] &= ~QUEUED
-        upward = rose[v] | (fell[v] if flags[v] & OPENED else 0)
+        upward = rose[v] | (fell[v] if flags[v] & OBSERVED else 0)
         downward = 0 if flags[v] & OBSERVED else rose[v] | fell[v]
         for k in range(net[2 * v], net[2 * v + 2]):
             u = net[k]

@@ -95,6 +95,17 @@ def test_labels_lie_inside_their_nodes_and_lines_outside(model):
         assert not any(body.contains_point(tip) for body in bodies)
 
 
+def test_flat_arrows_pass_no_neighbour():
+    graph = nx.DiGraph((i, "child") for i in range(11))
+    graph.add_edges_from(("parent", f"leaf{i}") for i in range(7))
+    ax = graphs.draw(graph)
+    names = list(graphs.as_graph(graph))
+    bodies = dict(zip(names, (p.get_path() for p in nodes_of(ax)), strict=True))
+    for line, edge in zip(ax.lines, graph.edges, strict=True):
+        for v in set(graph) - set(edge):
+            assert not bodies[v].contains_points(line.get_xydata()).any()
+
+
 def test_active_path_is_coloured():
     answer = graphs.query(textbook.diagnosis(), "M ⟂ F | D")
     ax = answer.draw()
