@@ -19,7 +19,7 @@ _SYMBOL = re.compile(
     r'"[^"]*"|(?P<symbol>_\|\|_|_\|_|_\|\|(?!\w)|\|\|_?|'
     + rf"(?:⟂|⊥|⫫|\\(?:perp|bot|Perp)(?![A-Za-z]))(?:{_GLUE}(?:⟂|⊥|\\(?:perp|bot)(?![A-Za-z])))?|"
     + r"\\(?:indep|independent|Indep|CI|upvDash)(?![A-Za-z])|"
-    + r"\b(?:is\s+|are\s+)?(?:independent\s+of|d-separated\s+from|indep)\b)"
+    + r"\b(?:is\s+|are\s+)?(?:independent\s+of|d-separated\s+from)\b)"
 )
 _GIVEN = re.compile(rf"{BAR.pattern}|given\b|conditional\s+on\b")
 _EMPTY = re.compile(r"∅|\\emptyset(?![A-Za-z])|\\varnothing(?![A-Za-z])")
