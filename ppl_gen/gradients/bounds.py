@@ -22,11 +22,12 @@ import pyro
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
+from torch.distributions import OneHotCategorical
 from torch.distributions.constraints import Constraint
 from torch.types import _size as _Size
 
 from ppl_gen.gradients.base import Estimator, Expectation
-from ppl_gen.gradients.families import log_prob
+from ppl_gen.gradients.families import base_of, log_prob
 from ppl_gen.terms import Program, Terms
 
 Run = Callable[[Mapping[str, Tensor], int], Terms]
@@ -106,10 +107,16 @@ class Bound:
                 raise ValueError(f"expected sites {sites[1:]} of no plate before {site!r}")
             total = total.sum(1, keepdim=True) if total.shape[1] > last else total
             if not outside:
-                total = total - weight * log_prob(u.prior[site], values[site])
+                total = total - self._log_prior(u, site)
             return total.reshape(*lead, *batch)
 
         return Expectation(q, cost, 0.0 if outside else weight, self.context)
+
+    def _log_prior(self, u: Terms, site: str) -> Tensor:
+        """The weighted log-probability of a value, relaxed or not, under its prior."""
+        if isinstance(base_of(u.prior[site]), OneHotCategorical):
+            return self.weight * u.scales[site] * log_prob(u.prior[site], u.values[site])
+        return self.weight * u.log_p[site]
 
 
 def runner(evaluate: Callable[[Program, Mapping[str, Tensor], int], Terms], guide: Program) -> Run:

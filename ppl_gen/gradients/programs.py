@@ -109,7 +109,7 @@ def program(
     return problem
 
 
-def gaussian_vae(vae: VAE, x: Tensor, *, kl: str = "sampled") -> Problem:
+def gaussian_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sampled") -> Problem:
     """The encoder gradient of a VAE whose posterior is a diagonal normal, for images x.
 
     The gradient is that of minus the ELBO, summed over the images, in every parameter of the
@@ -118,30 +118,33 @@ def gaussian_vae(vae: VAE, x: Tensor, *, kl: str = "sampled") -> Problem:
     Args:
         vae: the model.
         x: images ``(B, C, H, W)``.
+        y: labels ``(B,)`` of a conditional model.
         kl: ``"sampled"`` or ``"analytic"``, see :func:`program`.
 
     Raises:
         ValueError: another kind of posterior, or images the model cannot be given.
     """
-    return _vae_problem(vae, x, kl, Normal, "gaussian_vae")
+    return _vae_problem(vae, x, y, kl, Normal, "gaussian_vae")
 
 
-def bernoulli_vae(vae: VAE, x: Tensor, *, kl: str = "sampled") -> Problem:
+def bernoulli_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sampled") -> Problem:
     """The encoder gradient of a VAE with Bernoulli latents; see :func:`gaussian_vae`."""
-    return _vae_problem(vae, x, kl, Bernoulli, "bernoulli_vae")
+    return _vae_problem(vae, x, y, kl, Bernoulli, "bernoulli_vae")
 
 
-def _vae_problem(vae: VAE, x: Tensor, kl: str, family: type, name: str) -> Problem:
+def _vae_problem(
+    vae: VAE, x: Tensor, y: Tensor | None, kl: str, family: type, name: str
+) -> Problem:
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a ppl_gen.VAE, got {type(vae).__name__}")
     with torch.no_grad():
-        q = vae.encode(x)
+        q = vae.encode(x, y)
     if not isinstance(base_of(q), family):
         raise ValueError(
             f"expected a VAE with a {family.__name__} posterior for {name}, got {describe(q)}"
         )
     label = f"{name}({len(x)} images, {q.event_shape[-1]} latents)"
-    return program(vae.model, vae.guide, x, site=vae.latents[0].name, kl=kl, name=label)
+    return program(vae.model, vae.guide, x, y, site=vae.latents[0].name, kl=kl, name=label)
 
 
 def _size(e: Expectation) -> int:

@@ -100,6 +100,19 @@ def test_a_model_with_many_latents_has_no_known_truth():
     assert math.isnan(row.bias)
 
 
+def test_conditional_and_hierarchical_models_are_problems_too():
+    x = images(4)
+    conditional = small(zoo.conditional_vae, latent_dim=2, num_classes=3, hidden=5)
+    hierarchy = small(zoo.hierarchical_vae, latent_dim=2, hidden=5)
+    for problem in (
+        gradients.gaussian_vae(conditional, x, torch.tensor([0, 2, 1, 1])),
+        gradients.gaussian_vae(hierarchy, x),
+    ):
+        score, path = gradients.compare(problem, ["score", "reparameterized"], 1000).rows
+        gap = sum((score.gradient[n] - path.gradient[n]).square().sum() for n in score.gradient)
+        assert gap.sqrt() < 3 * math.hypot(score.stderr, path.stderr)
+
+
 class Tied(nn.Module):
     """A weight used by a linear layer and outside it, and one used by two layers."""
 
