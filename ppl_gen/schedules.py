@@ -50,6 +50,10 @@ class Schedule(nn.Module):
         """The value after ``step`` updates, a 0-d tensor."""
         return self.value
 
+    def complaint(self) -> str | None:
+        """What a user should know after training with this schedule, if anything."""
+        return None
+
     def extra_repr(self) -> str:
         return f"value={self.value.item():.4g}"
 
@@ -134,11 +138,16 @@ class PIController(Schedule):
         maximum: :math:`\beta_{\max}`.
         metric: the metric that is controlled.
 
+    Attributes:
+        stuck: for how many updates the weight has been at a bound while the error pushed further
+            out, a 0-d int64 buffer.
+
     Raises:
         ValueError: a set point or gain that is not positive, or bounds out of order.
     """
 
     accumulated: Tensor
+    stuck: Tensor
 
     def __init__(
         self,
@@ -157,6 +166,7 @@ class PIController(Schedule):
         self.proportional, self.integral = proportional, integral
         self.minimum, self.maximum = minimum, maximum
         self.register_buffer("accumulated", torch.tensor(0.0))
+        self.register_buffer("stuck", torch.tensor(0))
 
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         error = self.target - metrics[self.metric].to(self.accumulated)
@@ -166,7 +176,26 @@ class PIController(Schedule):
         rising = torch.maximum(self.accumulated, moved.clamp(max=high))
         falling = torch.minimum(self.accumulated, moved.clamp(min=low))
         self.accumulated.copy_(torch.where(error < 0, rising, falling))
-        return (p + self.accumulated + self.minimum).clamp(self.minimum, self.maximum)
+        value = (p + self.accumulated + self.minimum).clamp(self.minimum, self.maximum)
+        at_maximum = value >= self.maximum * (1 - 1e-6)
+        outward = torch.where(error < 0, at_maximum, value <= self.minimum)
+        self.stuck.copy_(torch.where(outward, self.stuck + 1, 0))
+        return value
+
+    def complaint(self) -> str | None:
+        """That the set point was not reached: the weight ended a hundred or more steps at a bound.
+
+        The state does not tell whether more training would reach it.
+        """
+        if self.stuck < 100:
+            return None
+        lower = self.value <= self.minimum
+        bound, side = ("lower", "below") if lower else ("upper", "above")
+        return (
+            f"expected {self.metric} to settle at the set point {self.target:g}, but it has been "
+            f"{side} it for the last {int(self.stuck)} steps with the weight at its {bound} bound "
+            f"{self.value.item():g}: it needs more training, wider bounds or another set point"
+        )
 
 
 def as_schedule(value: Number | Schedule) -> Schedule:

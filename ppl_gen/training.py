@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, TypeAlias
 
 import pyro
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from ppl_gen import checkpoints
@@ -24,6 +26,7 @@ from ppl_gen.batches import Batches, TensorBatches, as_batches
 from ppl_gen.history import History
 from ppl_gen.processes import World
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
+from ppl_gen.schedules import Schedule
 from ppl_gen.trainables import Trainable, as_trainable
 from ppl_gen.vae import VAE
 
@@ -93,7 +96,8 @@ def fit(
         checkpoint_every: steps between checkpoints, besides those after each epoch.
 
     Returns:
-        The history of the loss (summed over the batch) and its terms (means in nats per datum).
+        The history of the loss (summed over the batch) and its terms (means in nats per datum). A
+        controller that could not reach its set point says so in a warning.
 
     Raises:
         ValueError: data or settings that do not fit; raised before any training.
@@ -153,7 +157,16 @@ def fit(
                     break
         if run.average is not None:
             run.average.exchange()
+    for complaint in _complaints(getattr(trainable, "objective", None)):
+        warnings.warn(complaint, stacklevel=2)
     return run.history
+
+
+def _complaints(objective: Any) -> Iterator[str]:
+    """What the schedules of an objective have to say after training."""
+    for schedule in objective.modules() if isinstance(objective, nn.Module) else ():
+        if isinstance(schedule, Schedule) and (complaint := schedule.complaint()):
+            yield complaint
 
 
 def _due(step: int, interval: int | None, otherwise: bool) -> bool:

@@ -1,10 +1,13 @@
 """Schedules follow their formulas, and the controller its published failure cases."""
 
 import itertools
+import re
 
 import pytest
 import torch
 
+import ppl_gen
+from ppl_gen import zoo
 from ppl_gen.schedules import (
     Constant,
     Cyclical,
@@ -122,3 +125,29 @@ def test_numbers_become_constants():
 def test_bad_settings_are_refused(build, match):
     with pytest.raises(ValueError, match=match):
         build()
+
+
+@pytest.mark.parametrize(
+    ("kl", "said"), [(2.0, "below it.*lower bound 0"), (20.0, "above it.*upper bound 3")]
+)
+def test_a_controller_says_that_it_could_not_reach_its_set_point(kl, said):
+    controller = PIController(8.0, integral=0.05, maximum=3.0)
+    for _ in range(99):
+        controller.update({"kl": torch.tensor(kl)})
+    assert controller.complaint() is None
+    for _ in range(60):
+        controller.update({"kl": torch.tensor(kl)})
+    assert re.search(f"kl to settle at the set point 8, but .*{said}", controller.complaint())
+    restored = PIController(8.0, integral=0.05, maximum=3.0)
+    restored.load_state_dict(controller.state_dict())
+    assert restored.complaint() == controller.complaint()
+    controller.update({"kl": torch.tensor(8.0 - (kl - 8.0))})
+    assert controller.complaint() is None
+
+
+def test_training_warns_of_a_set_point_out_of_reach_and_of_no_other():
+    x = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
+    options = {"epochs": 130, "staged": False, "progress": False, "lr": 1e-2}
+    with pytest.warns(UserWarning, match="set point 500, but it has been below"):
+        ppl_gen.fit(zoo.control_vae((1, 4, 4), 1, hidden=8, target_kl=500), x, **options)
+    ppl_gen.fit(zoo.control_vae((1, 4, 4), 2, hidden=32, target_kl=0.1), x, **options)
