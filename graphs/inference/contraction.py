@@ -25,13 +25,15 @@ evidence carry a further axis, the rows. What executes it is in :mod:`graphs.inf
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 Scope = tuple[int, ...]
 
 ONE = 0  # the slot of the scalar one
+MOST_COMPARED = 32  # tables among which the next two to contract are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,26 @@ class Program:
     roots: list[int] = field(default_factory=list)
     backward: list[Step] = field(default_factory=list)
     reads: dict[int, Step] = field(default_factory=dict)
+    _cells: list[int] = field(default_factory=list)
 
     @property
     def steps(self) -> list[Step]:
         """All steps in the order of execution."""
         return [*self.forward, *self.backward, *self.reads.values()]
 
+    def states(self, variables: Iterable[int]) -> int:
+        """The number of joint states of some variables."""
+        return math.prod([self.sizes[v] for v in variables])
+
     def cells(self, slot: int) -> int:
         """Entries of a slot's table, for one row."""
-        return math.prod(self.sizes[v] for v in self.scopes[slot])
+        while len(self._cells) <= slot:
+            self._cells.append(self.states(self.scopes[len(self._cells)]))
+        return self._cells[slot]
 
     def cells_of_step(self, step: Step) -> int:
         """Products formed by a step, for one row."""
-        return math.prod(self.sizes[v] for v in self.union(step))
+        return self.states(self.union(step))
 
     def union(self, step: Step) -> Scope:
         """The variables a step ranges over, sorted by rank."""
@@ -163,12 +172,12 @@ def _go_forward(program: Program, order: Sequence[int]) -> dict[int, int]:
 
     for v in order:
         while len(mentions[v]) > 1:
-            contract(*_cheapest_pair(program, sorted(mentions[v])))
+            contract(*_cheapest_pair(program, mentions[v]))
         if mentions[v]:
             contract(mentions[v].pop(), ONE)
     kept = {s for v, slots in enumerate(mentions) if v not in removable for s in slots}
     while len(kept) > 1:
-        pair = _cheapest_pair(program, sorted(kept))
+        pair = _cheapest_pair(program, kept)
         kept.difference_update(pair)
         contract(*pair)
         kept.add(program.forward[-1].out)
@@ -177,18 +186,15 @@ def _go_forward(program: Program, order: Sequence[int]) -> dict[int, int]:
     return parents
 
 
-def _cheapest_pair(program: Program, slots: list[int]) -> tuple[int, int]:
-    """The two of these tables whose join is smallest."""
-    if len(slots) == 2:
-        return slots[0], slots[1]
-    scopes = {s: frozenset(program.scopes[s]) for s in slots}
-    best, pair = math.inf, (slots[0], slots[1])
-    for i, a in enumerate(slots):
-        for b in slots[:i]:
-            cells = math.prod(program.sizes[v] for v in scopes[a] | scopes[b])
-            if cells < best:
-                best, pair = cells, (b, a)
-    return pair
+def _cheapest_pair(program: Program, slots: Iterable[int]) -> tuple[int, int]:
+    """The smallest of these tables, and the one of the next smallest with which it grows least."""
+    first, *others = heapq.nsmallest(MOST_COMPARED, slots, key=lambda s: (program.cells(s), s))
+    scope = program.scopes[first]
+
+    def joined(slot: int) -> int:
+        return program.states({*scope, *program.scopes[slot]})
+
+    return first, min(others, key=joined)
 
 
 def _go_backward(program: Program, parents: dict[int, int], targets: Collection[int]) -> None:

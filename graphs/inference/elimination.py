@@ -17,6 +17,7 @@ beside the work it may save.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ FILL, WEIGHTED_FILL, WEIGHT = range(3)
 
 # Comparing two vertices takes about as long as filling a cell.
 MOST_COMPARISONS = 10_000_000
-MORE_PER_CELL = 1 / 10
+MOST_FOR_FILL = 200_000_000  # scoring a hub's fill after each of its neighbours costs its degree³
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Order:
 
     variables: tuple[int, ...]
     cliques: tuple[tuple[int, ...], ...]
-    cells: float
+    cells: int
     largest: tuple[int, ...]
 
     @property
@@ -79,18 +80,25 @@ def elimination_order(
     going = np.ones(len(sizes), np.bool_)
     going[[*keep, *ignore]] = False
     chance = np.random.default_rng(0)
+    kinds = (FILL, WEIGHTED_FILL, WEIGHT) if (degrees**3).sum() < MOST_FOR_FILL else (WEIGHT,)
     best, cost, compared, attempt = np.empty(0, np.int64), np.inf, 0, 0
     while True:
-        ties = chance.random(len(sizes)) if attempt > WEIGHT else np.arange(len(sizes), dtype=float)
-        order, cells, count = _greedy(neighbours, degrees, logs, going, attempt % 3, ties)
+        ties = (
+            chance.random(len(sizes))
+            if attempt >= len(kinds)
+            else np.arange(len(sizes), dtype=float)
+        )
+        order, cells, count = _greedy(
+            neighbours, degrees, logs, going, kinds[attempt % len(kinds)], ties
+        )
         if cells < cost or not attempt:
             best, cost = order, cells
         compared += count + len(sizes)
         attempt += 1
-        worth = min(rows * cost, MOST_COMPARISONS + cost * MORE_PER_CELL)
+        worth = min(rows * cost, MOST_COMPARISONS + cost / 10, 10 * MOST_COMPARISONS)
         if compared >= worth or time.perf_counter() - started > seconds:
             break
-    return _described(best.tolist(), neighbours, degrees, logs, float(cost))
+    return _described(best.tolist(), sizes, neighbours, degrees)
 
 
 def _neighbours(variables: int, scopes: Iterable[Collection[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +117,7 @@ def _neighbours(variables: int, scopes: Iterable[Collection[int]]) -> tuple[np.n
 
 
 def _described(
-    order: list[int],
-    neighbours: np.ndarray,
-    degrees: np.ndarray,
-    logs: np.ndarray,
-    cells: float,
+    order: list[int], sizes: Sequence[int], neighbours: np.ndarray, degrees: np.ndarray
 ) -> Order:
     """Play an order back to list its joins."""
     around = [set(row[:degree].tolist()) for row, degree in zip(neighbours, degrees, strict=True)]
@@ -124,9 +128,9 @@ def _described(
         for u in members:
             around[u] |= members
             around[u] -= {u, v}
-    weights = [float(logs[list(clique)].sum()) for clique in cliques]
-    largest = cliques[int(np.argmax(weights))] if cliques else ()
-    return Order(tuple(order), tuple(cliques), cells, largest)
+    cells = [math.prod(sizes[v] for v in clique) for clique in cliques]
+    largest = cliques[cells.index(max(cells))] if cliques else ()
+    return Order(tuple(order), tuple(cliques), sum(cells), largest)
 
 
 @njit(cache=True)
@@ -159,6 +163,21 @@ def _score(around, degree, bits, logs, kind, v):
 
 
 @njit(cache=True)
+def _widened(around, degree, more):
+    """The lists of neighbours with room for more of them."""
+    longest = 0
+    for v in range(degree.size):
+        longest = max(longest, degree[v])
+    if longest + more <= around.shape[1]:
+        return around
+    wider = np.empty((degree.size, 2 * (longest + more)), np.int64)
+    for v in range(degree.size):
+        for i in range(degree[v]):
+            wider[v, i] = around[v, i]
+    return wider
+
+
+@njit(cache=True)
 def _greedy(neighbours, degrees, logs, going, kind, ties):
     """Eliminate the variable of the smallest score until none is left.
 
@@ -179,9 +198,9 @@ def _greedy(neighbours, degrees, logs, going, kind, ties):
         if left[v]:
             score[v], weight[v], count = _score(around, degree, bits, logs, kind, v)
             compared += count
-    order = np.empty(left.sum(), np.int64)
-    cells = 0.0
-    for position in range(order.size):
+    order = np.empty(n, np.int64)
+    cells, position = 0.0, 0
+    while True:
         v = -1
         for u in range(n):
             if left[u] and (
@@ -193,13 +212,13 @@ def _greedy(neighbours, degrees, logs, going, kind, ties):
                 )
             ):
                 v = u
+        if v < 0:
+            return order[:position], cells, compared
         left[v] = False
         order[position] = v
+        position += 1
         cells += np.exp(min(weight[v], 700.0))
-        if degree.max() + degree[v] > around.shape[1]:
-            wider = np.zeros((n, 2 * (degree.max() + degree[v])), np.int64)
-            wider[:, : around.shape[1]] = around
-            around = wider
+        around = _widened(around, degree, degree[v])
         for i in range(degree[v]):
             u = around[v, i]
             for j in range(degree[u]):
@@ -219,8 +238,7 @@ def _greedy(neighbours, degrees, logs, going, kind, ties):
             u = around[v, i]
             for j in range(-1, degree[u] if kind != WEIGHT else 0):
                 w = u if j < 0 else around[u, j]
-                if left[w] and touched[w] <= position:
-                    touched[w] = position + 1
+                if left[w] and touched[w] < position:
+                    touched[w] = position
                     score[w], weight[w], count = _score(around, degree, bits, logs, kind, w)
                     compared += count
-    return order, cells, compared

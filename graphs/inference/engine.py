@@ -24,7 +24,7 @@ from .evidence import MISSING, Evidence
 from .linear import LinearPlan, Result
 from .plans import MOST_PLANS, Pattern, Plan, Planner
 
-WORTH_A_PLAN = 1e6  # cells of work above which a pattern of evidence gets a plan of its own
+WORTH_A_PLAN = 1_000_000  # cells of work above which a pattern of evidence gets a plan of its own
 LOG_BYTES = 1 << 26  # of one batch of rows in logarithms
 MOST_CHOICES = 1 << 22  # weights held at once while descending
 
@@ -43,8 +43,8 @@ class Cost:
     """
 
     treewidth: int
-    cells: float
-    bytes: float
+    cells: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Engine:
     def cost(self) -> Cost:
         """The cost predicted for all marginals given the hinted evidence."""
         plan = self.plan(Pattern(self.hint, marginals=True))
-        return Cost(plan.order.treewidth, plan.order.cells, 8.0 * plan.cells)
+        return Cost(plan.order.treewidth, plan.order.cells, 8 * plan.cells)
 
     # --- Rows -----------------------------------------------------------------------------------
 
@@ -132,8 +132,8 @@ class Engine:
             return [np.arange(rows)] if rows else []
         _, which, counts = np.unique(seen, axis=1, return_inverse=True, return_counts=True)
         frequent = np.argsort(-counts, kind="stable")[: MOST_PLANS // 2]
-        work = counts[frequent] * self.planner.cells(frozenset())
-        frequent = frequent[work > WORTH_A_PLAN]
+        enough = WORTH_A_PLAN / self.planner.cells(frozenset())
+        frequent = frequent[counts[frequent] > enough]
         parts = [np.flatnonzero(which == k) for k in frequent]
         parts.append(np.flatnonzero(~np.isin(which, frequent)))
         return [part for part in parts if part.size]

@@ -192,10 +192,8 @@ def run_steps(steps, axes, slots, tables, shared, block, lows, scale, marked, ro
                     low[r] *= factor
                     if k < forward:
                         scale[r] += math.log(high[r])
-        if batched:
-            lows[out, :rows] = low[:rows]
-        else:
-            lows[out, :] = low[0]
+        for r in range(lows.shape[1]):
+            lows[out, r] = low[r if r < width else 0]
 
 
 @njit(cache=True, nogil=True)

@@ -111,7 +111,7 @@ class Planner:
         self.order = lru_cache(MOST_PLANS)(self._order)
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
 
-    def cells(self, removed: frozenset[int]) -> float:
+    def cells(self, removed: frozenset[int]) -> int:
         """Cells of all joins without the removed variables."""
         return self.order(removed, frozenset()).cells
 
