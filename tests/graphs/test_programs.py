@@ -558,10 +558,9 @@ def test_every_model_of_the_zoo_reads_as_latents_that_make_the_image():
 
     images = torch.rand(3, 1, 8, 8)
     for name in ppl_gen.zoo.registry:
-        if name == "conditional_vae":
-            continue
-        model = getattr(ppl_gen.zoo, name)(data_shape=(1, 8, 8)).model
-        graph = from_pyro(model, images)
+        vae = getattr(ppl_gen.zoo, name)(data_shape=(1, 8, 8))
+        labels = torch.tensor([0, 1, 0]) if vae.num_classes else None
+        graph = from_pyro(vae.model, images, labels)
         observed = [v for v, attributes in graph.nodes(data=True) if attributes["observed"]]
         assert "x" in observed, name
         latent = set(graph) - set(observed)
