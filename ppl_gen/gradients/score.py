@@ -112,7 +112,7 @@ class ScoreRunning(Score):
     mean: Tensor
     steps: Tensor
 
-    def __init__(self, decay: float = 0.99):
+    def __init__(self, decay: float = 0.9):
         super().__init__(decay=decay)
         self._start(decay)
 
@@ -150,14 +150,14 @@ class NVIL(ScoreRunning):
 
     name = "nvil"
 
-    def __init__(self, network: nn.Module | None = None, decay: float = 0.99):
+    def __init__(self, network: nn.Module | None = None, decay: float = 0.9):
         Estimator.__init__(self, network=network, decay=decay)
         self._start(decay)
         self.network = network
 
     def prepare(self, e: Expectation) -> None:
         if self.network is None and e.context is not None:
-            self.network = starting_at_zero([tuple(e.context.shape[1:])], 100).to(e.context)
+            self.network = StartingAtZero(tuple(e.context.shape[1:]), 100).to(e.context)
 
     def baseline(self, e: Expectation) -> Tensor:
         if self.network is None or e.context is None:
@@ -165,9 +165,21 @@ class NVIL(ScoreRunning):
         return self.mean + self.network(e.context.to(self.mean)).squeeze(-1)
 
 
-def starting_at_zero(inputs: list[tuple[int, ...]], hidden: int) -> MLP:
-    """A tanh network to one output that is zero before any training."""
-    network = MLP(inputs, [hidden], (1,), nn.Tanh)
-    for parameter in network.layers[-1].parameters():
-        nn.init.zeros_(parameter)
-    return network
+class StartingAtZero(nn.Module):
+    """A tanh network from events to one number, zero before any training.
+
+    Inputs of d numbers are divided by the root of d, so that steps that move every weight at once,
+    as Adam's do, saturate no unit.
+
+    Shapes: ``(..., *event)`` -> ``(..., 1)``.
+    """
+
+    def __init__(self, event: tuple[int, ...], hidden: int):
+        super().__init__()
+        self.network = MLP([event], [hidden], (1,), nn.Tanh)
+        self.scale = 1 / math.sqrt(math.prod(event))
+        for parameter in self.network.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.network(values * self.scale)

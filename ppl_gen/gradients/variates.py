@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ppl_gen.gradients.base import Expectation, inject
 from ppl_gen.gradients.families import Relaxation, base_of, log_prob, per_event, rebuild, sum_events
 from ppl_gen.gradients.pathwise import Relaxed
-from ppl_gen.gradients.score import starting_at_zero
+from ppl_gen.gradients.score import StartingAtZero
 
 
 class Rebar(Relaxed):
@@ -146,7 +146,7 @@ class Relax(Rebar):
 
     def prepare(self, e: Expectation) -> None:
         if self.network is None:
-            network = starting_at_zero([tuple(e.distribution.event_shape) or (1,)], 50)
+            network = StartingAtZero(tuple(e.distribution.event_shape) or (1,), 50)
             logits = base_of(e.distribution).logits
             self.network = network.to(logits).requires_grad_(self.learn)
 
