@@ -15,7 +15,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
-from torch.nn.functional import embedding, mse_loss, one_hot
+from torch.nn.functional import embedding, mse_loss
 
 from ppl_gen.posteriors import Family
 
@@ -69,7 +69,8 @@ class Codebook(nn.Module):
     def follow(self, z: Tensor, indices: Tensor) -> None:
         """Move the running means towards the outputs ``(..., D)`` assigned to each vector."""
         assert self.decay is not None
-        z, assigned = z.reshape(-1, self.dim), one_hot(indices.flatten(), self.num_codes).to(z)
+        z, codes = z.reshape(-1, self.dim), torch.arange(self.num_codes, device=z.device)
+        assigned = (indices.reshape(-1, 1) == codes).to(z)
         self.counts.lerp_(assigned.sum(0), 1 - self.decay)
         self.sums.lerp_(assigned.T @ z, 1 - self.decay)
         idle = (self.counts < self.restart).unsqueeze(-1)
