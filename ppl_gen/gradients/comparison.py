@@ -35,8 +35,8 @@ class Row:
 
     Attributes:
         estimator: its label.
-        bias: mean estimate minus truth, for several parameters the norm of that; NaN where the
-            truth is not known.
+        bias: mean estimate minus truth, for several parameters the norm of that; 0 within rounding,
+            NaN where the truth is not known.
         stderr: standard error of the mean estimate, :math:`\sqrt{\text{variance} / n}`.
         variance: variance of one estimate, summed over parameters.
         snr: norm of the gradient over :math:`\sqrt{\text{variance}}`, its square estimated without
@@ -125,8 +125,10 @@ class Comparison:
             )
             for r in cells
         ]
-        notes = [f"{row.estimator}: {row.note}" for row in self.rows if row.note]
-        return "\n".join([f"{self.problem}, {self.draws:,} draws", *lines, *notes])
+        return "\n".join([f"{self.problem}, {self.draws:,} draws", *lines, *self._notes()])
+
+    def _notes(self) -> list[str]:
+        return [f"{row.estimator}: {row.note}" for row in self.rows if row.note]
 
     def _repr_html_(self) -> str:
         import html
@@ -137,7 +139,8 @@ class Comparison:
             for row in self.rows
         )
         caption = f"<caption>{html.escape(self.problem)}, {self.draws:,} draws</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{body}</table>"
+        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self._notes())
+        return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -295,8 +298,11 @@ def _bias(problem: Problem, gradient: Mapping[str, Tensor], draws: int) -> float
     if truth is None:
         return math.nan
     known = problem.pullback.parameters(truth)
-    errors = torch.cat([(gradient[n] - known[n]).double().flatten() for n in gradient])
-    return errors.item() if errors.numel() == 1 else errors.norm().item()
+    flat = torch.cat([known[n].flatten() for n in gradient])
+    error = torch.cat([gradient[n].flatten() for n in gradient]) - flat
+    if error.norm() <= 256 * torch.finfo(flat.dtype).eps * flat.norm():
+        return 0.0
+    return error.item() if error.numel() == 1 else error.norm().item()
 
 
 def _note(estimator: Estimator) -> str:

@@ -43,10 +43,9 @@ class Relaxed(Estimator):
         return None if relaxation(distribution) else "it has no Gumbel relaxation"
 
     def relaxation(self, e: Expectation) -> Relaxation:
+        """The relaxation of a distribution that is served."""
         found = relaxation(e.distribution)
-        if found is None:
-            self.require(e.distribution)
-            raise AssertionError("unreachable")
+        assert found is not None
         return found
 
 

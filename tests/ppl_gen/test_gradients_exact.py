@@ -125,7 +125,7 @@ def test_the_score_function_wins_where_the_cost_varies_faster_than_the_noise():
 @pytest.mark.parametrize("case", BERNOULLI, ids=str)
 def test_unbiased_estimators_have_the_true_mean_on_bernoulli_problems(case):
     for row in bernoulli(*case).rows:
-        assert abs(row.bias) <= 4 * row.stderr + 1e-8, row.estimator
+        assert abs(row.bias) <= 4 * row.stderr, row.estimator
 
 
 @pytest.mark.parametrize("case", NORMAL, ids=str)
