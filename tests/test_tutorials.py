@@ -105,6 +105,63 @@ def _(found):
     assert variance["score"] > 1e3 * max(variance["nvil"], variance["disarm"])
 
 
+@tutorial("05_autoencoders")
+def _(found):
+    assert max(found["likelihood_gaps"].values()) < 1e-7
+    sigma, spread = found["sigma"], found["spread"]
+    assert sigma["autoencoder"] == 0
+    assert sigma["VAE without KL"] < 0.3 * sigma["VAE"]
+    assert spread["VAE"] < spread["VAE without KL"]
+    assert found["reconstruction"]["VAE"] < found["reconstruction"]["autoencoder"]
+    assert found["elbo"] < found["reconstruction"]["VAE"]
+
+
+@tutorial("06_disentanglement")
+def _(found):
+    for protocol in ("chen", "locatello"):
+        assert all(0 <= score <= 1 for score in found[protocol].values())
+    assert found["chen"] != found["locatello"]
+    assert found["rate"][8.0] < found["rate"][1.0]
+    assert found["distortion"][8.0] > found["distortion"][1.0]
+    assert found["active_units"][8.0] <= found["active_units"][1.0]
+
+
+@tutorial("07_control_vae")
+def _(found):
+    assert found["lag_kl"] == pytest.approx({8.0: 8.0, 14.0: 14.0}, abs=1e-2)
+    assert found["mean_kl"][8.0] < found["mean_kl"][14.0]
+    assert found["rate"][8.0] < found["rate"][14.0]
+    assert found["distortion"][8.0] > found["distortion"][14.0]
+
+
+@tutorial("08_vamp_prior")
+def _(found):
+    assert found["marginal_kl"]["VampPrior"] < 0.5 * found["marginal_kl"]["standard normal"]
+    assert found["log_likelihood"]["VampPrior"] > found["log_likelihood"]["standard normal"]
+    assert found["mixture_ends"]["own"] > 1
+    assert abs(found["mixture_ends"]["aggregate"]) < 0.1
+
+
+@tutorial("09_discrete_latents")
+def _(found):
+    for shares in found["argmax_shares"].values():
+        assert shares == pytest.approx([0.5, 0.3, 0.2], abs=4 * (0.25 / 20_000) ** 0.5)
+    assert found["mean_largest"][2.0] < found["mean_largest"][0.5] < found["mean_largest"][0.1]
+    for name, kl in found["kl"].items():
+        assert 0 < kl < found["uniform_kl"][name]
+        assert found["elbo"][name] == pytest.approx(found["reconstruction"][name] - kl)
+    assert 1 < found["perplexity"] <= found["codes_used"] <= 64
+
+
+@tutorial("10_sparse_coding")
+def _(found):
+    assert found["largest_rise"] < 1e-4
+    assert found["kkt_violation"] < 1e-3
+    assert found["lista_cost"] < found["ista_cost"]
+    assert found["sparsity"]["SC-VAE"] > found["sparsity"]["autoencoder"] + 0.1
+    assert found["active_share"]["SC-VAE"] < found["active_share"]["autoencoder"]
+
+
 @tutorial("11_pyro_programs_as_graphs")
 def _(found):
     assert found["mixture_edges"] == [

@@ -1,0 +1,138 @@
+# %% [markdown]
+# # One latent dimension for each factor
+#
+# The images of dSprites vary in five factors: shape, scale, orientation and two coordinates. A code
+# is *disentangled* if each factor has a dimension of its own, so that factors can be recombined
+# that were never seen together. The β-VAE (Higgins et al. 2017) asks for it by a constraint,
+#
+# $$\max_{q, p}\ \mathbb{E}_q[\log p(x \mid z)] \quad \text{subject to}\quad
+#   \mathrm{KL}(q(z \mid x) \,\|\, p(z)) < \delta,$$
+#
+# whose Lagrangian $\mathbb{E}_q[\log p(x \mid z)] - \beta(\mathrm{KL} - \delta)$ is at least
+# $\mathbb{E}_q[\log p(x \mid z)] - \beta\,\mathrm{KL}$ for $\beta, \delta \ge 0$. At β = 1 it is
+# the VAE, exactly; a larger β buys fewer nats of code and, one hopes, spends each on one factor.
+
+# %%
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import ppl_gen
+from ppl_gen import VAE, metrics, plot, zoo
+from ppl_gen.data import Sprites, sprites
+from ppl_gen.metrics import MIG
+
+# %% [markdown]
+# ## How to measure it
+#
+# The mutual information gap (Chen et al. 2018) compares, for each factor $v_k$, the two latents
+# that know most about it,
+#
+# $$\mathrm{MIG} = \frac{1}{F} \sum_k \frac{1}{H(v_k)}
+#   \Big( \max_j I(z_j; v_k) - \operatorname{second}_j I(z_j; v_k) \Big).$$
+#
+# It is 1 for a code with a dimension per factor and 0 when two dimensions share the knowledge. The
+# literature has two protocols that give different numbers: `"chen"` takes the information in a
+# sample of the posterior and leaves the shape out, `"locatello"` takes that in binned posterior
+# means and keeps it. A number without its protocol means nothing, so the result prints it.
+
+
+# %%
+def draw_information(ax: Axes, found: MIG, title: str) -> None:
+    """The matrix of mutual informations, each row over the factor's entropy."""
+    share = (found.mutual_information / found.entropies[:, None]).numpy()
+    ax.imshow(share, vmin=0, vmax=max(0.2, share.max()), cmap="Blues")
+    ax.set_xticks(range(share.shape[1]))
+    ax.set_yticks(range(share.shape[0]), list(found.gaps))
+    for row, column in ((i, int(share[i].argmax())) for i in range(len(share))):
+        colour = "white" if share[row, column] > share.max() / 2 else "black"
+        text = f"{share[row, column]:.2f}"
+        ax.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    ax.set(xlabel="latent dimension")
+    ax.set_title(f"{title}: MIG {found.score:.3f} ({found.protocol})", fontsize="medium")
+
+
+# %% [markdown]
+# ## The models
+#
+# The images are drawn on demand at 32 × 32 pixels. β acts relative to the number of pixels, so a
+# quarter of the pixels at the same β is a four times stronger constraint than at 64 × 64.
+
+
+# %%
+def train(beta: float, images: torch.Tensor, epochs: int, smoke: bool) -> VAE:
+    """A β-VAE of ten dimensions."""
+    torch.manual_seed(0)
+    vae = zoo.beta_vae((1, 32, 32), 10, beta=beta, hidden=(64,) if smoke else (256, 128))
+    ppl_gen.fit(vae, images, epochs=epochs, batch_size=64, progress=False, staged=not smoke)
+    return vae
+
+
+def draw_traversal(ax: Axes, vae: VAE, grid: Sprites, title: str) -> None:
+    """One image with each of the dimensions that vary most moved in turn."""
+    x = grid.images([[2, 4, 10, 16, 16]])
+    variances = vae.code(grid.tensor(500, torch.Generator().manual_seed(1))).detach().var(0)
+    dims = variances.argsort(descending=True)[:5].tolist()
+    plot.traversal(vae, x, dims, values=(-2, -4 / 3, -2 / 3, 0, 2 / 3, 4 / 3, 2), ax=ax)
+    ax.set_title(title, fontsize="medium")
+
+
+# %% [markdown]
+# ## All together
+#
+# The source document reports, for 64 × 64 images, MIG 0.001 at β = 1, 0.143 at β = 8 and 0.376 at
+# β = 20; the literature has about 0.5 for longer training. The few minutes of this tutorial are a
+# fraction of that budget: expect the order for small β, not the values. Too large a β leaves no
+# dimension active, and no information to have a gap.
+
+
+# %%
+def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
+    """Run the tutorial; the figure is written to ``out`` where given.
+
+    Returns:
+        By β: the MIG by both protocols, active units, rate and distortion in nats per image.
+    """
+    grid = sprites(32)
+    generator = torch.Generator().manual_seed(0)
+    images = grid.tensor(1_000 if smoke else 40_000, generator)
+    held_out = grid.tensor(200 if smoke else 1_000, generator)
+    betas, epochs = (1.0, 8.0), 2 if smoke else 12
+    names = ("chen", "locatello", "active_units", "rate", "distortion")
+    results: dict[str, Any] = {name: {} for name in names}
+
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    axes = figure.subplots(len(betas), 3)
+    budget = {"num_images": 1_000, "num_samples": 300} if smoke else {}
+    for beta, row in zip(betas, axes, strict=True):
+        vae = train(beta, images, epochs, smoke)
+        found = {p: metrics.mig(vae, grid, p, **budget) for p in ("chen", "locatello")}
+        for ax, (protocol, value) in zip(row, found.items(), strict=False):
+            results[protocol][beta] = value.score
+            draw_information(ax, value, f"β = {beta:g}")
+        cost = metrics.rate_distortion(vae, held_out)
+        results["active_units"][beta] = cost.active_units
+        results["rate"][beta], results["distortion"][beta] = cost.rate, cost.distortion
+        draw_traversal(row[2], vae, grid, f"β = {beta:g}: each row moves a dimension")
+    if out is not None:
+        path = Path(out) / "06_disentanglement.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+        results["figure"] = path
+    return results
+
+
+# %%
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="β-VAEs on sprites, measured by the MIG.")
+    parser.add_argument("--smoke", action="store_true", help="short training, in seconds")
+    parser.add_argument("--out", default="out", help="folder for the figure")
+    options, _ = parser.parse_known_args()
+    for name, value in main(options.smoke, options.out).items():
+        print(f"{name}: {value}")
