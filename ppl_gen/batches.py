@@ -111,7 +111,13 @@ class LoaderBatches:
 
 
 def as_batches(
-    data: Any, batch_size: int, seed: int, *, labelled: bool = False, world: World | None = None
+    data: Any,
+    batch_size: int,
+    seed: int,
+    *,
+    labelled: bool = False,
+    world: World | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Batches:
     """Batches of any data :func:`ppl_gen.fit` accepts.
 
@@ -122,11 +128,12 @@ def as_batches(
         seed: of the order.
         labelled: whether to take the labels of a data set with ``.images`` too.
         world: the processes that share each batch; this one alone by default.
+        dtype: what floating-point tensors are converted to.
 
     Raises:
         ValueError: another type, no data, sizes that differ, or a batch size below one.
     """
-    if batch_size < 1:
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"expected a batch size of at least one, got {batch_size}")
     world = World() if world is None else world
     if isinstance(data, DataLoader):
@@ -151,6 +158,7 @@ def as_batches(
             f"DataLoader, got {type(data).__name__}"
         )
     tensors = [torch.as_tensor(part) for part in parts]
+    tensors = [t.to(dtype) if t.is_floating_point() else t for t in tensors]
     sizes = [len(tensor) if tensor.dim() else 0 for tensor in tensors]
     if not sizes or min(sizes) == 0 or len(set(sizes)) > 1:
         raise ValueError(f"expected data of one common length above zero, got lengths {sizes}")

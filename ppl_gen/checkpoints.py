@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,13 @@ def read(path: PathLike, kind: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"expected a {kind} file, got no file at {path}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not read them
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"expected a {kind} file, {path} is foreign or truncated") from error
+    if damaged is not None:
+        raise ValueError(f"expected a {kind} file, {path} is damaged at {damaged}")
+    try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -78,7 +87,13 @@ def load_state(module: nn.Module, state: Mapping[str, Any], path: PathLike) -> N
 
 
 def save(model: VAE, path: PathLike) -> None:
-    """Save a model's weights and, if it came from the zoo with plain arguments, how to build it."""
+    """Save a model's weights and, if it came from the zoo with plain arguments, how to build it.
+
+    Raises:
+        ValueError: something that is no :class:`ppl_gen.VAE`, or a folder that does not exist.
+    """
+    if not isinstance(model, VAE):
+        raise ValueError(f"expected a ppl_gen.VAE to save, got {type(model).__name__}")
     recipe = model.recipe or Recipe(None, {}, "")
     known = recipe.obstacle is None
     payload = {

@@ -33,6 +33,8 @@ class Likelihood(nn.Module):
         """Raise ``ValueError`` unless every pixel is a number inside the support."""
         if not images.is_floating_point():
             raise ValueError(f"expected floating-point images, got {images.dtype}")
+        if not images.numel():
+            raise ValueError(f"expected at least one image, got shape {tuple(images.shape)}")
         low, high = images.min().item(), images.max().item()
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("expected images without NaN or infinity, got some")

@@ -151,7 +151,7 @@ class ELBO(Objective):
         max_plate_nesting: plate dimensions the programs use themselves.
 
     Raises:
-        ValueError: an unknown ``kl``, negative ``free_bits`` or a weight that is no number.
+        ValueError: an unknown ``kl``, negative ``free_bits``, a weight below zero or no number.
     """
 
     def __init__(
@@ -168,6 +168,8 @@ class ELBO(Objective):
         if not free_bits >= 0:
             raise ValueError(f"expected free_bits >= 0, got {free_bits}")
         self.weight, self.kl, self.free_bits = as_schedule(weight), kl, free_bits
+        if self.weight.value < 0:
+            raise ValueError(f"expected a weight of zero or more, got {self.weight.value.item():g}")
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         costs = {"log_lik": -t.log_lik, **t.auxiliary}

@@ -72,6 +72,7 @@ class Run:
         clip_norm: the largest gradient norm of a player.
         ema: the decay of the averages of the weights.
         world: the processes that take the steps together.
+        settings: what else determines the run, by name; a resumed run must have the same.
     """
 
     def __init__(
@@ -84,9 +85,11 @@ class Run:
         clip_norm: float | None,
         ema: float | None,
         world: World,
+        settings: Mapping[str, Any],
     ):
         self.trainable, self.staged, self.clip_norm = trainable, staged, clip_norm
         self.world = world
+        self.settings = {"lr": lr, "clip_norm": clip_norm, "ema": ema, **settings}
         self.players = {name: list(ps) for name, ps in trainable.players.items()}
         self.optimizers = {name: optimizer(ps, lr) for name, ps in self.players.items()}
         self.schedulers = {
@@ -153,6 +156,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on; call it in every process."""
         return {
+            "settings": self.settings,
             "trainable": self.trainable.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedulers": {name: _plain(s.state_dict()) for name, s in self.schedulers.items()},
@@ -167,8 +171,20 @@ class Run:
         """Continue from a state.
 
         Raises:
-            ValueError: the state is of another model, optimiser or number of processes.
+            ValueError: the state is of another model, of other settings or another number of
+                processes; the message names what differs.
         """
+        stored = state.get("settings", {})
+        differ = [
+            f"{name} was {stored.get(name)} and is {value}"
+            for name, value in self.settings.items()
+            if stored.get(name) != value
+        ]
+        if differ:
+            raise ValueError(
+                f"expected a checkpoint of this model and its settings, in {path} "
+                f"{'; '.join(differ)}: start anew, or resume with the same"
+            )
         if len(state["rng"]) != self.world.size:
             raise ValueError(
                 f"expected a checkpoint of {self.world.size} processes, {path} is of "

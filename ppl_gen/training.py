@@ -83,8 +83,9 @@ def fit(
             the step after which they were measured, under the averaged weights where there are.
         checkpoint: a file for the complete state, written atomically after each epoch and when
             interrupted. With validation data, the best weights so far are in ``*.best`` beside it.
-        resume: continue from ``checkpoint`` where it exists; the result equals that of an
-            uninterrupted run bit for bit.
+        resume: continue from ``checkpoint`` where it exists, and start anew where it does not; the
+            result equals that of an uninterrupted run bit for bit. Settings must be the same, but
+            for the number of epochs.
         callbacks: called with the metrics of every step.
         optimizer: ``optimizer(parameters, lr)``, fused Adam by default.
         scheduler: ``scheduler(optimizer)``, a learning-rate scheduler stepped after every step.
@@ -105,13 +106,19 @@ def fit(
         KeyboardInterrupt: after the step under way and a checkpoint of it.
     """
     _check_settings(epochs, lr, resume, checkpoint, ema, patience, validation)
+    callbacks = list(callbacks)
+    if not isinstance(seed, int) or not all(map(callable, callbacks)):
+        raise ValueError(
+            f"expected a whole seed and functions as callbacks, got {seed}, {callbacks}"
+        )
     _check_intervals(evaluate_every=evaluate_every, checkpoint_every=checkpoint_every)
     trainable, world = as_trainable(model), World.current()
     labelled = bool(getattr(model, "num_classes", 0))
-    batches = as_batches(data, batch_size, seed, labelled=labelled, world=world)
+    dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
+    batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
     held_out = None
     if validation is not None:
-        held_out = as_batches(validation, batch_size, seed, labelled=labelled)
+        held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
     for source in filter(None, (batches, held_out)):
         _check_values(model, source)
     with ExitStack() as stack:
@@ -120,7 +127,13 @@ def fit(
         stack.enter_context(trainable.running())
         torch.manual_seed(seed + 7919 * world.rank)
         trainable.prepare(*next(iter(batches.epoch(0))))
-        run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world)
+        settings = {
+            "model": str(getattr(model, "recipe", None) or type(model).__name__),
+            "seed": seed,
+            "batch_size": batch_size,
+            "batches": len(batches),
+        }
+        run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world, settings)
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
             run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint)
@@ -243,8 +256,8 @@ def _check_settings(
     patience: int | None,
     validation: Any,
 ) -> None:
-    if epochs < 0 or not lr > 0:
-        raise ValueError(f"expected epochs >= 0 and lr > 0, got {epochs} and {lr}")
+    if not isinstance(epochs, int) or epochs < 0 or not lr > 0:
+        raise ValueError(f"expected whole epochs >= 0 and lr > 0, got {epochs} and {lr}")
     if resume and checkpoint is None:
         raise ValueError("expected a checkpoint path to resume from, got none")
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():

@@ -64,6 +64,17 @@ class Recipe:
     arguments: dict[str, Any]
     obstacle: str | None
 
+    def __str__(self) -> str:
+        shown = ", ".join(f"{k}={v}" for k, v in self.arguments.items() if is_plain(v))
+        return f"{self.name}({shown})"
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value can be written to a file as it is: numbers, text, nothing, and tuples."""
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
 
 class Latent(nn.Module):
     """One latent site: its prior, and the encoder and family of its posterior.
@@ -146,9 +157,15 @@ class VAE(nn.Module):
     # --- The pieces -----------------------------------------------------------------------------
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
-        """The posterior :math:`q(z_1 | x)` of the first latent, batch ``(B,)``, event ``(Z,)``."""
+        """The posterior of the latent that :meth:`decode` reads, batch ``(B,)``, event ``(Z,)``.
+
+        In a hierarchy it is given the posterior means of the latents above.
+        """
         self.check(x)
-        return self.latents[0].posterior(x, *self._label(y))
+        above = self._label(y)
+        for latent in self.latents[:-1]:
+            above.append(latent.posterior(x, *above).mean)
+        return self.latents[-1].posterior(x, *above)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Distribution:
         """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``(C, H, W)``."""
@@ -167,6 +184,9 @@ class VAE(nn.Module):
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
         self.likelihood.check(self._require_shape(x))
+        dtype = next(self.parameters()).dtype
+        if x.dtype != dtype:
+            raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
 
     def _require_shape(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.data_shape:
@@ -186,7 +206,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None) -> Tensor:
         """Mean images of ``n`` draws from the prior, ``(n, C, H, W)``."""
-        if n < 1:
+        if not isinstance(n, int) or n < 1:
             raise ValueError(f"expected at least one sample, got {n}")
         with evaluating(self), seeded(seed):
             above = self._label(y)
@@ -228,9 +248,10 @@ class VAE(nn.Module):
 
 def require_image_shape(shape: Shape) -> Shape:
     """The shape as ``(C, H, W)``, or ``ValueError``."""
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"expected a data shape (C, H, W), got {tuple(shape)}")
-    return tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"expected a data shape (C, H, W), got {shape}")
+    return sizes
 
 
 @contextmanager

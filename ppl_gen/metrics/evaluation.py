@@ -45,6 +45,10 @@ def evaluation(vae: VAE, seed: int) -> Iterator[None]:
 
 def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Checked images, and labels where the model is conditional, from tensors or a data set."""
+    if not isinstance(vae, VAE):
+        raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
+    if isinstance(images, tuple) and len(images) == 2 and labels is None:
+        images, labels = images
     x = images if isinstance(images, Tensor) else getattr(images, "images", images)
     vae.check(x)
     if not vae.num_classes:

@@ -6,9 +6,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
-from ppl_gen.vae import VAE, Recipe
+from ppl_gen.vae import VAE, Recipe, is_plain
 
 P = ParamSpec("P")
 
@@ -27,7 +27,10 @@ registry: dict[str, Entry] = {}
 
 
 def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE]]:
-    """Register a constructor under its own name; what it builds remembers its arguments."""
+    """Register a constructor under its own name; what it builds remembers its arguments.
+
+    Arguments declared as whole numbers are checked to be.
+    """
 
     def register(build: Callable[P, VAE]) -> Callable[P, VAE]:
         signature = inspect.signature(build)
@@ -38,8 +41,12 @@ def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE
             bound.apply_defaults()
             arguments = dict(bound.arguments)
             arguments |= arguments.pop("parts", {})
+            for name, value in arguments.items():
+                known = signature.parameters.get(name)
+                if known and known.annotation == "int" and not isinstance(value, int):
+                    raise ValueError(f"expected a whole number for {name}, got {value!r}")
             model = build(*args, **kwargs)
-            odd = [name for name, value in arguments.items() if not _is_plain(value)]
+            odd = [name for name, value in arguments.items() if not is_plain(value)]
             model.recipe = Recipe(build.__name__, arguments, odd[0] if odd else None)
             return model
 
@@ -47,9 +54,3 @@ def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE
         return wrapper
 
     return register
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))

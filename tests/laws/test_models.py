@@ -71,6 +71,7 @@ def test_its_pieces_are_distributions_over_the_right_shapes(name, x):
     assert isinstance(posterior, torch.distributions.Distribution)
     assert posterior.batch_shape == (len(x),)
     code = model.code(x, y)
+    assert model.decode(posterior.sample(), y).event_shape == SHAPE
     likelihood = model.decode(code, y)
     assert isinstance(likelihood, torch.distributions.Distribution)
     assert likelihood.event_shape == SHAPE
@@ -168,6 +169,18 @@ def test_the_elbo_is_below_the_importance_weighted_bound(name, x):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_refuses_sizes_that_are_none(name):
+    build_it = zoo.registry[name].build
+    for options, match in [
+        ({"latent_dim": 1.5}, "whole number for latent_dim, got 1.5"),
+        ({"hidden": "a"}, "hidden widths"),
+        ({"data_shape": 28}, r"data shape \(C, H, W\), got 28"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            build_it(**{"data_shape": SHAPE} | options)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_refuses_images_it_cannot_be_given(name, x):
     model = build(name)
     y = labels(model, len(x))
@@ -176,6 +189,8 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
         (x * float("nan"), "without NaN"),
         (x * 2, r"pixels in \[0, 1\].*Bernoulli.*0 to 2"),
         ((x * 255).long(), "floating-point"),
+        (x.double(), r"torch\.float32 images, like the weights, got torch\.float64"),
+        (x[:0], "at least one image"),
         (x.numpy(), "tensor of images, got ndarray"),
     ]:
         with pytest.raises(ValueError, match=match):

@@ -301,6 +301,7 @@ def test_the_schedule_advances_with_the_gradient_step_only():
         (lambda: ELBO(free_bits=-1), "free_bits >= 0"),
         (lambda: ELBO(weight="heavy"), "number or a .*Schedule.*'heavy'"),
         (lambda: ELBO(weight=float("nan")), "finite number"),
+        (lambda: ELBO(weight=-1.0), "weight of zero or more, got -1"),
         (lambda: IWAE(0), "at least one particle"),
     ],
 )

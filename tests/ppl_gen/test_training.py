@@ -77,7 +77,7 @@ class Images:
     "wrap",
     [
         lambda x: x,
-        lambda x: x.numpy(),
+        lambda x: x.double().numpy(),
         lambda x: (x, torch.zeros(len(x))),
         lambda x: Images(x),
         lambda x: TensorDataset(x),
@@ -123,8 +123,20 @@ def test_the_checkpoint_of_another_model_is_refused(x, tmp_path):
     path = tmp_path / "run.pt"
     ppl_gen.fit(build(), x, epochs=1, checkpoint=path, **QUIET)
     other = zoo.vae((1, 4, 4), 3, hidden=8)
-    with pytest.raises(ValueError, match=r"checkpoint of this model.*size mismatch"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint of this model.*latent_dim=2.* and is .*latent_dim=3"
+    ):
         ppl_gen.fit(other, x, epochs=2, checkpoint=path, resume=True, **QUIET)
+    heavy = zoo.beta_vae((1, 4, 4), 2, hidden=8, beta=7.0)
+    with pytest.raises(ValueError, match=r"model was vae.* and is beta_vae"):
+        ppl_gen.fit(heavy, x, epochs=2, checkpoint=path, resume=True, **QUIET)
+    for options, match in [
+        ({"lr": 0.1}, r"lr was 0\.001 and is 0\.1"),
+        ({"seed": 5}, "seed was 0 and is 5"),
+        ({"batch_size": 4}, "batch_size was 128 and is 4"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            ppl_gen.fit(build(), x, epochs=2, checkpoint=path, resume=True, **options, **QUIET)
     ppl_gen.save(other, path)
     with pytest.raises(ValueError, match="expected a checkpoint file, got a model file"):
         ppl_gen.fit(other, x, epochs=2, checkpoint=path, resume=True, **QUIET)
@@ -260,6 +272,9 @@ def test_bad_data_is_refused_before_any_work(data, match):
     ("options", "match"),
     [
         ({"epochs": -1}, "epochs >= 0"),
+        ({"epochs": 1.5}, "whole epochs >= 0"),
+        ({"seed": None}, "whole seed"),
+        ({"callbacks": [3]}, "functions as callbacks"),
         ({"lr": 0.0}, "lr > 0"),
         ({"batch_size": 0}, "batch size of at least one, got 0"),
         ({"resume": True}, "checkpoint path to resume from"),
