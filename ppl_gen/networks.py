@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -175,7 +176,7 @@ def _named(kind: str, **kinds: Callable[..., nn.Module]) -> Callable[..., nn.Mod
 
 def widths(hidden: Widths) -> list[int]:
     """The widths of hidden layers as a list, maybe empty; ``ValueError`` for one below one."""
-    found = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
+    found: list[Any] = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
     if not all(isinstance(width, int) and width > 0 for width in found):
         raise ValueError(f"expected hidden widths of at least one, got {hidden}")
     return found
