@@ -17,7 +17,7 @@ Node: TypeAlias = Hashable
 def latex_name(name: Node) -> str:
     """The name as LaTeX: a letter is italic, ``x_1`` gets a subscript, words are upright."""
     text = str(name)
-    if match := re.fullmatch(r"([^\W\d_])_([^\W_]+)('*)", text):
+    if match := re.fullmatch(r"([^\W\d_])_([^\W_]+(?:,[^\W_]+)*)('*)", text):
         return f"{match[1]}_{{{match[2]}}}{match[3]}"
     if re.fullmatch(r"[^\W\d_]\d*'*", text):
         return text
@@ -48,7 +48,7 @@ class ParseError(ValueError):
 
 
 _SPACING = re.compile(r"(?:\s|\\[,;:! ]|\\(?:quad|left|right|cdot|times)(?![A-Za-z])|[*·×&~])*")
-BAR = re.compile(r"\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
+BAR = re.compile(r"\||\\middle\s*\||\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|∣")
 _NAME = re.compile(
     r'"(?P<quoted>[^"]*)"'
     r"|\\(?:mathrm|text|mathit|mathsf|operatorname)\s*\{(?P<upright>[^{}]*)\}"

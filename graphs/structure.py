@@ -46,18 +46,22 @@ class Factor:
 
     def latex(self) -> str:
         """The factor as LaTeX, without dollar signs."""
-        symbol = re.sub(r"^(φ|phi)_?(\w*)$", _latex_potential, self.name)
+        symbol = re.sub(r"^(φ|ψ|Φ|Ψ|f)(.*)$", _latex_potential, self.name)
         bar = rf" \mid {', '.join(map(latex_name, self.given))}" if self.given else ""
         return f"{symbol}({', '.join(map(latex_name, self.variables))}{bar})"
 
 
 def _latex_potential(match: re.Match[str]) -> str:
-    return r"\phi" + (f"_{{{match[2]}}}" if match[2] else "")
+    letter = {"φ": r"\phi", "ψ": r"\psi", "Φ": r"\Phi", "Ψ": r"\Psi"}.get(match[1], match[1])
+    return letter + (f"_{{{match[2]}}}" if match[2] else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factorization:
     """A distribution written as a product of factors.
+
+    Two are equal when their factors, nodes and constant are, whether or not a left-hand side was
+    written.
 
     Attributes:
         factors: the factors in the order they were written.
@@ -81,6 +85,16 @@ class Factorization:
 
     def __post_init__(self) -> None:
         _validate(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Factorization) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return self.factors, self.directed, self.nodes, self.constant
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -217,14 +231,20 @@ def ancestors(graph: nx.DiGraph, nodes: Iterable[Node]) -> set[Node]:
 # --- Text ---------------------------------------------------------------------------------------
 
 
+_OPENING = r"(?=\s*(?:\\left)?\()"
 _SYMBOL = re.compile(
-    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p)(?=\s*(?:\\left)?\())"
-    r"|(?P<potential>\\?(?:phi|varphi|psi|φ|ϕ|ψ|f)(?:_?\{?\w*\}?)(?=\s*(?:\\left)?\())"
+    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
+    + _OPENING
+    + r")|(?P<potential>\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?:_?\{[^{}]*\}|\w*)"
+    + _OPENING
+    + ")"
 )
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PARTITION = re.compile(
-    rf"{_NUMBER}\s*/\s*Z|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
+    rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
 )
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
 
 
@@ -243,8 +263,10 @@ def _factor(reader: Reader) -> tuple[Factor, bool]:
 
 
 def _potential_name(symbol: str) -> str:
-    bare = re.sub(r"[\\{}]", "", symbol)
-    return re.sub(r"^(?:phi|varphi|ϕ)_?", "φ", re.sub(r"^(φ|ψ)_", r"\1", bare))
+    """``φ1`` for any way of writing it: ``\\phi_{1}``, ``phi1``, ``φ_1``, ``φ₁``."""
+    bare = re.sub(r"[^\w]", "", symbol).translate(_SUBSCRIPTS)
+    letter, subscript = re.fullmatch(r"(varphi|phi|psi|Phi|Psi|\w)_?(.*)", bare).groups()  # type: ignore[union-attr]
+    return _LETTERS.get(letter, letter) + subscript
 
 
 def _constant(reader: Reader) -> float | None:
@@ -256,6 +278,9 @@ def _constant(reader: Reader) -> float | None:
             raise ParseError(reader.text, match.start(), "a quotient by a number other than 0")
         constant = (1.0 if constant is None else constant) * top / math.prod(below)
     return constant
+
+
+_FRAME = re.compile(r"^\s*(?:\$+|\\\[)?\s*|\s*\.?\s*(?:\$+|\\\])?\s*\.?\s*$")
 
 
 def parse(text: str) -> Factorization:
@@ -272,7 +297,7 @@ def parse(text: str) -> Factorization:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
-    reader = Reader(text.strip().strip("$").strip())
+    reader = Reader(_FRAME.sub("", text))
     order: tuple[Node, ...] = ()
     factors: list[Factor] = []
     if "=" in reader.text or "∝" in reader.text or r"\propto" in reader.text:

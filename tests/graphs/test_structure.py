@@ -48,7 +48,7 @@ def test_ways_to_write_a_bayesian_network(text):
         (r"\frac{1}{Z} \phi_{1}(A,B)\,\phi_2(B,C)", ["φ1", "φ2"]),
         (r"P(A,B,C) = \tfrac1Z \phi(A,B) \phi(B,C)", ["φ", "φ"]),
         ("P(A,B,C) = Z^{-1} f(A,B) f(B,C)", ["f", "f"]),
-        ("P(A,B,C) ∝ psi_a(A,B) ψ_b(B,C)", ["psi_a", "ψb"]),
+        ("P(A,B,C) ∝ psi_a(A,B) ψ_b(B,C)", ["ψa", "ψb"]),
     ],
 )
 def test_ways_to_write_a_markov_network(text, names):
@@ -284,3 +284,31 @@ def test_nearest_names():
     assert unknown(["Smoke", "dysp"], "SMOK") == "'SMOK' (did you mean 'Smoke'?)"
     assert unknown([1, 2], 3) == "3; the nodes are 1, 2"
     assert unknown(range(100), "q").endswith("10, 11, ...")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"phi_{A,B}(A,B) phi_{B,C}(B,C)",
+        "(1/Z) φ₁(A,B) φ₂(B,C)",
+        r"\[ \Phi_1(A,B)\,\psi_{2}(B,C). \]",
+        r"$$P(A)\,P(B \middle| A)$$",
+        r"p_\theta(x|z) p(z)",
+        "q(z|x) P_1(x).",
+        "P(A,B,C) = P(A) P(B|A) P(C|B)",
+        r"P(x_{1,2}) P(y|x_{1,2})",
+        "5 f(A,B) f2(B,C)",
+    ],
+)
+def test_what_is_printed_reads_back_equal(text):
+    model = graphs.parse(text)
+    assert graphs.parse(str(model)) == model
+    assert graphs.parse(model.latex()) == model
+    assert hash(graphs.parse(str(model))) == hash(model)
+
+
+def test_a_left_hand_side_in_the_same_order_makes_no_difference():
+    assert graphs.parse("P(A)P(B|A)") == graphs.parse("P(A,B) = P(A)P(B|A)")
+    assert graphs.parse("P(A)P(B|A)") != graphs.parse("P(B,A) = P(A)P(B|A)")
+    assert graphs.parse("phi(A,B)") != graphs.parse("2 phi(A,B)")
+    assert graphs.parse(r"\psi_{1}(A,B)").factors[0].latex() == r"\psi_{1}(A, B)"
