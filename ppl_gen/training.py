@@ -280,6 +280,8 @@ def _check_values(model: Any, batches: Batches) -> None:
         return
     if isinstance(model, VAE):
         model.check(batches.tensors[0])
+        if model.num_classes:
+            model.check_labels(batches.tensors[1] if len(batches.tensors) > 1 else None)
     for position, tensor in enumerate(batches.tensors):
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"expected finite data, got NaN or infinity in tensor {position}")

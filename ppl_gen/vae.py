@@ -27,7 +27,6 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.functional import one_hot
 
 from ppl_gen.likelihoods import Likelihood
 from ppl_gen.networks import Shape
@@ -162,6 +161,7 @@ class VAE(nn.Module):
         In a hierarchy it is given the posterior means of the latents above.
         """
         self.check(x)
+        self.check_labels(y)
         above = self._label(y)
         for latent in self.latents[:-1]:
             above.append(latent.posterior(x, *above).mean)
@@ -199,7 +199,19 @@ class VAE(nn.Module):
             return []
         if y is None:
             raise ValueError(f"expected labels below {self.num_classes} for y, got none")
-        return [one_hot(y, self.num_classes).to(next(self.parameters()))]
+        if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
+            raise ValueError(f"expected whole labels of shape (B,), got {y}")
+        classes = torch.arange(self.num_classes, device=y.device)
+        return [(y.unsqueeze(-1) == classes).to(next(self.parameters()))]
+
+    def check_labels(self, y: Tensor | None) -> None:
+        """Raise ``ValueError`` unless a conditional model is given labels it knows."""
+        if self._label(y) and y is not None and len(y):
+            low, high = int(y.min()), int(y.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    f"expected labels from 0 to {self.num_classes - 1}, got {low} to {high}"
+                )
 
     # --- Images ---------------------------------------------------------------------------------
 
@@ -208,6 +220,9 @@ class VAE(nn.Module):
         """Mean images of ``n`` draws from the prior, ``(n, C, H, W)``."""
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"expected at least one sample, got {n}")
+        self.check_labels(y)
+        if y is not None and self.num_classes and len(y) != n:
+            raise ValueError(f"expected {n} labels, one for each sample, got {len(y)}")
         with evaluating(self), seeded(seed):
             above = self._label(y)
             for latent in self.latents:
@@ -218,6 +233,7 @@ class VAE(nn.Module):
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Mean images decoded from the posterior means, of the shape of ``x``."""
         self.check(x)
+        self.check_labels(y)
         with evaluating(self):
             return self.likelihood.mean_image(self.decode(self.code(x, y), y))
 

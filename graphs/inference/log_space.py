@@ -27,8 +27,8 @@ def log_zero(dtype: torch.dtype) -> float:
 
 
 def restore_zeros(log_values: Tensor) -> Tensor:
-    """Minus infinity again where the value is zero, with no derivative there."""
-    return torch.where(log_values > log_zero(log_values.dtype) / 2, log_values, -math.inf)
+    """Minus infinity again where the value is zero, with no derivative there; NaN stays NaN."""
+    return torch.where(log_values <= log_zero(log_values.dtype) / 2, -math.inf, log_values)
 
 
 def finite(log_values: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Ten
     if labels is None or len(labels) != len(x):
         found = "none" if labels is None else f"{len(labels)}"
         raise ValueError(f"expected {len(x)} labels for a conditional model, got {found}")
+    vae.check_labels(labels)
     return x, labels
 
 

@@ -9,6 +9,7 @@ distances under two trainings do not compare.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import pyro
@@ -133,6 +134,18 @@ def fingerprint(module: nn.Module) -> str:
     for tensor in module.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:6]
+
+
+class Function(nn.Module):
+    """Features by a function of the caller's."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.function(images)
 
 
 class Pixels(nn.Module):

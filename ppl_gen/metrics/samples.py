@@ -16,16 +16,23 @@ mean discrepancy with the kernel :math:`(x^\top y / F + 1)^3`. Both are computed
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.metrics.features import DigitClassifier, Pixels, digit_classifier, fingerprint
+from ppl_gen.metrics.features import (
+    DigitClassifier,
+    Function,
+    Pixels,
+    digit_classifier,
+    fingerprint,
+)
 from ppl_gen.vae import evaluating, seeded
 
-Extractor = str | nn.Module
+Extractor = str | nn.Module | Callable[[Tensor], Tensor]
 _BATCH = 500
 
 
@@ -67,8 +74,9 @@ def fid(real: Any, fake: Any, extractor: Extractor = "digits") -> SampleDistance
         real: ``(N, C, H, W)``, or a data set with ``.images``.
         fake: ``(M, C, H, W)`` or a data set, such as ``vae.sample(M)``.
         extractor: ``"digits"``, a classifier of 28 × 28 digits that is trained on first use;
-            ``"pixels"``; or a module from images to features ``(B, F)``, named in the result by its
-            attribute ``name`` or else its class and a fingerprint of its weights.
+            ``"pixels"``; or a module or function from images to features ``(B, F)``, named in the
+            result by its attribute ``name``, its class and a fingerprint of its weights, or its
+            own name.
 
     Raises:
         ValueError: images that are no batches of one shape or not finite, fewer than two of them,
@@ -165,6 +173,8 @@ def _images(images: Any, role: str) -> Tensor:
 def _extractor(extractor: Extractor, shape: tuple[int, ...]) -> nn.Module:
     if isinstance(extractor, nn.Module):
         return extractor
+    if callable(extractor):
+        return Function(extractor)
     if extractor == "pixels":
         return Pixels()
     if extractor != "digits":

@@ -31,6 +31,8 @@ def hierarchical_vae(
         objective: what training minimises, the ELBO by default.
     """
     depth, height, width = require_image_shape(data_shape)
+    if latent_dim < 1:
+        raise ValueError(f"expected a latent of at least one dimension, got {latent_dim}")
     likelihood = likelihoods.make(likelihood)
     image = (likelihood.parameters_per_value * depth, height, width)
     family = posteriors.DiagonalNormal()

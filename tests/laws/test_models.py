@@ -199,3 +199,24 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
         model.sample(0)
     with pytest.raises(ValueError, match="dimension below"):
         model.traverse(x[:1], 99, [0.0], None if y is None else y[:1])
+
+
+def test_labels_must_be_known(x):
+    model = build("conditional_vae")
+    y = labels(model, len(x))
+    for bad, match in [
+        (None, "labels below 10 for y, got none"),
+        (y + 1, "labels from 0 to 9, got 1 to 10"),
+        (y.float(), r"whole labels of shape \(B,\)"),
+    ]:
+        for call in (
+            lambda bad=bad: model.encode(x, bad),
+            lambda bad=bad: model.sample(len(x), bad),
+            lambda bad=bad: metrics.elbo_terms(model, x, bad),
+        ):
+            with pytest.raises(ValueError, match=match if bad is not None else "labels"):
+                call()
+    with pytest.raises(ValueError, match="labels from 0 to 9"):
+        ppl_gen.fit(model, (x, y + 1), epochs=1, staged=False, progress=False)
+    with pytest.raises(ValueError, match="5 labels, one for each sample, got 20"):
+        model.sample(5, y)

@@ -162,3 +162,14 @@ def test_bad_input(digits):
     for options in ({"subset_size": 6}, {"subset_size": 1}, {"subsets": 0}):
         with pytest.raises(ValueError, match="subsets of 2 to 5 images"):
             metrics.kid(few, few, "pixels", **options)
+
+
+def test_a_function_can_be_the_extractor():
+    def flat(images):
+        return images.flatten(1)
+
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(40, 1, 2, 2, generator=generator) for _ in range(2))
+    found, expected = metrics.fid(x, y, extractor=flat), metrics.fid(x, y, extractor="pixels")
+    assert float(found) == float(expected)
+    assert found.extractor == "flat"
