@@ -30,10 +30,16 @@ def choose_cutset(
     Each is the one whose cliques hold the most cells, against the number of its states.
 
     Raises:
-        ValueError: no cutset keeps the work within reason.
+        ValueError: no cutset keeps the work within reason, or the answer itself is too large.
     """
     cut: list[int] = []
     sizes = planner.sizes
+    asked = planner.states(pattern.keep)
+    if 8 * asked > max_bytes:
+        raise ValueError(
+            f"expected a joint table that fits into max_bytes = {max_bytes:,}, got "
+            f"{min(asked, 1e300):.3g} cells for the {len(pattern.keep)} nodes asked for"
+        )
     while True:
         inner = pattern.without(cut)
         order = planner.order(inner.removed, inner.keep)

@@ -8,6 +8,7 @@ float without a fraction) is the index of a state. ``None``, NaN and pandas' NA 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,11 +141,13 @@ def _code(value: Any, lookup: Mapping[Hashable, int], node: Node, where: str) ->
     """The index of one observed state."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
-    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return MISSING
+    if isinstance(value, float) and math.isnan(value):
         return MISSING
     if isinstance(value, Hashable) and value in lookup:
         return lookup[value]
-    if isinstance(value, (bool, int, float)) and value == int(value) and 0 <= value < len(lookup):
+    if isinstance(value, (bool, int, float)) and 0 <= value < len(lookup) and value == int(value):
         return int(value)
     names = list(lookup)
     listing = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")

@@ -40,7 +40,7 @@ class Joint(TorchDistribution):
         nodes: the order of the event's entries.
 
     Raises:
-        ValueError: tables that do not fit the model, or a model with Z = 0.
+        ValueError: tables that do not fit the model; once probabilities are asked for, Z = 0.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -72,6 +72,8 @@ class Joint(TorchDistribution):
     def log_partition(self) -> Tensor:
         """log Z."""
         log_z = self.tree.log_partition(log_potentials=self._log_potentials)
+        if self._log_potentials is None and log_z == -math.inf:
+            raise ValueError("expected a model with some possible assignment, got Z = 0")
         return log_z
 
     def log_prob(self, value: Tensor) -> Tensor:

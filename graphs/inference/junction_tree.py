@@ -123,8 +123,10 @@ class JunctionTree:
         progress: bool = False,
     ):
         tables = model_tables(model)
-        if not dtype.is_floating_point:
-            raise ValueError(f"expected a floating-point dtype, got {dtype}")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"expected torch.float32 or torch.float64, got {dtype}")
+        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+            raise ValueError(f"expected a positive number of bytes, got {max_bytes!r}")
         self.states: dict[Node, tuple[Hashable, ...]] = dict(tables.states)
         self.factors = tuple(scope for scope, _ in tables.factors)
         self.dtype, self.device = dtype, torch.device(device or "cpu")
@@ -199,7 +201,7 @@ class JunctionTree:
         return answers
 
     def query(self, nodes: Any, evidence: Any = None) -> Tensor:
-        """The joint distribution of some nodes.
+        """The joint distribution of some nodes, whether or not a clique holds them all.
 
         Returns:
             A tensor with one axis of states per node in the order named, after one of rows.
@@ -247,10 +249,11 @@ class JunctionTree:
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
         observed = read_evidence(evidence, self.states)
-        chosen, values = self._engine.assign(observed, n, SAMPLE, self.log_tables(log_potentials))
+        tables = self.log_tables(log_potentials)
+        chosen, values = self._engine.assign(observed, max(n, 1), SAMPLE, tables)
         require_possible(values, observed, self.states)
         return {
-            self._nodes[v]: chosen[v][:, 0] if observed.single else chosen[v]
+            self._nodes[v]: chosen[v][:n, 0] if observed.single else chosen[v][:n]
             for v in observed.missing_somewhere(len(self._nodes))
         }
 
@@ -277,6 +280,8 @@ class JunctionTree:
         )
 
     def _joint(self, nodes: tuple[int, ...], observed: Evidence) -> Tensor:
+        if not nodes:
+            raise ValueError("expected at least one node, got none")
         for v in nodes:
             if v in observed.codes:
                 raise ValueError(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyagrum
 
 import graphs
 from graphs.pgmpy_bridge import tables_of
-from graphs.tables import Tables
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+from agrum import pyagrum
+from agrum_networks import Peer, forward_sample
 
 DATA = Path(
     os.environ.get(
@@ -64,41 +68,22 @@ def bandwidth() -> float:
     return 2 * source.nbytes / best_time(lambda: np.copyto(target, source))
 
 
-def peer(tables: Tables) -> tuple[pyagrum.BayesNet, dict[Any, str]]:
-    """The same network in pyAgrum, with nodes renamed to what it accepts."""
-    names = {node: f"n{i}" for i, node in enumerate(tables.states)}
-    network = pyagrum.BayesNet()
-    for node, states in tables.states.items():
-        network.add(pyagrum.RangeVariable(names[node], "", 0, len(states) - 1))
-    for scope, _ in tables.factors:
-        for parent in scope[:-1]:
-            network.addArc(names[parent], names[scope[-1]])
-    for scope, table in tables.factors:
-        cpt = network.cpt(names[scope[-1]])
-        axes = [scope.index(node) for name in cpt.names[::-1] for node in scope if names[node] == name]
-        cpt[:] = np.ascontiguousarray(table.transpose(axes))
-    return network, names
-
-
 def measure(name: str, rows: int, bytes_per_second: float, with_pgmpy: bool) -> dict[str, float]:
     """All figures of one network, in milliseconds a row."""
     model = graphs.load(DATA / "bif" / f"{name}.bif.gz")
     tables = tables_of(model)
-    network, names = peer(tables)
+    peer = Peer(tables)
     rng = np.random.default_rng(0)
     nodes = list(tables.states)
     observed = [nodes[i] for i in rng.choice(len(nodes), 5, replace=False)]
     tree = graphs.JunctionTree(model, evidence_variables=observed)
-    evidence = forward_sample(tables, observed, rows, rng)
+    drawn = forward_sample(tables, rows, rng)
+    evidence = {v: drawn[v] for v in observed}
     one = {v: int(states[0]) for v, states in evidence.items()}
     rest = [v for v in nodes if v not in observed]
 
-    engine = pyagrum.LazyPropagation(network)
-
-    def lazy_propagation(row: int) -> list[np.ndarray]:
-        engine.setEvidence({names[v]: int(evidence[v][row]) for v in observed})
-        engine.makeInference()
-        return [engine.posterior(names[v])[:] for v in rest]
+    def lazy_propagation(row: int) -> dict[Any, np.ndarray]:
+        return peer.marginals({v: states[row] for v, states in evidence.items()})
 
     lazy_propagation(0)
     theirs, started = [], time.perf_counter()
@@ -108,9 +93,9 @@ def measure(name: str, rows: int, bytes_per_second: float, with_pgmpy: bool) -> 
 
     answers = tree.marginals(evidence)
     error = max(
-        float(np.abs(answers[v][row].numpy() - theirs[row][i]).max())
+        float(np.abs(answers[v][row].numpy() - theirs[row][v]).max())
         for row in range(len(theirs))
-        for i, v in enumerate(rest)
+        for v in rest
     )
     assert error < 1e-10, f"{name}: answers differ by {error}"
     tracemalloc.start()
@@ -121,12 +106,9 @@ def measure(name: str, rows: int, bytes_per_second: float, with_pgmpy: bool) -> 
     def built() -> dict[Any, Any]:
         return graphs.JunctionTree(model, evidence_variables=observed).marginals(one)
 
-    def peer_built() -> None:
-        fresh = pyagrum.LazyPropagation(network)
-        fresh.setEvidence({names[v]: one[v] for v in observed})
-        fresh.makeInference()
-        for v in rest:
-            fresh.posterior(names[v])
+    def peer_built() -> dict[Any, np.ndarray]:
+        peer.engine = pyagrum.LazyPropagation(peer.network)
+        return peer.marginals(one)
 
     plain = graphs.JunctionTree(model)
     figures = {
@@ -151,24 +133,6 @@ def measure(name: str, rows: int, bytes_per_second: float, with_pgmpy: bool) -> 
             elimination.query([v], given, show_progress=False)
         figures["pgmpy"] = 1e3 * (time.perf_counter() - started)
     return figures
-
-
-def forward_sample(
-    tables: Tables, observed: list[Any], rows: int, rng: np.random.Generator
-) -> dict[Any, np.ndarray]:
-    """States of some nodes in draws of the network, each node given its parents."""
-    drawn: dict[Any, np.ndarray] = {}
-    waiting = list(tables.factors)
-    while waiting:
-        scope, table = waiting.pop(0)
-        if any(parent not in drawn for parent in scope[:-1]):
-            waiting.append((scope, table))
-            continue
-        weights = table[tuple(drawn[parent] for parent in scope[:-1])].cumsum(-1)
-        weights = np.broadcast_to(weights, (rows, table.shape[-1]))
-        level = rng.random((rows, 1)) * weights[:, -1:]
-        drawn[scope[-1]] = (weights < level).sum(-1)
-    return {v: drawn[v] for v in observed}
 
 
 def main() -> None:
