@@ -220,3 +220,22 @@ def test_labels_must_be_known(x):
         ppl_gen.fit(model, (x, y + 1), epochs=1, staged=False, progress=False)
     with pytest.raises(ValueError, match="5 labels, one for each sample, got 20"):
         model.sample(5, y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_staged_step_is_the_eager_one_under_the_same_seed(name, x):
+    steps = []
+    for staged in (True, False):
+        model = build(name)
+        y = labels(model, len(x))
+        step = ppl_gen.stage(
+            model.model, model.guide, model.objective, staged=staged, backend="eager"
+        )
+        torch.manual_seed(0)
+        losses = []
+        for _ in range(3):
+            losses.append(step(x, y).item())
+            gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        steps.append((losses, gradients, step.terms, torch.get_rng_state()))
+    for one, other in zip(*steps, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)

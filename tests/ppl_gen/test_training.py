@@ -16,6 +16,7 @@ from ppl_gen import zoo
 from ppl_gen.batches import as_batches
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import WarmUp
+from ppl_gen.staging import StagingError, StagingWarning
 from ppl_gen.training import NonFiniteLossError
 
 QUIET = {"staged": False, "progress": False}
@@ -298,3 +299,37 @@ def test_the_history_is_a_table_with_gaps():
     assert "steps=2" in repr(history)
     with pytest.raises(KeyError, match="metric among a, b, c, got 'd'"):
         history["d"]
+
+
+def test_a_compiled_run_trains_as_the_eager_one(x):
+    histories = []
+    for staged in (True, False):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = zoo.autoencoder((1, 4, 4), 2, hidden=8)
+        histories.append(
+            ppl_gen.fit(model, x, epochs=5, batch_size=10, staged=staged, progress=False)
+        )
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
+
+
+def test_a_step_that_cannot_be_staged_says_why_and_runs_eagerly(x):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(16, 4)
+
+        def forward(self, images):
+            found = self.linear(images.flatten(-3))
+            return found if found.mean() > 0 else -found
+
+    def start():
+        torch.manual_seed(0)
+        return zoo.vae((1, 4, 4), 2, encoder=Branching(), hidden=8)
+
+    with pytest.warns(StagingWarning):
+        found = ppl_gen.fit(start(), x, epochs=2, progress=False)
+    expected = ppl_gen.fit(start(), x, epochs=2, **QUIET)
+    assert found["loss"] == expected["loss"]
+    with pytest.raises(StagingError):
+        ppl_gen.fit(start(), x, epochs=1, staged=True, progress=False)

@@ -39,9 +39,7 @@ class Peer:
         self.engine.setEvidence({self.names[v]: int(k) for v, k in evidence.items()})
         self.engine.makeInference()
         return {
-            v: self.engine.posterior(name)[:]
-            for v, name in self.names.items()
-            if v not in evidence
+            v: self.engine.posterior(name)[:] for v, name in self.names.items() if v not in evidence
         }
 
     def probability(self, evidence: Mapping[Any, int]) -> float:
