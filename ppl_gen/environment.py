@@ -13,7 +13,7 @@ import functools
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from operator import is_
+from operator import call, is_
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -45,22 +45,15 @@ class Slots:
         self.owner, self.holder, self.keys = owner, holder, list(keys)
         self.size = len(holder) if sized else None
         if isinstance(holder, CellType):
-            self._get: Any = functools.partial(getattr, holder)
+            self.get: Any = functools.partial(getattr, holder)
         else:
-            self._get = holder.__getitem__ if isinstance(holder, list) else holder.get
-        self.values = list(map(self._get, self.keys))
-
-    def hold(self) -> bool:
-        """Whether every value is what it was; by identity first, which nearly always decides."""
-        if self.size is not None and len(self.holder) != self.size:
-            return False
-        same = all(map(is_, map(self._get, self.keys), self.values))
-        return same or next(self.changes(), None) is None
+            self.get = holder.__getitem__ if isinstance(holder, list) else holder.get
+        self.values = list(map(self.get, self.keys))
 
     def changes(self) -> Iterator[tuple[Any, Any, Any]]:
         """The key, old and new value of everything that differs."""
         for key, old in zip(self.keys, self.values, strict=True):
-            new = self._get(key)
+            new = self.get(key)
             if old is not new and not _equal(old, new):
                 yield key, old, new
 
@@ -69,9 +62,6 @@ class Slots:
             return self.owner
         dotted = isinstance(key, str) and key.isidentifier()
         return f"{self.owner}.{key}" if dotted else f"{self.owner}[{key!r}]"
-
-    def get(self, key: Any) -> Any:
-        return self._get(key)
 
     def put(self, key: Any, value: Any) -> None:
         if isinstance(self.holder, CellType):
@@ -99,8 +89,21 @@ class Environment:
         self._walk()
 
     def holds(self) -> bool:
-        """Whether nothing has changed since."""
-        return all(slots.hold() for slots in self.slots)
+        """Whether nothing has changed since; by identity first, which nearly always decides."""
+        sized, sizes, getters, keys, values = self._flat
+        if list(map(len, sized)) != sizes:
+            return False
+        return all(map(is_, map(call, getters, keys), values)) or not self.changes()
+
+    @functools.cached_property
+    def _flat(self) -> tuple[list[Any], list[int], list[Any], list[Any], list[Any]]:
+        """Everything that is compared, in lists that C code runs over."""
+        sized = [slots for slots in self.slots if slots.size is not None]
+        each = [
+            (s.get, key, v) for s in self.slots for key, v in zip(s.keys, s.values, strict=True)
+        ]
+        getters, keys, values = map(list, zip(*each, strict=True)) if each else ([], [], [])
+        return [s.holder for s in sized], [s.size or 0 for s in sized], getters, keys, values
 
     def changes(self) -> list[str]:
         """What has changed, in words."""
@@ -175,7 +178,11 @@ class Environment:
 
     def _visit_attributes(self, value: Any, keys: Iterable[str]) -> None:
         """Watch the attributes of an object, but of torch's and Pyro's own only plain ones."""
-        name, attributes, theirs = type(value).__name__, vars(value), _library_names(value.__class__)
+        name, attributes, theirs = (
+            type(value).__name__,
+            vars(value),
+            _library_names(value.__class__),
+        )
         watched = [k for k in keys if k not in theirs or isinstance(attributes[k], SETTINGS)]
         self.watch(name, attributes, watched, sized=theirs == frozenset())
         self._queue += [(f"{name}.{k}", attributes[k]) for k in keys]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, TypeAlias, cast
 
 import pyro
@@ -31,6 +32,7 @@ Place: TypeAlias = tuple[Slots, Any]
 GRAPHS_PER_KEY = 4
 KEYS = 32
 SEEDS = 3
+DTYPE, TRAINED = attrgetter("dtype"), attrgetter("requires_grad")
 # How Pyro names the running average that it keeps as the baseline of a sample site.
 BASELINE = "__baseline_avg_downstream_cost_"
 
@@ -71,8 +73,8 @@ class Graph:
         self.calls = 1
 
     def _layout(self) -> list[Any]:
-        lifted = [(t.shape, t.dtype, t.device) for t in self.lifted]
-        return [*lifted, *(p.requires_grad for p in self.parameters)]
+        kinds = [*map(DTYPE, self.lifted), *map(Tensor.get_device, self.lifted)]
+        return [*kinds, *map(TRAINED, self.parameters)]
 
     def serves(self, call: Call) -> bool:
         """Whether everything that is constant in the graph is what it was."""
