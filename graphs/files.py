@@ -47,7 +47,7 @@ def load(path: str | os.PathLike[str], tables: bool = True) -> Any:
         ValueError: an unknown extension, or a file that is truncated or malformed, names an unknown
             variable or state, lacks a row, or holds numbers that are no probabilities: the message
             names the file, the line and what was expected there.
-        FileNotFoundError: no such file.
+        MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
     """
     reader, compressed = _format(path)
     content = _read(path, compressed, lambda data: reader.read(data, tables))
@@ -59,7 +59,7 @@ def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
 
     Raises:
         ValueError: a malformed file, with the line.
-        FileNotFoundError: no such file.
+        MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
     """
     compressed = _path(path).suffix.lower() == ".gz"
     return _read(path, compressed, uai.read_evidence)
@@ -95,6 +95,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     _write(_path(path), writer.write(tables), compressed)
 
 
+class MissingFileError(ValueError, FileNotFoundError):
+    """A file or folder that is not there: a refused value, and what ``open`` raises."""
+
+
 def _path(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"expected the path of a file, got {type(path).__name__}")
@@ -115,7 +119,10 @@ def _format(path: Any) -> tuple[Any, bool]:
 
 
 def _read(path: Any, compressed: bool, read: Callable[[bytes], Any]) -> Any:
-    data = _path(path).read_bytes()
+    file = _path(path)
+    if not file.is_file():
+        raise MissingFileError(f"expected a network file, got no file at {file}")
+    data = file.read_bytes()
     if compressed:
         try:
             data = gzip.decompress(data)
@@ -141,6 +148,8 @@ def _check_text(tables: Tables) -> None:
 
 
 def _write(path: Path, pieces: Iterable[str], compressed: bool) -> None:
+    if not path.parent.is_dir():
+        raise MissingFileError(f"expected an existing folder for {path.name}, got {path.parent}")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as raw:

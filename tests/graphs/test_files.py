@@ -428,7 +428,8 @@ def test_what_is_no_path_is_refused(path, network):
 
 
 def test_a_missing_file_is_not_found(tmp_path, network):
-    with pytest.raises(FileNotFoundError):
-        graphs.load(tmp_path / "no.bif")
-    with pytest.raises(FileNotFoundError):
-        graphs.save(network, tmp_path / "no" / "n.bif")
+    for kind in (FileNotFoundError, ValueError):
+        with pytest.raises(kind, match=r"no file at .*no\.bif"):
+            graphs.load(tmp_path / "no.bif")
+        with pytest.raises(kind, match=r"existing folder for n\.bif"):
+            graphs.save(network, tmp_path / "no" / "n.bif")
