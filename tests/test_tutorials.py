@@ -69,6 +69,30 @@ def _(found):
     assert without["change"] < 1e-14
 
 
+@tutorial("02_markov_random_fields")
+def _(found):
+    letters = found["letters"]
+    assert letters["z_ratio_scaled"] == pytest.approx(5, rel=1e-12)
+    assert letters["change_scaled"] < 1e-14
+    assert letters["z_ratio_loose"] == pytest.approx(letters["sum_of_loose"], rel=1e-12)
+    assert letters["change_loose"] < 1e-14
+    assert letters["change_dropped"] > 1e-3
+    for text, holds in letters["answers"].items():
+        measured = letters["separated" if holds else "connected"][text]
+        assert (measured < 1e-12) == holds
+    assert found["cost_of_strip"].treewidth < 12
+    assert found["bytes_allowed"] < found["cost_of_strip"].bytes
+    assert found["log_z_conditioned"] == pytest.approx(found["log_z_exact"], rel=1e-12)
+    assert found["coupling_and_bias"][0] == pytest.approx(1.1, abs=0.1)
+    rates = found["error_rates"]
+    assert rates["noisy"] == pytest.approx(0.1, abs=0.01)
+    assert rates["one coupling"] < 0.35 * rates["noisy"]
+    assert rates["one per pair"] < 0.45 * rates["noisy"]
+    likelihoods = found["em"]["likelihoods"]
+    assert likelihoods == sorted(likelihoods)
+    assert likelihoods[-1] > found["em"]["likelihood_of_truth"] - 0.01
+
+
 @tutorial("03_gamma_variational_inference")
 def _(found):
     assert found["quadrature_gap"] < 1e-10
