@@ -252,7 +252,7 @@ def loss_function(
 
         def surrogate_loss(*args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Tensor]]:
             elbo, surrogate = objective._loss_and_surrogate_loss(model, guide, args, kwargs)
-            return surrogate - surrogate.detach() - elbo, {}
+            return surrogate - surrogate.detach() - elbo.detach(), {}
 
         return surrogate_loss
     raise ValueError(
