@@ -23,11 +23,18 @@ ROWS_AT_ONCE = 4096  # rows and cases expanded together
 
 
 def choose_cutset(
-    planner: Planner, pattern: Pattern, max_bytes: int, names: Sequence[Node]
+    planner: Planner, pattern: Pattern, logarithms: bool, max_bytes: int, names: Sequence[Node]
 ) -> tuple[int, ...]:
     """Variables to fix so that the plan of a pattern fits the memory; none if it does at once.
 
     Each is the one whose cliques hold the most cells, against the number of its states.
+
+    Args:
+        planner: makes plans.
+        pattern: what is to be computed.
+        logarithms: whether in logarithms, which write out the joins of tables.
+        max_bytes: the memory.
+        names: of the variables, for the message.
 
     Raises:
         ValueError: no cutset keeps the work within reason, or the answer itself is too large.
@@ -45,7 +52,7 @@ def choose_cutset(
         order = planner.order(inner.removed, inner.keep)
         if planner.states(cut) * order.cells > MOST_WORK:
             break
-        if 8 * planner.plan(inner).cells <= max_bytes:
+        if planner.plan(inner).bytes(logarithms) <= max_bytes:
             return tuple(cut)
         held = [0.0] * len(sizes)
         for clique in order.cliques:

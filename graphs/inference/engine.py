@@ -70,6 +70,7 @@ class Engine:
         hint: variables likely to be observed.
         dtype, device: of torch tensors.
         max_bytes: the memory budget.
+        order_seconds: the longest search for an elimination order.
         progress: whether to show a progress bar over rows.
     """
 
@@ -83,17 +84,18 @@ class Engine:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         max_bytes: int = 1 << 31,
+        order_seconds: float = 2.0,
         progress: bool = False,
     ):
         self.sizes, self.tables, self.hint = sizes, tables, hint
         self.dtype, self.device = dtype, torch.device(device)
         self.max_bytes, self.progress = max_bytes, progress
-        self.planner = Planner(sizes, scopes)
+        self.planner = Planner(sizes, scopes, order_seconds)
         self.linear: Callable[[Pattern], LinearPlan]
         self.linear = lru_cache(MOST_PLANS)(lambda pattern: LinearPlan(self.plan(pattern), tables))
-        self.cutset: Callable[[Pattern], tuple[int, ...]]
+        self.cutset: Callable[[Pattern, bool], tuple[int, ...]]
         self.cutset = lru_cache(MOST_PLANS)(
-            lambda pattern: choose_cutset(self.planner, pattern, max_bytes, names)
+            lambda pattern, logs: choose_cutset(self.planner, pattern, logs, max_bytes, names)
         )
 
     def plan(self, pattern: Pattern) -> Plan:
@@ -108,7 +110,7 @@ class Engine:
     def cost(self) -> Cost:
         """The cost predicted for all marginals given the hinted evidence."""
         plan = self.plan(Pattern(self.hint, marginals=True))
-        return Cost(plan.order.treewidth, plan.order.cells, 8 * plan.cells)
+        return Cost(plan.order.treewidth, plan.order.cells, plan.bytes(logarithms=False))
 
     # --- Rows -----------------------------------------------------------------------------------
 
@@ -158,8 +160,8 @@ class Engine:
         self, plan: Plan, evidence: Evidence, most: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[dict[int, Tensor], int]]:
         """The evidence as tensors, so many rows at a time as the memory allows."""
-        each = 8 * (plan.cells + 4 * plan.largest_step)
-        size = max(1, min(most, min(LOG_BYTES, self.max_bytes) // each))
+        fitting = min(LOG_BYTES, self.max_bytes) // plan.bytes(logarithms=True)
+        size = max(1, min(most, fitting))
         for first in range(0, evidence.rows, size):
             codes = {
                 v: torch.from_numpy(code[first : first + size]).to(self.device)
@@ -232,7 +234,7 @@ class Engine:
 
     def _conditioned(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
         """Run a pattern, case by case of a cutset where it does not fit at once."""
-        cut = self.cutset(pattern)
+        cut = self.cutset(pattern, self.device.type != "cpu")
         if not cut:
             return self._run(pattern, evidence, advance)
         inner = pattern.without(cut)
@@ -290,7 +292,7 @@ class Engine:
         values: list[Tensor] = []
         for rows, part, pattern in self._groups(evidence):
             numbers.append(rows)
-            cut = self.cutset(pattern)
+            cut = self.cutset(pattern, True)
             if not cut:
                 values += self._log_z(pattern, part, log_tables)
                 continue
@@ -339,7 +341,7 @@ class Engine:
         values = np.empty(evidence.rows)
         with self._bar(evidence.rows) as advance:
             for rows, part, pattern in self._groups(evidence):
-                cut = self.cutset(pattern)
+                cut = self.cutset(pattern, True)
                 if cut:
                     given, values[rows] = self._choose_cases(
                         cut, pattern, part, draws, method, log_tables

@@ -95,6 +95,8 @@ class JunctionTree:
         device: where tensors live. Another device than the CPU runs in logarithms in ``dtype``.
         max_bytes: memory for tables while computing. A tree that needs more is conditioned on a
             cutset, and refused if that takes too long.
+        order_seconds: the longest search for an elimination order; below it the order depends on
+            the model alone.
         progress: whether to show a progress bar over rows of evidence.
 
     Attributes:
@@ -120,6 +122,7 @@ class JunctionTree:
         device: torch.device | str | None = None,
         *,
         max_bytes: int = MAX_BYTES,
+        order_seconds: float = 2.0,
         progress: bool = False,
     ):
         tables = model_tables(model)
@@ -141,6 +144,7 @@ class JunctionTree:
             dtype=dtype,
             device=self.device,
             max_bytes=max_bytes,
+            order_seconds=order_seconds,
             progress=progress,
         )
 

@@ -79,9 +79,12 @@ class Plan:
         """Entries of all tables, for one row."""
         return sum(map(self.program.cells, range(1, len(self.program.scopes))))
 
+    def bytes(self, logarithms: bool) -> int:
+        """Memory for one row: the tables, and in logarithms the largest join a few times."""
+        return 8 * (self.cells + (4 * self._largest_step if logarithms else 0))
+
     @cached_property
-    def largest_step(self) -> int:
-        """Products formed by the largest step, for one row."""
+    def _largest_step(self) -> int:
         return max(map(self.program.cells_of_step, self.program.steps), default=1)
 
     @cached_property
@@ -103,10 +106,11 @@ class Planner:
     Args:
         sizes: states of each variable.
         scopes: variables of each factor, in the order of its axes.
+        seconds: the longest search for an elimination order.
     """
 
-    def __init__(self, sizes: Sequence[int], scopes: Sequence[tuple[int, ...]]):
-        self.sizes, self.scopes = sizes, scopes
+    def __init__(self, sizes: Sequence[int], scopes: Sequence[tuple[int, ...]], seconds: float):
+        self.sizes, self.scopes, self.seconds = sizes, scopes, seconds
         self.order: Callable[[frozenset[int], frozenset[int]], Order]
         self.order = lru_cache(MOST_PLANS)(self._order)
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
@@ -121,7 +125,7 @@ class Planner:
 
     def _order(self, removed: frozenset[int], keep: frozenset[int]) -> Order:
         rests = [[v for v in scope if v not in removed] for scope in self.scopes]
-        return elimination_order(self.sizes, rests, keep, removed)
+        return elimination_order(self.sizes, rests, keep, removed, seconds=self.seconds)
 
     def _plan(self, pattern: Pattern) -> Plan:
         removed = pattern.removed
