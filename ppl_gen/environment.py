@@ -83,7 +83,7 @@ class Environment:
 
     def __init__(self, roots: Mapping[str, Any], except_for: Iterable[tuple[int, Any]] = ()):
         self.slots: list[Slots] = []
-        self._except = frozenset(except_for)
+        self._taken: set[tuple[int, Any]] = set(except_for)
         self._kept: dict[int, Any] = {}
         self._queue = deque(roots.items())
         self._walk()
@@ -134,10 +134,12 @@ class Environment:
 
     def watch(self, owner: str, holder: Any, keys: Iterable[Any], sized: bool = False) -> None:
         """Remember some values of a holder, and follow them."""
-        slots = Slots(
-            owner, holder, [k for k in keys if (id(holder), k) not in self._except], sized
-        )
-        if slots.keys or sized:
+        vars(self).pop("_flat", None)
+        new = [key for key in keys if (id(holder), key) not in self._taken]
+        sized = sized and (id(holder), len) not in self._taken
+        self._taken |= {(id(holder), key) for key in ([*new, len] if sized else new)}
+        if new or sized:
+            slots = Slots(owner, holder, new, sized)
             self.slots.append(slots)
             self._queue += zip(map(slots.name, slots.keys), slots.values, strict=True)
 
@@ -171,9 +173,11 @@ class Environment:
 
     def _visit_module(self, module: nn.Module) -> None:
         for table in MODULE_TABLES:
-            entries = vars(module)[table]
-            if entries or table.endswith("hooks"):
-                self.watch(type(module).__name__, entries, entries, sized=True)
+            entries, name = vars(module)[table], type(module).__name__
+            if table.endswith("hooks"):
+                self.watch(f"{name}.{table}", entries, entries, sized=True)
+            elif entries:
+                self.watch(name, entries, entries, sized=True)
         self._visit_attributes(module, vars(module).keys() - MODULE_INTERNALS)
 
     def _visit_attributes(self, value: Any, keys: Iterable[str]) -> None:

@@ -7,10 +7,13 @@ random state and are undone, so that the first call leaves everything as one ste
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
+from pathlib import Path
+from types import FrameType
 from typing import Any, TypeAlias, cast
 
 import pyro
@@ -29,6 +32,7 @@ Metrics: TypeAlias = dict[str, Tensor]
 Loss: TypeAlias = Callable[..., tuple[Tensor, Metrics]]
 Place: TypeAlias = tuple[Slots, Any]
 
+PACKAGE = str(Path(__file__).parent)
 GRAPHS_PER_KEY = 4
 KEYS = 32
 SEEDS = 3
@@ -43,6 +47,15 @@ class StagingError(RuntimeError):
 
 class StagingWarning(UserWarning):
     """A step runs eagerly or uncompiled, and why."""
+
+
+def warn(text: str) -> None:
+    """Issue a ``StagingWarning`` for the caller's line outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, StagingWarning, stacklevel=level)
 
 
 class Graph:
@@ -198,10 +211,14 @@ class StagedFunction:
             loss, metrics = self.evaluate(args, kwargs)
             if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
                 raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
+            if not all(isinstance(v, Tensor) and v.dim() == 0 for v in metrics.values()):
+                raise ValueError(f"expected metrics as a dictionary of 0-d tensors, got {metrics}")
             leaves = self._leaves()
             for parameter in self.trained.values():
                 parameter.grad = None
             torch.autograd.backward(loss, inputs=leaves)
+            if all(leaf.grad is None for leaf in leaves):
+                raise ValueError("the loss depends on none of the parameters given")
         return loss.detach(), {name: value.detach() for name, value in metrics.items()}
 
     def _leaves(self) -> list[Tensor]:
@@ -252,7 +269,7 @@ class StagedFunction:
     def _warn(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(text, StagingWarning, stacklevel=4)
+            warn(text)
 
     # --- Making a graph -------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ that changes becomes an input.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -26,7 +25,15 @@ from torch.utils._pytree import tree_leaves
 
 from ppl_gen.objectives import Objective, loss_function
 from ppl_gen.sandbox import RandomState, Sandbox
-from ppl_gen.staged import BASELINE, Loss, Metrics, StagedFunction, StagingError, StagingWarning
+from ppl_gen.staged import (
+    BASELINE,
+    Loss,
+    Metrics,
+    StagedFunction,
+    StagingError,
+    StagingWarning,
+    warn,
+)
 from ppl_gen.terms import Program
 
 __all__ = ["StagingError", "StagingWarning", "Step", "stage", "stage_function"]
@@ -183,25 +190,25 @@ class _Programs(StagedFunction):
 
     def _find(self, trace: poutine.Trace) -> None:
         """Add the parameters of param sites."""
-        for name, site in trace.nodes.items():
-            if not name.startswith(BASELINE):
-                self._add(name, cast(Any, site["value"]).unconstrained())
+        self._add(
+            (name, cast(Any, site["value"]).unconstrained())
+            for name, site in trace.nodes.items()
+            if not name.startswith(BASELINE)
+        )
 
     def _find_in_modules(self) -> None:
         """Add the parameters of modules that are no param sites."""
         for module in self._modules:
-            for name, parameter in module.named_parameters():
-                self._add(f"{type(module).__name__}.{name}", parameter)
+            title = type(module).__name__
+            self._add((f"{title}.{name}", p) for name, p in module.named_parameters())
 
-    def _add(self, name: str, leaf: Tensor) -> None:
-        if id(leaf) in self._known or not leaf.requires_grad:
-            return
-        self._known[id(leaf)] = leaf
-        self.trained[name] = leaf
-        if self._handed_out:
-            warnings.warn(
-                f"parameter {name!r} appeared after step.parameters() was asked for; give it to "
-                "the optimiser too, or it is not trained",
-                StagingWarning,
-                stacklevel=5,
-            )
+    def _add(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
+        new = {n: p for n, p in parameters if p.requires_grad and id(p) not in self._known}
+        if new:
+            self._known |= {id(parameter): parameter for parameter in new.values()}
+            self.trained |= new
+            if self._handed_out:
+                warn(
+                    f"{', '.join(map(repr, new))} appeared after the parameters were asked for; "
+                    "give them to the optimiser too, or they are not trained"
+                )
