@@ -13,8 +13,8 @@ from torch import nn
 from torch.testing import assert_close
 
 import ppl_gen
-from ppl_gen import backends, objectives, schedules, zoo
-from ppl_gen.staging import StagingError, StagingWarning, stage_function
+from ppl_gen import objectives, schedules, zoo
+from ppl_gen.staging import StagingError, StagingWarning, backends, stage_function
 
 STAGEABLE = [name for name in PROGRAMS if name != "decaying_average_baseline"]
 SHAPE = (1, 8, 8)

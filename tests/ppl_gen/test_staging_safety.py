@@ -16,11 +16,11 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 import ppl_gen
-from ppl_gen.comparison import Outcome, difference
-from ppl_gen.environment import Environment
-from ppl_gen.recording import record
-from ppl_gen.sandbox import RandomState, Sandbox
 from ppl_gen.staging import StagingError, StagingWarning, stage_function
+from ppl_gen.staging.comparison import Outcome, difference
+from ppl_gen.staging.environment import Environment
+from ppl_gen.staging.recording import record
+from ppl_gen.staging.sandbox import RandomState, Sandbox
 
 OBJECTIVE = Trace_ELBO()
 LEGACY = np.random.rand  # the global generator, which programs still use
@@ -276,7 +276,7 @@ def test_a_float_that_python_looks_at_has_a_graph_for_each_value():
 
 
 def test_too_many_kinds_of_call_run_eagerly(monkeypatch):
-    monkeypatch.setattr("ppl_gen.staged.KEYS", 2)
+    monkeypatch.setattr("ppl_gen.staging.staged.KEYS", 2)
     step = ppl_gen.stage(*pair(lambda z, x: 1.0), OBJECTIVE, backend="eager")
     step(torch.randn(5, 4))
     step(torch.randn(4, 4))

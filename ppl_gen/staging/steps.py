@@ -1,16 +1,4 @@
-r"""Training steps that run as one compiled graph.
-
-A Pyro program is recorded once per kind of call (:mod:`ppl_gen.recording`) as a graph of tensor
-operations that computes the loss and its gradients together, and the graph is compiled. What runs
-on every step is the graph; parameters, schedules and running statistics are its inputs, and random
-draws are operations of it.
-
-A graph is not taken on trust. When it is new, and again at its 2nd, 4th, 8th, ... call, the program
-also runs eagerly from the same random state, and loss, metrics, every gradient and every tensor
-written to are compared. The Python values that the program can reach are watched, and a graph is
-used only while they are what they were when it was recorded (:mod:`ppl_gen.environment`); a float
-that changes becomes an input.
-"""
+"""A loss, or a model and guide with an objective, as a training step."""
 
 from __future__ import annotations
 
@@ -24,19 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen.objectives import Objective, loss_function
-from ppl_gen.sandbox import RandomState, Sandbox
-from ppl_gen.staged import (
-    BASELINE,
-    Loss,
-    Metrics,
-    StagedFunction,
-    StagingError,
-    StagingWarning,
-    warn,
-)
+from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.staged import BASELINE, Loss, Metrics, StagedFunction, warn
 from ppl_gen.terms import Program
-
-__all__ = ["StagingError", "StagingWarning", "Step", "stage", "stage_function"]
 
 
 def stage_function(

@@ -1,8 +1,8 @@
 """A loss function that runs as one graph per kind of call: the machinery of staging.
 
-For each kind of call (:mod:`ppl_gen.signatures`) the function runs eagerly, is recorded, the graph
-is compared with the eager run, compiled, and compared again. All these runs start from the same
-random state and are undone, so that the first call leaves everything as one step does.
+For each kind of call the function runs eagerly, is recorded, the graph is compared with the eager
+run, compiled, and compared again. All these runs start from the same random state and are undone,
+so that the first call leaves everything as one step does.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import torch
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
-from ppl_gen import backends
-from ppl_gen.comparison import Outcome, difference
-from ppl_gen.environment import Environment, Slots
-from ppl_gen.recording import Recording, Refusal, record, storage_of
-from ppl_gen.sandbox import RandomState, Sandbox
-from ppl_gen.signatures import Call, Key, take_apart
+from ppl_gen.staging import backends
+from ppl_gen.staging.comparison import Outcome, difference
+from ppl_gen.staging.environment import Environment, Slots
+from ppl_gen.staging.recording import Recording, Refusal, record, storage_of
+from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.signatures import Call, Key, take_apart
 
 Metrics: TypeAlias = dict[str, Tensor]
 Loss: TypeAlias = Callable[..., tuple[Tensor, Metrics]]
 Place: TypeAlias = tuple[Slots, Any]
 
-PACKAGE = str(Path(__file__).parent)
+PACKAGE = str(Path(__file__).parents[1])
 GRAPHS_PER_KEY = 4
 KEYS = 32
 SEEDS = 3

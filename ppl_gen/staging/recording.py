@@ -40,7 +40,8 @@ TORCH = str(Path(torch.__file__).parent)
 PYRO = str(Path(pyro.__file__).parent)
 # Modules of this package whose lines are no part of anybody's program.
 DRIVERS = {
-    str(Path(__file__).with_name(f"{name}.py")) for name in ("staged", "staging", "objectives")
+    *(str(Path(__file__).with_name(f"{name}.py")) for name in ("staged", "steps")),
+    str(Path(__file__).parents[1] / "objectives.py"),
 }
 
 

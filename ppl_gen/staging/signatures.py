@@ -16,7 +16,7 @@ from torch.utils._pytree import (
     tree_unflatten,
 )
 
-from ppl_gen.recording import Refusal
+from ppl_gen.staging.recording import Refusal
 
 Key: TypeAlias = tuple[Any, ...]
 PLAIN = (bool, int, str, bytes, type(None), torch.dtype, torch.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen.recording import storage_of, written_to
+from ppl_gen.staging.recording import storage_of, written_to
 
 
 class Sandbox(TorchDispatchMode):
