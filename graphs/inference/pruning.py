@@ -34,7 +34,8 @@ def marginal(
 ) -> Tensor:
     r"""The distribution of one node given evidence, from the part of the model that it needs.
 
-    It answers about networks whose junction tree would be too large, and is quicker than a tree for
+    The sums left out are taken to be one, which the rows of printed tables are to rounding. It
+    answers about networks whose junction tree would be too large, and is quicker than a tree for
     a single question.
 
     Args:
