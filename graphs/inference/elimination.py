@@ -59,7 +59,7 @@ def elimination_order(
     scopes: Iterable[Collection[int]],
     keep: Collection[int] = (),
     ignore: Collection[int] = (),
-    rows: int = 2,
+    rows: float = 2,
     seconds: float = 2.0,
 ) -> Order:
     """The cheapest order found for summing every variable out but ``keep`` and ``ignore``.

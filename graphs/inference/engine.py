@@ -71,6 +71,7 @@ class Engine:
         dtype, device: of torch tensors.
         max_bytes: the memory budget.
         order_seconds: the longest search for an elimination order.
+        order_rows: how long that search is worth, in rows of evidence.
         progress: whether to show a progress bar over rows.
     """
 
@@ -85,12 +86,13 @@ class Engine:
         device: torch.device | str = "cpu",
         max_bytes: int = 1 << 31,
         order_seconds: float = 2.0,
+        order_rows: float = 2,
         progress: bool = False,
     ):
         self.sizes, self.tables, self.hint = sizes, tables, hint
         self.dtype, self.device = dtype, torch.device(device)
         self.max_bytes, self.progress = max_bytes, progress
-        self.planner = Planner(sizes, scopes, order_seconds)
+        self.planner = Planner(sizes, scopes, order_seconds, order_rows)
         self.linear: Callable[[Pattern], LinearPlan]
         self.linear = lru_cache(MOST_PLANS)(lambda pattern: LinearPlan(self.plan(pattern), tables))
         self.cutset: Callable[[Pattern, bool], tuple[int, ...]]

@@ -107,10 +107,17 @@ class Planner:
         sizes: states of each variable.
         scopes: variables of each factor, in the order of its axes.
         seconds: the longest search for an elimination order.
+        rows: how long the search is worth, in rows of evidence.
     """
 
-    def __init__(self, sizes: Sequence[int], scopes: Sequence[tuple[int, ...]], seconds: float):
-        self.sizes, self.scopes, self.seconds = sizes, scopes, seconds
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        scopes: Sequence[tuple[int, ...]],
+        seconds: float,
+        rows: float = 2,
+    ):
+        self.sizes, self.scopes, self.seconds, self.rows = sizes, scopes, seconds, rows
         self.order: Callable[[frozenset[int], frozenset[int]], Order]
         self.order = lru_cache(MOST_PLANS)(self._order)
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
@@ -125,7 +132,7 @@ class Planner:
 
     def _order(self, removed: frozenset[int], keep: frozenset[int]) -> Order:
         rests = [[v for v in scope if v not in removed] for scope in self.scopes]
-        return elimination_order(self.sizes, rests, keep, removed, seconds=self.seconds)
+        return elimination_order(self.sizes, rests, keep, removed, self.rows, self.seconds)
 
     def _plan(self, pattern: Pattern) -> Plan:
         removed = pattern.removed

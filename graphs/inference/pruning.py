@@ -81,6 +81,7 @@ def marginal(
             dtype=dtype,
             device=torch_device,
             max_bytes=max_bytes,
+            order_rows=observed.rows / 2,  # answered once, so worth half of that at most
             progress=False,
         )
         codes = {place[v]: code for v, code in observed.codes.items() if v in place}
