@@ -372,7 +372,7 @@ def factorization(model: Model) -> Factorization:
     if isinstance(model, Factorization):
         return model
     if hasattr(model, "get_factor_nodes"):
-        scopes = [tuple(factor.scope()) for factor in model.get_factors()]
+        scopes = _scopes(model.get_factors())
         covered = {v for scope in scopes for v in scope}
         # pgmpy's own list of variables refuses the factor graphs that its Markov networks make
         lone = [v for v in model if not model.degree(v) and not hasattr(v, "scope")]
@@ -385,13 +385,18 @@ def factorization(model: Model) -> Factorization:
     rank = {v: i for i, v in enumerate(graph)}
     potentials = getattr(model, "factors", None)
     if potentials:
-        scopes = [tuple(factor.scope()) for factor in potentials]
+        scopes = _scopes(potentials)
         covered = {v for scope in scopes for v in scope}
         scopes += [(v,) for v in graph if v not in covered]
     else:
         cliques = [sorted(clique, key=rank.__getitem__) for clique in nx.find_cliques(graph)]
         scopes = [tuple(c) for c in sorted(cliques, key=lambda c: [rank[v] for v in c])]
     return _undirected(scopes, tuple(graph))
+
+
+def _scopes(potentials: Iterable[Any]) -> list[tuple[Node, ...]]:
+    """Of a model's potentials, less those that are constants."""
+    return [scope for factor in potentials if (scope := tuple(factor.scope()))]
 
 
 def _undirected(scopes: Sequence[tuple[Node, ...]], order: tuple[Node, ...] = ()) -> Factorization:

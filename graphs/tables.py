@@ -256,7 +256,10 @@ def _state_names(node: Node, names: Any) -> tuple[Hashable, ...]:
 
 def as_array(table: Any, called: str) -> np.ndarray:
     try:
-        array = np.array(table, dtype=float)
+        array = np.array(table)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"entries of type {array.dtype}")
+        array = array.astype(float)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"expected an array of numbers for {called}, got {error}") from None
     if array.ndim > MOST_AXES:

@@ -58,6 +58,26 @@ def model_tables(model: Model) -> Tables:
     return tables_of(model)
 
 
+def checked_settings(
+    dtype: torch.dtype, device: torch.device | str | None, max_bytes: int
+) -> torch.device:
+    """The device named, by default the CPU, after a look at all settings.
+
+    Raises:
+        ValueError: a type that is not of real numbers, a device that torch does not know or this
+            machine does not have, no memory.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"expected torch.float32 or torch.float64, got {dtype}")
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+        raise ValueError(f"expected a positive number of bytes, got {max_bytes!r}")
+    try:
+        return torch.zeros(0, device=device or "cpu").device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"expected a torch device, got {device!r}: {reason}") from None
+
+
 def require_possible(
     log_z: np.ndarray, evidence: Evidence, states: Mapping[Node, Sequence[Hashable]]
 ) -> None:
@@ -111,7 +131,8 @@ class JunctionTree:
     throughout.
 
     Raises:
-        ValueError: tables that do not fit the model (:mod:`graphs.tables`), unknown nodes.
+        ValueError: tables that do not fit the model (:mod:`graphs.tables`), unknown nodes, a
+            device that is not there.
     """
 
     def __init__(
@@ -125,14 +146,10 @@ class JunctionTree:
         order_seconds: float = 2.0,
         progress: bool = False,
     ):
+        self.dtype, self.device = dtype, checked_settings(dtype, device, max_bytes)
         tables = model_tables(model)
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"expected torch.float32 or torch.float64, got {dtype}")
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
-            raise ValueError(f"expected a positive number of bytes, got {max_bytes!r}")
         self.states: dict[Node, tuple[Hashable, ...]] = dict(tables.states)
         self.factors = tuple(scope for scope, _ in tables.factors)
-        self.dtype, self.device = dtype, torch.device(device or "cpu")
         self._nodes = tuple(self.states)
         self._numbers = {node: i for i, node in enumerate(self._nodes)}
         self._engine = Engine(
@@ -173,7 +190,11 @@ class JunctionTree:
                 of log Z in an entry is the marginal probability of that entry.
 
         Returns:
-            A scalar, or (rows,); minus infinity where the evidence is impossible.
+            A scalar, or (rows,); minus infinity where the evidence is impossible, as that is its
+            log-probability. What is conditional on such evidence is refused.
+
+        Raises:
+            ValueError: unknown nodes or states, or what :meth:`log_tables` refuses.
         """
         observed = read_evidence(evidence, self.states)
         if log_potentials is not None:
@@ -262,13 +283,27 @@ class JunctionTree:
         }
 
     def entropy(self, nodes: Any, evidence: Any = None) -> Tensor:
-        r""":math:`H(A) = -\sum_a P(a) \log P(a)` in nats, of some nodes together."""
+        r""":math:`H(A) = -\sum_a P(a) \log P(a)` in nats, of some nodes together.
+
+        Returns:
+            A scalar, or (rows,).
+
+        Raises:
+            ValueError: unknown, repeated or observed nodes, none, impossible evidence.
+        """
         observed = read_evidence(evidence, self.states)
         joint = self._joint(self._named(nodes, "nodes"), observed)
         return torch.special.entr(joint).sum(tuple(range(0 if observed.single else 1, joint.dim())))
 
     def mutual_information(self, a: Any, b: Any, evidence: Any = None) -> Tensor:
-        r""":math:`I(A; B) = H(A) + H(B) - H(A, B)` in nats, of two disjoint sets of nodes."""
+        r""":math:`I(A; B) = H(A) + H(B) - H(A, B)` in nats, of two disjoint sets of nodes.
+
+        Returns:
+            A scalar, or (rows,).
+
+        Raises:
+            ValueError: as in :meth:`entropy`, or a node in both sets.
+        """
         observed = read_evidence(evidence, self.states)
         first, second = self._named(a, "a"), self._named(b, "b")
         if both := set(first) & set(second):
@@ -301,7 +336,8 @@ class JunctionTree:
         """The logarithms of the factors, with those given (:meth:`log_partition`) in their places.
 
         Raises:
-            ValueError: another number of tensors, another shape, or a position that is none.
+            ValueError: another number of tensors, another shape, a position that is none, NaN or
+                plus infinity.
         """
         count = len(self.factors)
         if log_potentials is None:
@@ -327,6 +363,11 @@ class JunctionTree:
                     f"expected shape {tuple(tables[k].shape)} for factor {k} over "
                     f"{self.factors[k]}, got {tuple(tensor.shape)}"
                 )
+            if not _entries_below_infinity(tensor):
+                raise ValueError(
+                    f"expected log-potentials below infinity for factor {k} over "
+                    f"{self.factors[k]}, got NaN or infinity"
+                )
             tables[k] = tensor.to(self.device, self.dtype)
         return tables
 
@@ -351,3 +392,10 @@ class JunctionTree:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device, self.dtype)
+
+
+def _entries_below_infinity(tensor: Tensor) -> bool:
+    try:
+        return bool((tensor.detach() < torch.inf).all())
+    except RuntimeError:  # under torch.func.vmap no single entry has a value to look at
+        return True

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..structure import Model, Node, unknown
 from .engine import Engine
 from .evidence import MISSING, Evidence, read_evidence
-from .junction_tree import MAX_BYTES, model_tables, require_possible
+from .junction_tree import MAX_BYTES, checked_settings, model_tables, require_possible
 
 MOST_CHECKED = 100  # variables of parts that the target does not depend on, to be checked
 
@@ -48,10 +48,12 @@ def marginal(
         A tensor (states,), or (rows, states), in the order of the target's states.
 
     Raises:
-        ValueError: an unknown or observed target, impossible evidence, a part that is too large.
+        ValueError: an unknown or observed target, impossible evidence, a part that is too large,
+            a device that is not there.
             Evidence that the target does not depend on is checked to be possible where it touches
             no more than a hundred variables.
     """
+    where = checked_settings(dtype, device, max_bytes)
     tables = model_tables(model)
     if not isinstance(target, Hashable) or target not in tables.states:
         raise ValueError(f"expected a node of the model, got {unknown(tables.states, target)}")
@@ -66,7 +68,6 @@ def marginal(
     if tables.directed:
         alive = _not_barren(scopes, {number[target], *observed.codes})
     near, far = _reached(scopes, alive, number[target], seen)
-    torch_device = torch.device(device or "cpu")
 
     def part(factors: Iterable[int], *variables: int) -> tuple[Engine, Evidence, list[int]]:
         chosen = list(factors)
@@ -79,7 +80,7 @@ def marginal(
             tables=[tables.factors[k][1] for k in chosen],
             hint=frozenset(place[v] for v in seen if v in place),
             dtype=dtype,
-            device=torch_device,
+            device=where,
             max_bytes=max_bytes,
             order_rows=observed.rows / 2,  # answered once, so worth half of that at most
             progress=False,
@@ -95,7 +96,7 @@ def marginal(
         if len(members) <= MOST_CHECKED:
             log_z = log_z + engine.solve(known).log_z
     require_possible(log_z, observed, tables.states)
-    answer = torch.from_numpy(result.columns).to(torch_device, dtype)
+    answer = torch.from_numpy(result.columns).to(where, dtype)
     return answer[0] if observed.single else answer
 
 

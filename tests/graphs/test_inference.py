@@ -232,6 +232,18 @@ def test_entries_too_far_apart_for_linear_numbers():
     assert tree.log_partition() == pytest.approx(np.log(2) + 20 * np.log(far))
 
 
+def test_entries_far_apart_beside_messages_that_grow():
+    """Along a chain of equal variables a message of [1, 1e-280] grows by 5 a hundred times, is
+    rescaled, and meets [1, 1e-70] before [1e-175, 1] twice brings both ends level."""
+    unary = [[1, 1e-140]] * 2 + [[1, 1]] * 100 + [[1, 1e-70]] + [[1e-175, 1]] * 2
+    factors = [(f"x{i}", entries) for i, entries in enumerate(unary)]
+    factors += [((f"x{i}", f"x{i + 1}"), np.eye(2)) for i in range(len(unary) - 1)]
+    factors += [((f"x{i}", f"y{i}"), np.ones((2, 5))) for i in range(2, 102)]
+    tree = graphs.JunctionTree(graphs.markov_network(factors))
+    assert tree.log_partition() == pytest.approx(100 * np.log(5) - 350 * np.log(10) + np.log(2))
+    assert tree.marginals()["x104"].tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_single_precision_answers_and_devices():
     tree = graphs.JunctionTree(graphs.textbook.asia(), dtype=torch.float32)
     assert tree.marginals()["dysp"].dtype == torch.float32
@@ -279,6 +291,10 @@ def test_logarithms_give_the_same_marginals_as_linear_numbers():
         (lambda t: graphs.JunctionTree(graphs.textbook.diagnosis()), "hold tables"),
         (lambda t: graphs.JunctionTree((graphs.parse("phi(A)"), [])), "1 factors, got 0"),
         (lambda t: graphs.JunctionTree("P(A)"), "got str"),
+        (lambda t: graphs.JunctionTree(graphs.textbook.asia(), device="gpu"), "device, got 'gpu'"),
+        (lambda t: t.log_partition(log_potentials={0: torch.tensor([0, torch.inf])}), "below inf"),
+        (lambda t: t.log_partition(log_potentials={0: torch.tensor([0, torch.nan])}), "got NaN"),
+        (lambda t: t.sample(1, log_potentials={0: torch.tensor([0, torch.nan])}), "'asia'.*NaN"),
     ],
 )
 def test_refused(ask, message):

@@ -6,6 +6,7 @@ import torch
 from enumeration import random_bayesian, random_evidence, random_markov
 
 import graphs
+from graphs.inference import conditioning, engine, linear
 from graphs.inference.contraction import compile_program
 from graphs.inference.elimination import elimination_order
 from graphs.inference.plans import Pattern
@@ -151,7 +152,10 @@ def test_conditioning_gives_the_same_answers(random_model, seed):
         torch.testing.assert_close(marginals[v], marginal, rtol=1e-10, atol=1e-12)
 
 
-def test_conditioning_on_a_grid():
+def test_conditioning_on_a_grid(monkeypatch):
+    """Rows and cases come in several batches, over which sums are carried."""
+    monkeypatch.setattr(conditioning, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(engine, "ROWS_AT_ONCE", 2)
     whole = graphs.JunctionTree(grid(8, 8))
     small = graphs.JunctionTree(grid(8, 8), max_bytes=whole.cost.bytes // 2)
     cut = small._engine.cutset(Pattern(frozenset(), marginals=True), False)
@@ -169,8 +173,6 @@ def test_conditioning_on_a_grid():
 
 def test_rows_in_blocks_and_by_pattern_equal_rows_alone(monkeypatch):
     """Frequent patterns get plans of their own, rare ones share one; blocks end unevenly."""
-    from graphs.inference import engine, linear
-
     monkeypatch.setattr(engine, "WORTH_A_PLAN", 500)
     monkeypatch.setattr(linear, "CACHE_BYTES", 5000)
     monkeypatch.setattr(linear, "USUAL_ROWS", 7)
@@ -199,8 +201,6 @@ def test_rows_in_blocks_and_by_pattern_equal_rows_alone(monkeypatch):
 
 
 def test_two_threads_give_the_same_rows(monkeypatch):
-    from graphs.inference import linear
-
     monkeypatch.setattr(linear, "CACHE_BYTES", 5000)
     monkeypatch.setattr(linear, "USUAL_ROWS", 7)
     tree = graphs.JunctionTree(graphs.textbook.asia())

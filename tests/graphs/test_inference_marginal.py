@@ -69,6 +69,31 @@ def test_large_networks_agree_with_pyagrum_on_the_ancestors(reference_data, name
     assert compared >= 3
 
 
+def test_parts_behind_the_evidence_are_left_out():
+    """A strip of a field whose whole is far too large, and a network that is all below a target."""
+    side = range(36)
+    table = [[2.0, 1.0], [1.0, 2.0]]
+    edges = [((i, j), (i + di, j + dj)) for i in side for j in side for di, dj in ((0, 1), (1, 0))]
+    field = graphs.markov_network([(edge, table) for edge in edges])
+    column = {(i, 3): i % 2 for i in range(37)}
+    strip = [(a, b) for a, b in edges if a[1] < 3]
+    alone = graphs.JunctionTree(graphs.markov_network([(edge, table) for edge in strip]))
+    torch.testing.assert_close(
+        graphs.marginal(field, (0, 0), column),
+        alone.marginals({v: k for v, k in column.items() if v in alone.states})[0, 0],
+    )
+    below = [
+        ((i, j), parents, np.full((2,) * len(parents) + (2,), 0.5))
+        for i in side
+        for j in side
+        if (parents := tuple(v for v in ((i - 1, j), (i, j - 1)) if min(v) >= 0)) or not i + j
+    ]
+    below[0] = ((0, 0), (), [0.2, 0.8])
+    below[1] = ((0, 1), ((0, 0),), [[0.1, 0.9], [0.6, 0.4]])
+    found = graphs.marginal(graphs.bayesian_network(below), (0, 1))
+    assert found.tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_evidence_it_does_not_depend_on_is_still_checked():
     model = graphs.textbook.asia()
     impossible = {"lung": ["yes", "yes"], "either": ["yes", "no"]}
@@ -88,6 +113,9 @@ def test_evidence_it_does_not_depend_on_is_still_checked():
         (lambda m: graphs.marginal(m, "smoke", {"lun": 0}), "nodes of the model, got 'lun'"),
         (lambda m: graphs.marginal(m, "smoke", {"lung": 2}), "state of 'lung'.*got 2"),
         (lambda m: graphs.marginal(graphs.textbook.campus(), "O"), "hold tables"),
+        (lambda m: graphs.marginal(m, "smoke", device="gpu"), "torch device, got 'gpu'"),
+        (lambda m: graphs.marginal(m, "smoke", dtype=torch.int64), "float64, got torch.int64"),
+        (lambda m: graphs.marginal(m, "smoke", max_bytes=0), "positive number of bytes, got 0"),
     ],
 )
 def test_refused(ask, message):

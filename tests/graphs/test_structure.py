@@ -198,6 +198,8 @@ def test_pgmpy_models():
     )
     assert graphs.as_graph(network) is network
     assert graphs.factorization(network).scopes == (frozenset("AB"), frozenset("AB"))
+    constant = graphs.markov_network([("A", [1, 2]), ((), 3.0)])
+    assert graphs.factorization(constant).scopes == (frozenset("A"),)
     potential = factors.DiscreteFactor(["A", "B", "C"], [2, 2, 2], range(1, 9))
     graph = models.FactorGraph()
     graph.add_nodes_from(["A", "B", "C", "D", potential])

@@ -177,6 +177,7 @@ BAD_CONDITIONALS = [
     ([("A", "B", [HALF] * 2), ("B", "A", [HALF] * 2)], "cycle"),
     ([("A", (), ["a", "b"])], "array of numbers"),
     ([("A", (), [HALF, [1]])], "array of numbers"),
+    ([("A", (), [1 + 0j, 0])], "array of numbers.*complex128"),
     ([("A", (), np.ones((1,) * 32)), ("B", [], HALF)], "1 axes"),
     ([(["A"], (), HALF)], "names of variables"),
     ([("A", HALF)], "triples"),
