@@ -43,11 +43,13 @@ class Terms:
         score: the part of log_q whose gradient needs the score function, by site without a
             reparameterised sampler.
         entropy: the part of log_q to differentiate through the sample, by reparameterised site.
-        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered; of
-            a relaxed site that of the discrete distributions it relaxes.
+        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered and
+            the guide draws what the prior may depend on before the site itself; of a relaxed site
+            that of the discrete distributions it relaxes.
         auxiliary: losses to be minimised that the guide declares with
             ``pyro.factor(name, loss, has_rsample=True)``.
         values: the latent values, by site.
+        above: by site the latent sites that the model draws before it.
         prior: :math:`p_s`, by site.
         posterior: :math:`q_s`, by site.
         scale: the factor N/B that scales the terms of the data plate, 1 without subsampling.
@@ -62,6 +64,7 @@ class Terms:
     kl: dict[str, Tensor] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
+    above: dict[str, frozenset[str]] = field(default_factory=dict)
     prior: dict[str, Distribution] = field(default_factory=dict)
     posterior: dict[str, Distribution] = field(default_factory=dict)
     scale: float | Tensor = 1.0
@@ -147,6 +150,8 @@ def terms(
         return [(name, site) for name, site in trace.nodes.items() if site["type"] == "sample"]
 
     observed = [site for _, site in sites(model_trace) if site["is_observed"]]
+    latent = [name for name, site in sites(model_trace) if not site["is_observed"]]
+    above = {name: frozenset(latent[:i]) for i, name in enumerate(latent)}
     frames = _shared_frames(observed)
     if particles is not None:
         frames |= {-max_plate_nesting - 1}
@@ -165,6 +170,8 @@ def terms(
             raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
         twin: Any = model_trace.nodes[name]
         parts = site["score_parts"]
+        result.above[name] = above.get(name, frozenset())
+        given = result.above[name] <= set(result.log_p)
         result.log_p[name] = reduce(twin["log_prob"])
         result.log_q[name] = reduce(parts.log_prob)
         if not is_identically_zero(parts.score_function):
@@ -175,16 +182,14 @@ def terms(
         result.scales[name] = scale_and_mask(one, site["scale"], site["mask"])
         result.values[name] = site["value"]
         result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
+        if not given:
+            continue  # the prior depends on draws made after this one: its KL is no function of q
         try:
             divergence = kl_divergence(discrete(site["fn"]), discrete(twin["fn"]))
         except NotImplementedError:
             continue
         result.kl[name] = reduce(scale_and_mask(divergence, site["scale"], site["mask"]))
-    missing = [
-        name
-        for name, site in sites(model_trace)
-        if not site["is_observed"] and name not in result.values
-    ]
+    missing = [name for name in latent if name not in result.values]
     if missing:
         raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
     return result
