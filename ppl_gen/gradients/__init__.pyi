@@ -7,6 +7,7 @@ from .base import Expectation as Expectation
 from .comparison import Comparison as Comparison
 from .comparison import Row as Row
 from .comparison import compare as compare
+from .expansion import MuProp as MuProp
 from .measures import MeasureValued as MeasureValued
 from .objective import EstimatedELBO as EstimatedELBO
 from .pathwise import GumbelSoftmax as GumbelSoftmax

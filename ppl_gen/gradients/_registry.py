@@ -8,6 +8,7 @@ from torch.distributions import Distribution
 
 from ppl_gen.gradients import (
     antithetic,
+    expansion,
     measures,
     pathwise,
     score,
@@ -26,6 +27,7 @@ registry: dict[str, type[Estimator]] = {
         several.LeaveOneOut,
         score.NVIL,
         several.VIMCO,
+        expansion.MuProp,
         pathwise.Reparameterized,
         measures.MeasureValued,
         pathwise.GumbelSoftmax,

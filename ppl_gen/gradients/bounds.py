@@ -8,8 +8,9 @@ With sites :math:`z_1, z_2, \dots` in the order of the guide,
     + E_{q_2}[\dots - \log p(x \mid z)]\big],
 
 where :math:`\mathrm{KL}_s` is a closed form outside the expectation over its own site, or the
-estimate :math:`\log q_s - \log p_s` inside it. Every level has its own estimator: as surrogates
-nest, the surrogate of one site is the cost of the site above it.
+estimate :math:`\log q_s - \log p_s` inside it, where :math:`\log p_s` joins the level at which all
+that the prior may depend on is drawn, be the guide's order that of the model or not. Every level
+has its own estimator: as surrogates nest, the surrogate of one site is the cost of the site above.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Bound:
         last = batch[-1] if batch else 1
         outside = self.outside(site, t)
         weight = self.weight * t.scales[site]
+        scored_here = self._newly_scored(t, site, fixed)
 
         def cost(z: Tensor) -> Tensor:
             lead = z.shape[: z.dim() - len(batch) - len(event)]
@@ -105,12 +107,21 @@ class Bound:
                 inner.update(found)
             if total.shape[1] < last:
                 raise ValueError(f"expected sites {sites[1:]} of no plate before {site!r}")
-            total = total.sum(1, keepdim=True) if total.shape[1] > last else total
-            if not outside:
-                total = total - self._log_prior(u, site)
+            total = _sum_to(last, total)
+            for scored in scored_here:
+                log_prior = _sum_to(last, self._log_prior(u, scored))
+                if log_prior.shape[1] < last:
+                    raise ValueError(f"expected the model to draw {scored!r} before {site!r}")
+                total = total - log_prior
             return total.reshape(*lead, *batch)
 
         return Expectation(q, cost, 0.0 if outside else weight, self.context)
+
+    def _newly_scored(self, t: Terms, site: str, fixed: Mapping[str, Tensor]) -> list[str]:
+        """The sites whose prior depends on this site and, at most, on those above it."""
+        known, before = {site, *fixed}, set(fixed)
+        scopes = {s: {s, *above} for s, above in t.above.items() if not self.outside(s, t)}
+        return [s for s, scope in scopes.items() if scope <= known and not scope <= before]
 
     def _log_prior(self, u: Terms, site: str) -> Tensor:
         """The weighted log-probability of a value, relaxed or not, under its prior."""
@@ -180,6 +191,11 @@ def _repeat(value: Tensor, lead: torch.Size, event: torch.Size) -> Tensor:
     repeated = value.expand(*lead, *value.shape)
     batch = value.shape[: value.dim() - len(event)]
     return repeated.reshape(-1, batch[-1] if batch else 1, *event)
+
+
+def _sum_to(width: int, term: Tensor) -> Tensor:
+    """Sum a term ``(K, B)`` over the data, unless it is wanted by datum."""
+    return term.sum(1, keepdim=True) if term.shape[1] > width else term
 
 
 def context_of(args: Sequence[object], t: Terms) -> Tensor | None:

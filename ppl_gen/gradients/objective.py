@@ -65,13 +65,17 @@ class EstimatedELBO(Objective):
                 return estimator
         return self._defaults[0 if t.posterior[site].has_rsample else 1]
 
-    def prepare(self, distribution: Distribution, context: Tensor | None = None) -> None:
-        """Make now what estimators would make when they first meet a site like this one.
+    def prepare(
+        self, distribution: Distribution, context: Tensor | None = None, site: str | None = None
+    ) -> None:
+        """Make now what estimators, or that of one site, would make when they first meet it.
 
         Raises:
             ValueError: an estimator does not serve the distribution.
         """
-        for estimator in self.estimators:
+        for name, estimator in zip(self.sites, self.estimators, strict=True):
+            if None not in (name, site) and name != site:
+                continue
             estimator.require(distribution)
             estimator.prepare(Expectation(distribution, distribution.log_prob, context=context))
 

@@ -113,7 +113,8 @@ def gaussian_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sam
     """The encoder gradient of a VAE whose posterior is a diagonal normal, for images x.
 
     The gradient is that of minus the ELBO, summed over the images, in every parameter of the
-    encoder: what one step of ``pyro.infer.SVI`` estimates.
+    encoder: what one step of ``pyro.infer.SVI`` estimates. In a hierarchy it is that of the latent
+    which the guide draws first.
 
     Args:
         vae: the model.
@@ -137,14 +138,18 @@ def _vae_problem(
 ) -> Problem:
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a ppl_gen.VAE, got {type(vae).__name__}")
-    with torch.no_grad():
-        q = vae.encode(x, y)
+    with torch.no_grad(), torch.random.fork_rng(), unregistered():
+        vae.check(x)
+        trace = poutine.trace(vae.guide).get_trace(x, y)
+    names = {latent.name for latent in vae.latents}
+    site = next(node for node in trace.stochastic_nodes if node in names)
+    q: Any = trace.nodes[site]["fn"]
     if not isinstance(base_of(q), family):
         raise ValueError(
             f"expected a VAE with a {family.__name__} posterior for {name}, got {describe(q)}"
         )
     label = f"{name}({len(x)} images, {q.event_shape[-1]} latents)"
-    return program(vae.model, vae.guide, x, y, site=vae.latents[0].name, kl=kl, name=label)
+    return program(vae.model, vae.guide, x, y, site=site, kl=kl, name=label)
 
 
 def _size(e: Expectation) -> int:

@@ -99,7 +99,9 @@ class Rebar(Relaxed):
         g = per_event(e.distribution, f.detach() - c_tied) * score + path
         surrogate = f + sum_events(e.distribution, inject(r.logits, g))
         if learned:
-            gradients = torch.autograd.grad(g.square().sum(), learned, allow_unused=True)
+            gradients = torch.autograd.grad(
+                g.square().sum(), learned, retain_graph=True, allow_unused=True
+            )
             for parameter, gradient in zip(learned, gradients, strict=True):
                 if gradient is not None:
                     surrogate = surrogate + inject(parameter, gradient).sum() / f.numel()

@@ -1,17 +1,44 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import pyro
 import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
+from ppl_gen import networks
+from ppl_gen.gradients._registry import make
 from ppl_gen.gradients.base import Estimator
 from ppl_gen.gradients.objective import EstimatedELBO
-from ppl_gen.networks import Shape, Widths
+from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
-from ppl_gen.vae import VAE
+from ppl_gen.vae import VAE, Latent, evaluating, register
 from ppl_gen.zoo._registry import named
 from ppl_gen.zoo._vae import vae
+
+
+class BeliefNetwork(VAE):
+    r"""Layers inferred from the image up: :math:`q(z_1|x)\, q(z_2|z_1)` beside :math:`p(x|z_1)
+    p(z_1|z_2) p(z_2)`.
+    """
+
+    def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
+        register(self)
+        with pyro.plate("data", self._require_shape(x).shape[0], dim=-1):
+            below = x
+            for latent in reversed(self.latents):
+                below = pyro.sample(latent.name, latent.posterior(below))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        self.check(x)
+        return self.latents[-1].posterior(x)
+
+    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        with evaluating(self):
+            return self.encode(x).mean
 
 
 @named("Mnih and Gregor, Neural Variational Inference and Learning in Belief Networks", 2014)
@@ -19,22 +46,31 @@ def bernoulli_vae(
     data_shape: Shape = (1, 28, 28),
     latent_dim: int = 200,
     *,
+    top_dim: int = 0,
     estimator: str | Estimator = "disarm",
     hidden: Widths = (),
     **parts: Any,
 ) -> VAE:
     """The VAE with binary latents and a learned prior; the gradient estimator is a part of it.
 
-    Without hidden layers it is the linear belief network on which estimators are compared.
+    Without hidden layers it is the linear belief network on which estimators are compared, of one
+    layer of latents or two.
 
     Args:
         data_shape: ``(C, H, W)``.
-        latent_dim: ``Z``.
-        estimator: what estimates the encoder's gradient, see :mod:`ppl_gen.gradients`.
-        hidden: the widths of the hidden layers of encoder and decoder.
+        latent_dim: ``Z``, the size of the layer next to the image.
+        top_dim: the size of a second layer above it, inferred from the first; 0 for none.
+        estimator: what estimates the encoder's gradient, see :mod:`ppl_gen.gradients`; each layer
+            has its own copy.
+        hidden: the widths of the hidden layers of encoder and decoder, and between layers.
         parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
     """
-    objective = parts.pop("objective", None) or EstimatedELBO(estimator)
+    if top_dim and parts.get("num_classes"):
+        raise ValueError("expected no labels with a second layer, got num_classes")
+    chosen: Any = estimator
+    if top_dim:
+        chosen = {site: copy.deepcopy(make(estimator)) for site in ("z1", "z2")}
+    objective = parts.pop("objective", None) or EstimatedELBO(chosen)
     model = vae(
         data_shape,
         latent_dim,
@@ -44,7 +80,23 @@ def bernoulli_vae(
         objective=objective,
         **parts,
     )
+    if top_dim:
+        model = _with_second_layer(model, latent_dim, top_dim, networks.widths(hidden))
     if isinstance(objective, EstimatedELBO):
-        blank = torch.zeros(1, *model.data_shape)
-        objective.prepare(model.encode(blank), blank)
+        below = blank = torch.zeros(1, *model.data_shape)
+        for latent in reversed(model.latents):
+            q = latent.posterior(below)
+            objective.prepare(q, blank, latent.name)
+            below = q.mean
     return model
+
+
+def _with_second_layer(model: VAE, dim: int, top_dim: int, hidden: list[int]) -> VAE:
+    first = model.latents[0]
+    above = BernoulliPrior(top_dim)
+    prior = nn.Sequential(MLP([(top_dim,)], hidden[::-1], (dim,)), Bernoulli())
+    top = Latent("z2", above, MLP([(dim,)], hidden, (top_dim,)), Bernoulli())
+    lower = Latent("z1", prior, first.encoder, first.family)
+    return BeliefNetwork(
+        [top, lower], model.decoder, model.likelihood, model.data_shape, model.objective
+    )
