@@ -104,8 +104,9 @@ class LoaderBatches:
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.order is not None:
             self.order.number = number
-        elif self.loader.generator is not None:
-            self.loader.generator.manual_seed(number)
+        for part in (self.loader, self.loader.sampler):
+            if isinstance(generator := getattr(part, "generator", None), torch.Generator):
+                generator.manual_seed(number)
         for batch in self.loader:
             yield tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
 
@@ -136,6 +137,9 @@ def as_batches(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"expected a batch size of at least one, got {batch_size}")
     world = World() if world is None else world
+    source = data.dataset if isinstance(data, DataLoader) else data
+    if isinstance(source, Dataset) and not hasattr(source, "__len__"):
+        raise ValueError(f"expected data of a known length, got {type(source).__name__} without")
     if isinstance(data, DataLoader):
         if world.size > 1:
             raise ValueError(

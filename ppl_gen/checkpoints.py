@@ -1,16 +1,17 @@
 """Models and training states on disk: written atomically, read without executing anything.
 
 A file is a dictionary of tensors, numbers and strings, written by ``torch.save`` and read with
-``weights_only=True``. A model file holds the name of its zoo constructor, the constructor's
-arguments and the weights; nothing in it is code.
+``weights_only=True``. It ends with a digest of all that comes before. A model file holds the name
+of its zoo constructor, the constructor's arguments and the weights; nothing in it is code.
 """
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import io
 import os
-import tempfile
-import zipfile
-import zlib
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ppl_gen import zoo
 from ppl_gen.vae import VAE, Recipe
 
 VERSION = 1
+DIGEST_SIZE = hashlib.sha256().digest_size
 PathLike = str | os.PathLike[str]
 
 
@@ -30,48 +32,64 @@ def write(path: PathLike, kind: str, payload: Mapping[str, Any]) -> None:
     target = Path(path)
     if not target.parent.is_dir():
         raise ValueError(f"expected an existing folder for {target}, got {target.parent}")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    buffer = io.BytesIO()
+    torch.save({"format": f"ppl_gen.{kind}", "version": VERSION, **payload}, buffer)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": f"ppl_gen.{kind}", "version": VERSION, **payload}, file)
+        with temporary.open("xb") as file:
+            file.write(sealed(buffer.getvalue()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def read(path: PathLike, kind: str) -> dict[str, Any]:
-    """Read a payload of the stated kind onto the CPU.
+def tidy(path: PathLike) -> None:
+    """Remove what a killed process left half written beside a file that only this one writes."""
+    target = Path(path)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}"):
+        left.unlink(missing_ok=True)
+
+
+def sealed(archive: bytes) -> bytes:
+    """A zip archive whose comment is the SHA-256 of everything before it."""
+    body = archive[:-2] + DIGEST_SIZE.to_bytes(2, "little")
+    return body + hashlib.sha256(body).digest()
+
+
+def read(path: PathLike, *kinds: str) -> dict[str, Any]:
+    """Read a payload of one of the stated kinds onto the CPU.
 
     Raises:
-        ValueError: the file is missing, truncated, corrupted, foreign or of a newer version.
+        ValueError: the file is missing, truncated, corrupted, foreign or of a newer version. No
+            change of a file, of a single bit even, goes unnoticed.
     """
+    wanted = f"a {' or '.join(kinds)} file"
     if not Path(path).is_file():
-        raise ValueError(f"expected a {kind} file, got no file at {path}")
+        raise ValueError(f"expected {wanted}, got no file at {path}")
+    content = Path(path).read_bytes()
+    if hashlib.sha256(content[:-DIGEST_SIZE]).digest() != content[-DIGEST_SIZE:]:
+        raise ValueError(
+            f"expected {wanted} written by ppl_gen, {path} is foreign, truncated or damaged"
+        )
     try:
-        with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not read them
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"expected a {kind} file, {path} is foreign or truncated") from error
-    if damaged is not None:
-        raise ValueError(f"expected a {kind} file, {path} is damaged at {damaged}")
-    try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        payload = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"expected a {kind} file, {path} cannot be read: {reason}") from error
-    if not isinstance(payload, dict) or not str(payload.get("format")).startswith("ppl_gen."):
-        raise ValueError(f"expected a {kind} file written by ppl_gen, got a foreign file at {path}")
-    if payload["format"] != f"ppl_gen.{kind}":
-        found = payload["format"].removeprefix("ppl_gen.")
-        raise ValueError(f"expected a {kind} file, got a {found} file at {path}")
-    if payload["version"] > VERSION:
+        raise ValueError(f"expected {wanted}, {path} cannot be read: {reason}") from error
+    stated = payload.get("format") if isinstance(payload, dict) else None
+    if not isinstance(stated, str) or not stated.startswith("ppl_gen."):
+        raise ValueError(f"expected {wanted} written by ppl_gen, got a foreign file at {path}")
+    if not isinstance(version := payload.get("version"), int) or version > VERSION:
         raise ValueError(
-            f"expected version {VERSION} or older, {path} is of version {payload['version']}: "
-            "a newer ppl_gen wrote it"
+            f"expected version {VERSION} or older, {path} is of version {version}: a newer "
+            "ppl_gen wrote it"
         )
+    if stated.removeprefix("ppl_gen.") not in kinds:
+        found = stated.removeprefix("ppl_gen.")
+        raise ValueError(f"expected {wanted}, got a {found} file at {path}")
     return payload
 
 
@@ -94,19 +112,23 @@ def save(model: VAE, path: PathLike) -> None:
     """
     if not isinstance(model, VAE):
         raise ValueError(f"expected a ppl_gen.VAE to save, got {type(model).__name__}")
-    recipe = model.recipe or Recipe(None, {}, "")
+    write(path, "model", contents(model.recipe, model.state_dict()))
+
+
+def contents(recipe: Recipe | None, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of a model file."""
+    recipe = recipe or Recipe(None, {}, "")
     known = recipe.obstacle is None
-    payload = {
+    return {
         "name": recipe.name if known else None,
         "arguments": recipe.arguments if known else None,
         "obstacle": recipe.obstacle,
-        "state": model.state_dict(),
+        "state": state,
     }
-    write(path, "model", payload)
 
 
 def load(path: PathLike, into: VAE | None = None) -> VAE:
-    """Load a model that :func:`save` wrote.
+    """Load a model that :func:`save` wrote, or the best one that :func:`ppl_gen.fit` kept.
 
     Args:
         path: the file.

@@ -8,8 +8,8 @@ controllers see the metrics of the whole batch and stay the same everywhere. Pro
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -51,32 +51,42 @@ class World:
 
     @torch.no_grad()
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Replace every gradient by its sum over the processes."""
+        """Replace every gradient by its sum over the processes; none stays none."""
         if self.size == 1:
             return
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        total = torch.cat([part.flatten() for part in parts])
+        present = parts[0].new_tensor([p.grad is not None for p in parameters])
+        total = torch.cat([*(part.flatten() for part in parts), present])
         dist.all_reduce(total)
-        for p, part in zip(parameters, total.split([p.numel() for p in parts]), strict=True):
-            p.grad = part.view_as(p)
+        *sums, present = total.split([*(p.numel() for p in parts), len(parts)])
+        for p, part, known in zip(parameters, sums, present.tolist(), strict=True):
+            p.grad = part.view_as(p).to(p.dtype) if known else None
 
-    def average(self, metrics: Mapping[str, Tensor], weight: int) -> dict[str, Tensor]:
-        """Means over the data of all processes, this one's counting ``weight``."""
-        if self.size == 1 or not metrics:
-            return dict(metrics)
-        values = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in metrics.values()])
-        total = torch.cat([values * weight, values.new_tensor([weight])])
-        dist.all_reduce(total)
-        means = total[:-1] / total[-1]
-        return {name: mean.to(v) for (name, v), mean in zip(metrics.items(), means, strict=True)}
-
-    def total(self, value: float) -> float:
-        """The sum of a number over the processes."""
+    def combine(
+        self, metrics: Mapping[str, Tensor], loss: float, weight: int
+    ) -> tuple[dict[str, Tensor], float]:
+        """Means of metrics over the data of all processes, this one's counting ``weight``, and the
+        sum of the losses.
+        """
         if self.size == 1:
-            return value
-        sums = torch.tensor(value, dtype=torch.float64)
+            return dict(metrics), loss
+        values = [float(value) * weight for value in metrics.values()]
+        sums = torch.tensor([*values, loss, weight], dtype=torch.float64)
         dist.all_reduce(sums)
-        return sums.item()
+        *totals, loss, data = sums.tolist()
+        means = {
+            name: torch.as_tensor(total / data, dtype=v.dtype, device=v.device)
+            for (name, v), total in zip(metrics.items(), totals, strict=True)
+        }
+        return means, loss
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether a flag is set in any process."""
+        if self.size == 1:
+            return flag
+        found = torch.tensor(float(flag))
+        dist.all_reduce(found)
+        return bool(found)
 
     @torch.no_grad()
     def agree(self, tensors: Iterable[Tensor]) -> None:
@@ -100,7 +110,7 @@ def launched() -> bool:
 
 
 @contextmanager
-def joined() -> Any:
+def joined() -> Iterator[World]:
     """Join the other processes that ``torchrun`` started, if it did, for a while.
 
     A process that dies makes the others fail within a minute instead of waiting for ever.
@@ -108,12 +118,12 @@ def joined() -> Any:
     if not launched():
         yield World()
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield World.current()
     finally:
         dist.destroy_process_group()
-
-
-Joined = AbstractContextManager[World]

@@ -9,15 +9,20 @@ player.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias, cast
 
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ppl_gen.objectives import ELBO, Objective, loss_function
+from ppl_gen.processes import World
+from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.staged import BASELINE
 from ppl_gen.terms import Program, terms
 from ppl_gen.vae import VAE, evaluating, unregistered
 
@@ -28,7 +33,9 @@ Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
 class Trainable:
     """What :func:`ppl_gen.fit` trains; a subclass defines ``players`` and ``losses``.
 
-    Any object with these two is accepted; what else it defines replaces the defaults here.
+    Any object with these two is accepted; what else it defines replaces the defaults here. What
+    steps change is taken to be the parameters of the players and what the modules among the
+    attributes hold; an object that changes more says so in ``state_dict`` and ``load_state_dict``.
     """
 
     @property
@@ -39,8 +46,9 @@ class Trainable:
     def losses(self, *batch: Tensor) -> Iterator[Turn]:
         """The turns of one batch: a player, a function to its loss and metrics, its arguments.
 
-        A turn without arguments is a closure, which is evaluated eagerly. A generator receives the
-        metrics of the turn it ended from each ``yield``.
+        A loss is a sum over the batch, as in Pyro: several processes add theirs up. A turn without
+        arguments is a closure, which is evaluated eagerly. A generator receives the metrics of the
+        turn it ended from each ``yield``.
         """
         raise NotImplementedError
 
@@ -57,30 +65,51 @@ class Trainable:
 
     def buffers(self) -> Iterable[Tensor]:
         """Tensors that steps change besides the parameters."""
-        return ()
+        return (buffer for module in _modules_of(self) for buffer in module.buffers())
 
     def culprits(self, *args: Any) -> list[str]:
         """The sites whose log-probability is not finite for these arguments of a loss."""
         return []
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: [p.detach() for p in ps] for name, ps in self.players.items()}
+        return {
+            "players": {name: [p.detach() for p in ps] for name, ps in self.players.items()},
+            "modules": [module.state_dict() for module in _modules_of(self)],
+        }
 
-    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, parameters in self.players.items():
-            for parameter, stored in zip(parameters, state[name], strict=True):
-                parameter.copy_(stored)
+            fill(parameters, state["players"][name])
+        for module, stored in zip(_modules_of(self), state["modules"], strict=True):
+            module.load_state_dict(stored)
+
+
+@torch.no_grad()
+def fill(tensors: Iterable[Tensor], stored: Iterable[Tensor]) -> None:
+    """Copy stored values into tensors of the same shapes, or raise ``ValueError``."""
+    for tensor, value in zip(tensors, stored, strict=True):
+        if tensor.shape != value.shape:
+            expected, found = tuple(tensor.shape), tuple(value.shape)
+            raise ValueError(f"expected a tensor of shape {expected}, got {found}")
+        tensor.copy_(value)
+
+
+def _modules_of(owner: Trainable) -> list[nn.Module]:
+    """The modules among the attributes of what is trained, or that itself."""
+    subject = getattr(owner, "_trainable", owner)
+    if isinstance(subject, nn.Module):
+        return [subject]
+    return [leaf for leaf in tree_leaves(vars(subject)) if isinstance(leaf, nn.Module)]
 
 
 class _Adapted(Trainable):
     """An object with players and losses, with defaults for the rest."""
 
     def __init__(self, trainable: Any):
+        self._trainable = trainable
         for name in vars(Trainable):
             if not name.startswith("_") and name != "players" and hasattr(trainable, name):
                 setattr(self, name, getattr(trainable, name))
-        self._trainable = trainable
 
     @property
     def players(self) -> Mapping[str, Iterable[Tensor]]:
@@ -104,20 +133,36 @@ class Pair(Trainable):
         self.objective = ELBO() if objective is None else objective
         self._loss = loss_function(model, guide, self.objective)
         self._parameters: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
+        self._stored: int | None = None
 
     def prepare(self, *batch: Tensor) -> None:
-        state = torch.get_rng_state()
-        with poutine.trace(param_only=True) as captured:
+        random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
+        with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
             self._loss(*batch)
-        torch.set_rng_state(state)
+            if World.current().size > 1:
+                self._require_shareable(*batch)
+        sandbox.restore()
+        random.restore()
+        _set_baselines(baselines)
         sites = captured.trace.nodes.items()
         self._parameters = {
             name: leaf
             for name, site in sites
-            if (leaf := cast(Any, site["value"]).unconstrained()).requires_grad
+            if not name.startswith(BASELINE)
+            and (leaf := cast(Any, site["value"]).unconstrained()).requires_grad
         }
         if not self._parameters:
             raise ValueError("expected a model or guide with parameters to train, got none")
+        written = {f"tensor {i}": tensor for i, (tensor, _) in enumerate(sandbox.written)}
+        owned = {
+            f"{name} of {type(module).__name__} {i}": buffer
+            for i, module in enumerate(self._modules())
+            for name, buffer in module.named_buffers()
+        }
+        known = {id(tensor) for tensor in (*self._parameters.values(), *owned.values())}
+        self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
+        self._stored = len(pyro.get_param_store())
 
     @property
     def players(self) -> dict[str, list[Tensor]]:
@@ -128,14 +173,16 @@ class Pair(Trainable):
         metrics = yield "pair", self._loss, batch
         if isinstance(self.objective, Objective):
             self.objective.update(metrics)
+        if self._stored not in (None, len(pyro.get_param_store())):
+            self._require_known()
 
-    @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        loss, metrics = self._loss(*batch)
+        with self._left_alone(), torch.no_grad():
+            loss, metrics = self._loss(*batch)
         return metrics or {"loss": loss / len(batch[0])}
 
     def buffers(self) -> Iterable[Tensor]:
-        return (buffer for module in self._modules().values() for buffer in module.buffers())
+        return self._buffers.values()
 
     def culprits(self, *batch: Tensor) -> list[str]:
         """The sites whose log-probability is not finite on this batch, ``x`` or ``z (guide)``."""
@@ -144,24 +191,75 @@ class Pair(Trainable):
         found += [f"{site} (guide)" for site, v in t.log_q.items() if not v.isfinite().all()]
         return found + ([] if t.log_lik.isfinite().all() else ["the observed sites"])
 
-    def _modules(self) -> dict[str, nn.Module]:
-        parts = {"model": self.model, "guide": self.guide, "objective": self.objective}
-        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-
     def state_dict(self) -> dict[str, Any]:
-        modules = {name: module.state_dict() for name, module in self._modules().items()}
-        return {"parameters": {n: p.detach() for n, p in self._parameters.items()}, **modules}
+        return {
+            "parameters": {name: p.detach() for name, p in self._parameters.items()},
+            "buffers": {name: b.detach() for name, b in self._buffers.items()},
+            "baselines": _baselines(),
+        }
 
-    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        stored = state["parameters"]
-        if set(stored) != set(self._parameters):
-            odd = sorted(set(stored) ^ set(self._parameters))
-            raise ValueError(f"expected the parameters of this pair, {', '.join(odd)} differ")
-        for name, leaf in self._parameters.items():
-            leaf.copy_(stored[name])
-        for name, module in self._modules().items():
-            module.load_state_dict(state[name])
+        for kind, own in ("parameters", self._parameters), ("buffers", self._buffers):
+            if odd := sorted(set(own) ^ set(state[kind])):
+                raise ValueError(f"expected the {kind} of this pair, {', '.join(odd)} differ")
+            fill(own.values(), (state[kind][name] for name in own))
+        _set_baselines(state["baselines"])
+
+    def _modules(self) -> list[nn.Module]:
+        """The model, the guide and the objective, or what they are methods of."""
+        parts = [getattr(p, "__self__", p) for p in (self.model, self.guide, self.objective)]
+        return [part for part in dict.fromkeys(parts) if isinstance(part, nn.Module)]
+
+    @contextmanager
+    def _left_alone(self) -> Iterator[None]:
+        """Evaluate, and put everything back that running the programs changes."""
+        before, baselines = [b.clone() for b in self.buffers()], _baselines()
+        with ExitStack() as stack:
+            for module in self._modules():
+                stack.enter_context(evaluating(module))
+            yield
+        fill(self.buffers(), before)
+        _set_baselines(baselines)
+
+    def _require_known(self) -> None:
+        """Refuse parameters that the optimiser does not have."""
+        new = set(pyro.get_param_store().keys()) - set(self._parameters)
+        if late := sorted(name for name in new if not name.startswith(BASELINE)):
+            raise ValueError(
+                "expected the first batch to create every parameter, later ones created "
+                f"{', '.join(late)}: call pyro.param for these on every batch"
+            )
+        self._stored = len(pyro.get_param_store())
+
+    def _require_shareable(self, *batch: Tensor) -> None:
+        """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
+        drawn = poutine.trace(self.guide).get_trace(*batch)
+        traces = drawn, poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
+        for name, site in (item for trace in traces for item in trace.nodes.items()):
+            if site["type"] != "sample" or site_is_subsample(site):
+                continue
+            if (site["infer"] or {}).get("_deterministic"):
+                continue
+            local = any(frame.size == len(batch[0]) for frame in site["cond_indep_stack"])
+            if not local or torch.as_tensor(site["scale"] != 1).any():
+                raise ValueError(
+                    f"expected every site in a plate over the batch, unscaled, so that processes "
+                    f"can add their losses up, got {name!r}: train this pair in one process"
+                )
+
+
+def _baselines() -> dict[str, Tensor]:
+    """The running averages that Pyro keeps in its parameter store."""
+    store = pyro.get_param_store()
+    return {n: store[n].detach().clone() for n in list(store.keys()) if n.startswith(BASELINE)}
+
+
+def _set_baselines(values: Mapping[str, Tensor]) -> None:
+    store = pyro.get_param_store()
+    for name in _baselines().keys() - values.keys():
+        del store[name]
+    for name, value in values.items():
+        store[name] = value
 
 
 class _ModulePair(Pair):
@@ -175,10 +273,6 @@ class _ModulePair(Pair):
         self.module.check(batch[0])
         named = self.module.named_parameters()
         self._parameters = {name: p for name, p in named if p.requires_grad}
-
-    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        with evaluating(self.module):
-            return super().evaluate(*batch)
 
     def running(self) -> AbstractContextManager[None]:
         return unregistered()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,8 +22,8 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ppl_gen import checkpoints
-from ppl_gen.batches import Batches, TensorBatches, as_batches
+from ppl_gen import checkpoints, checks, generators
+from ppl_gen.batches import Batches, as_batches
 from ppl_gen.history import History
 from ppl_gen.processes import World
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
@@ -33,6 +34,9 @@ from ppl_gen.vae import VAE
 __all__ = ["NonFiniteLossError", "adam", "fit"]
 
 Callback: TypeAlias = Callable[[Mapping[str, float]], None]
+
+# Seconds after which a second Ctrl-C is one: launchers pass the first on once more.
+REPEATED = 1.0
 
 
 def adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
@@ -82,18 +86,23 @@ def fit(
         validation: held-out data like ``data``; its metrics, prefixed ``val_``, are recorded with
             the step after which they were measured, under the averaged weights where there are.
         checkpoint: a file for the complete state, written atomically after each epoch and when
-            interrupted. With validation data, the best weights so far are in ``*.best`` beside it.
+            interrupted. With validation data, the best weights so far are in ``*.best`` beside it,
+            a file for :func:`ppl_gen.load`.
         resume: continue from ``checkpoint`` where it exists, and start anew where it does not; the
             result equals that of an uninterrupted run bit for bit. Settings must be the same, but
             for the number of epochs.
-        callbacks: called with the metrics of every step.
-        optimizer: ``optimizer(parameters, lr)``, fused Adam by default.
-        scheduler: ``scheduler(optimizer)``, a learning-rate scheduler stepped after every step.
+        callbacks: called after every step with its metrics, those of a validation after it
+            included, and its number ``"step"``, which counts from 1 and goes on when resuming.
+        optimizer: ``optimizer(parameters, lr)``, fused Adam by default; any of ``torch.optim``
+            that needs no closure.
+        scheduler: ``scheduler(optimizer)``, a learning-rate scheduler stepped after every step;
+            ``ReduceLROnPlateau`` is stepped with the score of every validation.
         clip_norm: the largest gradient norm of a player.
         ema: the decay of exponential moving averages of the weights, which the model holds in the
             end.
         evaluate_every: steps between validations; an epoch by default.
-        patience: stop after so many validations without a better one.
+        patience: stop after so many validations without a better one. The score is the ELBO, or
+            the reconstruction where that is not finite, or else the loss.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
 
     Returns:
@@ -101,17 +110,26 @@ def fit(
         controller that could not reach its set point says so in a warning.
 
     Raises:
-        ValueError: data or settings that do not fit; raised before any training.
+        ValueError: data or settings that do not fit, or a checkpoint of another run, raised before
+            any training.
         NonFiniteLossError: the loss became NaN or infinite.
-        KeyboardInterrupt: after the step under way and a checkpoint of it.
+        KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
+            at once.
+
+    To watch a run in TensorBoard, give ``callbacks=[log]`` for
+
+    >>> writer = torch.utils.tensorboard.SummaryWriter("runs/vae")
+    >>> def log(metrics):
+    ...     for name, value in metrics.items():
+    ...         writer.add_scalar(name, value, metrics["step"])
     """
-    _check_settings(epochs, lr, resume, checkpoint, ema, patience, validation)
-    callbacks = list(callbacks)
-    if not isinstance(seed, int) or not all(map(callable, callbacks)):
-        raise ValueError(
-            f"expected a whole seed and functions as callbacks, got {seed}, {callbacks}"
-        )
-    _check_intervals(evaluate_every=evaluate_every, checkpoint_every=checkpoint_every)
+    callbacks = checks.callables(callbacks, optimizer=optimizer, scheduler=scheduler)
+    checks.whole(0, epochs=epochs)
+    intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
+    checks.whole(1, optional=True, patience=patience, **intervals)
+    checks.positive(lr=lr)
+    checks.positive(optional=True, clip_norm=clip_norm, ema=ema)
+    checks.consistent(seed, ema, patience, validation, checkpoint, resume)
     trainable, world = as_trainable(model), World.current()
     labelled = bool(getattr(model, "num_classes", 0))
     dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
@@ -120,23 +138,27 @@ def fit(
     if validation is not None:
         held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
     for source in filter(None, (batches, held_out)):
-        _check_values(model, source)
+        checks.values(model, source)
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainable.running())
-        torch.manual_seed(seed + 7919 * world.rank)
         trainable.prepare(*next(iter(batches.epoch(0))))
         settings = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),
             "seed": seed,
             "batch_size": batch_size,
             "batches": len(batches),
+            "binarization": getattr(data, "binarization", None),
         }
         run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world, settings)
+        if run.awaits_plateaus and held_out is None:
+            raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
             run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint)
+        if checkpoint is not None and world.writes:
+            checkpoints.tidy(checkpoint)
         bar = tqdm(
             total=epochs * len(batches),
             initial=run.history.steps,
@@ -146,11 +168,13 @@ def fit(
         )
         stack.enter_context(bar)
         interrupted = stack.enter_context(_interruptions())
-        while run.epoch < epochs:
+
+        def satisfied() -> bool:
+            return patience is not None and run.waited >= patience
+
+        while run.epoch < epochs and not satisfied():
             for batch in run.batches(batches):
                 metrics = run.step(batch)
-                for callback in callbacks:
-                    callback(metrics)
                 bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
                 bar.update()
                 ended = run.batch == len(batches)
@@ -158,15 +182,15 @@ def fit(
                     run.epoch, run.batch = run.epoch + 1, 0
                 steps = run.history.steps
                 if held_out is not None and _due(steps, evaluate_every, ended):
-                    _evaluate(run, held_out, seed, checkpoint)
-                if checkpoint is not None and (
-                    ended or interrupted.is_set() or _due(steps, checkpoint_every, False)
-                ):
+                    metrics |= _evaluate(run, held_out, seed, patience, model, checkpoint)
+                for callback in callbacks:
+                    callback({"step": steps, **metrics})
+                stop = world.anywhere(interrupted.is_set())
+                if checkpoint is not None and (ended or stop or _due(steps, checkpoint_every)):
                     _write(run, checkpoint, "checkpoint", run.state())
-                if interrupted.is_set():
+                if stop:
                     raise KeyboardInterrupt
-                if patience is not None and run.waited >= patience:
-                    run.epoch = epochs
+                if satisfied():
                     break
         if run.average is not None:
             run.average.exchange()
@@ -182,7 +206,7 @@ def _complaints(objective: Any) -> Iterator[str]:
             yield complaint
 
 
-def _due(step: int, interval: int | None, otherwise: bool) -> bool:
+def _due(step: int, interval: int | None, otherwise: bool = False) -> bool:
     return otherwise if interval is None else step % interval == 0
 
 
@@ -192,31 +216,43 @@ def _write(run: Run, path: checkpoints.PathLike, kind: str, state: Mapping[str, 
 
 
 def _evaluate(
-    run: Run, held_out: Batches, seed: int, checkpoint: checkpoints.PathLike | None
-) -> None:
-    """Record the metrics of held-out data, keep the best weights, count the steps since them."""
+    run: Run,
+    held_out: Batches,
+    seed: int,
+    patience: int | None,
+    model: Any,
+    checkpoint: checkpoints.PathLike | None,
+) -> dict[str, float]:
+    """Record the metrics of held-out data, and keep the best weights."""
     with ExitStack() as stack:
         if run.average is not None:
             stack.enter_context(run.average.standing_in())
         found = _validate(run.trainable, held_out, seed)
         run.history.amend(found)
-        elbo = found.get("val_elbo", math.nan)
-        score = -elbo if math.isfinite(elbo) else -found.get("val_reconstruction", math.nan)
-        score = found.get("val_loss", math.inf) if math.isnan(score) else score
-        run.waited = 0 if score < run.best else run.waited + 1
-        if score < run.best:
-            run.best = score
-            if checkpoint is not None:
-                best = {"trainable": run.trainable.state_dict(), "metrics": found}
-                _write(run, f"{checkpoint}.best", "best", best)
+        score = _score(found)
+        if math.isnan(score) and (patience is not None or run.awaits_plateaus):
+            names = ", ".join(found) or "none"
+            raise ValueError(f"expected a loss or an ELBO of validation data, got metrics {names}")
+        if run.judge(score) and checkpoint is not None:
+            recipe, state = getattr(model, "recipe", None), run.trainable.state_dict()
+            best = checkpoints.contents(recipe, state) | {"metrics": found}
+            _write(run, f"{checkpoint}.best", "model", best)
+    return found
+
+
+def _score(found: Mapping[str, float]) -> float:
+    """How good held-out data look, the lower the better; NaN where nothing tells."""
+    elbo = found.get("val_elbo", math.nan)
+    if not math.isfinite(elbo):
+        elbo = found.get("val_reconstruction", math.nan)
+    return found.get("val_loss", math.nan) if math.isnan(elbo) else -elbo
 
 
 def _validate(trainable: Trainable, batches: Batches, seed: int) -> dict[str, float]:
     """Means per datum over held-out data, prefixed ``val_``, with draws of their own."""
     totals: dict[str, float] = {}
     count = 0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with generators.seeded(seed):
         for batch in batches.epoch(0):
             count += len(batch[0])
             for name, value in trainable.evaluate(*batch).items():
@@ -227,14 +263,15 @@ def _validate(trainable: Trainable, batches: Batches, seed: int) -> dict[str, fl
 @contextmanager
 def _interruptions() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, so that a step is finished before the run stops."""
-    asked = threading.Event()
+    asked, since = threading.Event(), [math.inf]
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def ask(*_: Any) -> None:
-        if asked.is_set():
+        if time.monotonic() - since[0] > REPEATED:
             raise KeyboardInterrupt
+        since[0] = min(since[0], time.monotonic())
         asked.set()
 
     before = signal.signal(signal.SIGINT, ask)
@@ -242,46 +279,3 @@ def _interruptions() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-# --- Checks -------------------------------------------------------------------------------------
-
-
-def _check_settings(
-    epochs: int,
-    lr: float,
-    resume: bool,
-    checkpoint: Any,
-    ema: float | None,
-    patience: int | None,
-    validation: Any,
-) -> None:
-    if not isinstance(epochs, int) or epochs < 0 or not lr > 0:
-        raise ValueError(f"expected whole epochs >= 0 and lr > 0, got {epochs} and {lr}")
-    if resume and checkpoint is None:
-        raise ValueError("expected a checkpoint path to resume from, got none")
-    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
-        raise ValueError(f"expected an existing folder for the checkpoint, got {checkpoint}")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"expected an ema decay in (0, 1), got {ema}")
-    if patience is not None and (patience < 1 or validation is None):
-        raise ValueError("expected a patience of at least one and validation data to judge by")
-
-
-def _check_intervals(**intervals: int | None) -> None:
-    for name, interval in intervals.items():
-        if interval is not None and interval < 1:
-            raise ValueError(f"expected {name} of at least one step, got {interval}")
-
-
-def _check_values(model: Any, batches: Batches) -> None:
-    """Refuse data in memory that the model cannot be given, before any work is done."""
-    if not isinstance(batches, TensorBatches):
-        return
-    if isinstance(model, VAE):
-        model.check(batches.tensors[0])
-        if model.num_classes:
-            model.check_labels(batches.tensors[1] if len(batches.tensors) > 1 else None)
-    for position, tensor in enumerate(batches.tensors):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"expected finite data, got NaN or infinity in tensor {position}")

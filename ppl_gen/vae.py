@@ -110,6 +110,8 @@ class VAE(nn.Module):
 
     Every method that takes images takes labels ``y`` of shape ``(B,)`` as well; a conditional model
     needs them. ``ValueError`` says so, and when images have the wrong shape or labels are unknown.
+
+    The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
     """
 
     def __init__(
@@ -128,6 +130,18 @@ class VAE(nn.Module):
         self.objective = ELBO() if objective is None else objective
         self.num_classes = num_classes
         self.recipe: Recipe | None = None
+
+    def __repr__(self) -> str:
+        name = self.recipe.name if self.recipe else type(self).__name__
+        sites = ", ".join(f"{latent.name} ~ {_kind(latent.prior)}" for latent in self.latents)
+        given = f" given {self.num_classes} classes" if self.num_classes else ""
+        weight = getattr(self.objective, "weight", None)
+        objective = _kind(self.objective) + (f"(weight={weight})" if weight is not None else "")
+        return (
+            f"<{name}: images {'×'.join(map(str, self.data_shape))}{given}, {sites}, "
+            f"{_kind(self.likelihood)} likelihood, {objective}, "
+            f"{sum(p.numel() for p in self.parameters()):,} parameters>"
+        )
 
     # --- The programs ---------------------------------------------------------------------------
 
@@ -262,6 +276,10 @@ class VAE(nn.Module):
             return self.likelihood.mean_image(self.decode(codes, labels))
 
 
+def _kind(part: Any) -> str:
+    return type(part).__name__
+
+
 def require_image_shape(shape: Shape) -> Shape:
     """The shape as ``(C, H, W)``, or ``ValueError``."""
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
@@ -286,12 +304,13 @@ def unregistered() -> Iterator[None]:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode for a while."""
-    before = module.training
+    before = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(before)
+        for part, training in before:
+            part.training = training
 
 
 @contextmanager

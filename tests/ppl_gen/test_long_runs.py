@@ -116,7 +116,11 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(damage, x, tmp_path):
     elif damage == "foreign":
         torch.save({"weights": torch.zeros(3)}, path)
     else:
-        torch.save(torch.load(path, weights_only=True) | {"version": 99}, path)
+        monkeypatch.setattr(checkpoints, "VERSION", 99)
+        checkpoints.write(
+            path, "checkpoint", checkpoints.read(path, "checkpoint") | {"version": 99}
+        )
+        monkeypatch.undo()
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"expected (a checkpoint file|version)"):
         ppl_gen.fit(build(), x, epochs=2, checkpoint=path, resume=True, **QUIET)
@@ -174,9 +178,9 @@ def test_patience_stops_when_validation_stops_improving_and_keeps_the_best(x, tm
     best = max(range(len(scores)), key=scores.__getitem__)
     assert len(scores) == history.steps < 400
     assert history.steps - 1 - best == 5
-    kept = checkpoints.read(f"{path}.best", "best")
-    assert kept["metrics"]["val_elbo"] == scores[best]
-    model.load_state_dict(kept["trainable"])
+    assert checkpoints.read(f"{path}.best", "model")["metrics"]["val_elbo"] == scores[best]
+    kept = ppl_gen.load(f"{path}.best")
+    assert ppl_gen.metrics.elbo_terms(kept, x[4:], num_samples=200).elbo > scores[-1]
 
 
 def test_validation_comes_as_often_as_asked(x):
@@ -240,10 +244,14 @@ def test_turns_may_be_closures_and_players_must_be_known():
     ("options", "match"),
     [
         ({"ema": 1.0}, r"ema decay in \(0, 1\), got 1"),
+        ({"ema": "slow"}, "ema > 0, got 'slow'"),
         ({"patience": 3}, "validation data to judge by"),
-        ({"evaluate_every": 0}, "evaluate_every of at least one step, got 0"),
-        ({"checkpoint_every": 0}, "checkpoint_every of at least one"),
+        ({"patience": 1.5}, "whole number from 1 for patience, got 1.5"),
+        ({"evaluate_every": 0}, "whole number from 1 for evaluate_every, got 0"),
+        ({"checkpoint_every": "3"}, "whole number from 1 for checkpoint_every, got '3'"),
         ({"checkpoint": "nowhere/run.pt"}, "existing folder for the checkpoint"),
+        ({"checkpoint": "."}, "a file for the checkpoint, got '.'"),
+        ({"checkpoint": 3}, "a file for the checkpoint, got 3"),
     ],
 )
 def test_bad_settings_are_refused(options, match, x):

@@ -272,11 +272,16 @@ def test_bad_data_is_refused_before_any_work(data, match):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"epochs": -1}, "epochs >= 0"),
-        ({"epochs": 1.5}, "whole epochs >= 0"),
+        ({"epochs": -1}, "whole number from 0 for epochs, got -1"),
+        ({"epochs": 1.5}, "whole number from 0 for epochs, got 1.5"),
+        ({"epochs": None}, "whole number from 0 for epochs, got None"),
         ({"seed": None}, "whole seed"),
         ({"callbacks": [3]}, "functions as callbacks"),
+        ({"callbacks": print}, "functions as callbacks, got <built-in function print>"),
         ({"lr": 0.0}, "lr > 0"),
+        ({"lr": "fast"}, "lr > 0, got 'fast'"),
+        ({"lr": math.inf}, "lr > 0, got inf"),
+        ({"clip_norm": -1}, "clip_norm > 0, got -1"),
         ({"batch_size": 0}, "batch size of at least one, got 0"),
         ({"resume": True}, "checkpoint path to resume from"),
     ],

@@ -1,0 +1,77 @@
+"""What :func:`ppl_gen.fit` refuses before any work is done; each raises ``ValueError``."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pyro.optim import PyroOptim
+
+from ppl_gen.batches import Batches, TensorBatches
+from ppl_gen.vae import VAE
+
+
+def callables(
+    callbacks: Iterable[Callable[..., Any]], **makers: Callable[..., Any] | None
+) -> list[Callable[..., Any]]:
+    listed = list(callbacks) if isinstance(callbacks, Iterable) else []
+    if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
+        raise ValueError(f"expected functions as callbacks, got {callbacks}")
+    for name, make in makers.items():
+        if make is not None and (not callable(make) or isinstance(make, PyroOptim)):
+            raise ValueError(f"expected a function or class of torch.optim as {name}, got {make!r}")
+    return listed
+
+
+def whole(least: int, *, optional: bool = False, **numbers: Any) -> None:
+    for name, value in numbers.items():
+        if not (isinstance(value, int) and value >= least) and not (optional and value is None):
+            raise ValueError(f"expected a whole number from {least} for {name}, got {value!r}")
+
+
+def positive(*, optional: bool = False, **numbers: Any) -> None:
+    for name, value in numbers.items():
+        number = isinstance(value, (int, float)) and 0 < value < math.inf
+        if not number and not (optional and value is None):
+            raise ValueError(f"expected {name} > 0, got {value!r}")
+
+
+def consistent(
+    seed: Any,
+    ema: float | None,
+    patience: int | None,
+    validation: Any,
+    checkpoint: Any,
+    resume: Any,
+) -> None:
+    if not isinstance(seed, int):
+        raise ValueError(f"expected a whole seed, got {seed!r}")
+    if ema is not None and not ema < 1:
+        raise ValueError(f"expected an ema decay in (0, 1), got {ema}")
+    if patience is not None and validation is None:
+        raise ValueError("expected validation data to judge by with a patience, got none")
+    if resume and checkpoint is None:
+        raise ValueError("expected a checkpoint path to resume from, got none")
+    if checkpoint is not None:
+        if not isinstance(checkpoint, (str, os.PathLike)) or Path(checkpoint).is_dir():
+            raise ValueError(f"expected a file for the checkpoint, got {checkpoint!r}")
+        if not Path(checkpoint).parent.is_dir():
+            raise ValueError(f"expected an existing folder for the checkpoint, got {checkpoint}")
+
+
+def values(model: Any, batches: Batches) -> None:
+    """Refuse data in memory that the model cannot be given, or too few to make a batch of."""
+    if len(batches) == 0:
+        raise ValueError("expected data for a batch of every process, got fewer rows than those")
+    if not isinstance(batches, TensorBatches):
+        return
+    if isinstance(model, VAE):
+        model.check(batches.tensors[0])
+        if model.num_classes:
+            model.check_labels(batches.tensors[1] if len(batches.tensors) > 1 else None)
+    for position, tensor in enumerate(batches.tensors):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"expected finite data, got NaN or infinity in tensor {position}")
