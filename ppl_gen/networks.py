@@ -177,6 +177,6 @@ def _named(kind: str, **kinds: Callable[..., nn.Module]) -> Callable[..., nn.Mod
 def widths(hidden: Widths) -> list[int]:
     """The widths of hidden layers as a list, maybe empty; ``ValueError`` for one below one."""
     found: list[Any] = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
-    if not all(isinstance(width, int) and width > 0 for width in found):
+    if not all(type(width) is int and width > 0 for width in found):
         raise ValueError(f"expected hidden widths of at least one, got {hidden}")
     return found

@@ -32,7 +32,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.schedules import Number, Schedule, as_schedule
+from ppl_gen.schedules import Number, Schedule, as_weight
 from ppl_gen.terms import Program, Terms, terms
 
 Again = Callable[..., Terms]
@@ -165,11 +165,9 @@ class ELBO(Objective):
         super().__init__(num_particles, max_plate_nesting)
         if kl not in ("analytic", "sampled"):
             raise ValueError(f"expected kl 'analytic' or 'sampled', got {kl!r}")
-        if not free_bits >= 0:
+        if not 0 <= free_bits < math.inf:
             raise ValueError(f"expected free_bits >= 0, got {free_bits}")
-        self.weight, self.kl, self.free_bits = as_schedule(weight), kl, free_bits
-        if self.weight.value < 0:
-            raise ValueError(f"expected a weight of zero or more, got {self.weight.value.item():g}")
+        self.weight, self.kl, self.free_bits = as_weight(weight), kl, free_bits
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         costs = {"log_lik": -t.log_lik, **t.auxiliary}

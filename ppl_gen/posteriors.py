@@ -6,6 +6,8 @@ shape ``(...)`` and event shape ``(Z,)``.
 
 from __future__ import annotations
 
+import math
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -43,12 +45,17 @@ class DiagonalNormal(Family):
 
     Args:
         floor: the smallest standard deviation, which keeps densities finite.
+
+    Raises:
+        ValueError: a floor that is not positive.
     """
 
     parameters_per_dim = 2
 
     def __init__(self, floor: float = 1e-5):
         super().__init__()
+        if not 0 < floor < math.inf:
+            raise ValueError(f"expected a positive floor, got {floor}")
         self.floor = floor
 
     def forward(self, parameters: Tensor) -> Distribution:

@@ -50,7 +50,7 @@ class Laplace(nn.Module):
 
     def __init__(self, dim: int, rate: float):
         super().__init__()
-        if dim < 1 or not rate > 0:
+        if dim < 1 or not 0 < rate < math.inf:
             raise ValueError(f"expected a dimension and a rate above zero, got {dim} and {rate}")
         self.rate = rate
         self.register_buffer("loc", torch.zeros(dim), persistent=False)

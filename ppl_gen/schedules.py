@@ -35,8 +35,7 @@ class Schedule(nn.Module):
 
     def __init__(self, value: Number):
         super().__init__()
-        if not math.isfinite(value):
-            raise ValueError(f"expected a finite number, got {value}")
+        _require_finite(value)
         self.register_buffer("value", torch.tensor(float(value)))
         self.register_buffer("steps", torch.tensor(0))
 
@@ -74,6 +73,7 @@ class WarmUp(Schedule):
     def __init__(self, steps: int, start: Number = 0.0, end: Number = 1.0):
         super().__init__(start)
         _require_positive(steps=steps)
+        _require_finite(end)
         self.length, self.start, self.end = steps, start, end
 
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
@@ -93,6 +93,7 @@ class Cyclical(Schedule):
     def __init__(self, period: int, ramp: float = 0.5, start: Number = 0.0, end: Number = 1.0):
         super().__init__(start)
         _require_positive(period=period)
+        _require_finite(end)
         if not 0 < ramp <= 1:
             raise ValueError(f"expected a ramp fraction in (0, 1], got {ramp}")
         self.period, self.ramp, self.start, self.end = period, ramp, start, end
@@ -207,7 +208,24 @@ def as_schedule(value: Number | Schedule) -> Schedule:
     return Constant(value)
 
 
+def as_weight(value: Number | Schedule) -> Schedule:
+    """A schedule like :func:`as_schedule`; ``ValueError`` where it starts below zero."""
+    schedule = as_schedule(value)
+    if schedule.value < 0:
+        raise ValueError(f"expected a weight of zero or more, got {schedule.value.item():g}")
+    return schedule
+
+
+def _is_finite(value: Number) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _require_finite(value: Number) -> None:
+    if not _is_finite(value):
+        raise ValueError(f"expected a finite number, got {value}")
+
+
 def _require_positive(**values: Number) -> None:
     for name, value in values.items():
-        if not (value > 0 and math.isfinite(value)):
+        if not (_is_finite(value) and value > 0):
             raise ValueError(f"expected a positive {name}, got {value}")

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from ppl_gen.objectives import Again, Objective
-from ppl_gen.schedules import Number, Schedule, as_schedule
+from ppl_gen.schedules import Number, Schedule, as_weight
 from ppl_gen.terms import Terms
 
 
@@ -34,7 +34,8 @@ class TotalCorrelationELBO(Objective):
         site: the latent site, whose posterior must be independent over dimensions.
 
     Raises:
-        ValueError: on use, for a posterior that is not independent over dimensions.
+        ValueError: a weight below zero or no number, no data; on use, a posterior that is not
+            independent over dimensions.
     """
 
     def __init__(
@@ -46,7 +47,12 @@ class TotalCorrelationELBO(Objective):
         site: str = "z",
     ):
         super().__init__()
-        self.weight = as_schedule(weight)
+        self.weight = as_weight(weight)
+        for part in (information, dimensionwise):
+            if not 0 <= part < math.inf:
+                raise ValueError(f"expected finite weights of zero or more, got {part}")
+        if num_data is not None and num_data < 1:
+            raise ValueError(f"expected at least one datum, got {num_data}")
         self.information, self.dimensionwise = information, dimensionwise
         self.num_data, self.site = num_data, site
 

@@ -1,6 +1,7 @@
 """Named models, each a constructor in one short file that exchanges parts of another.
 
-``registry`` maps names to :class:`Entry` (constructor, paper, year).
+``registry`` maps names to :class:`Entry` (constructor, paper, year). A variant of your own joins it
+by the decorator :func:`named`, and can then be saved and loaded like the others.
 """
 
 from ppl_gen.zoo._autoencoder import autoencoder
@@ -11,7 +12,7 @@ from ppl_gen.zoo._control_vae import control_vae
 from ppl_gen.zoo._gumbel_vae import gumbel_vae
 from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
-from ppl_gen.zoo._registry import Entry, registry
+from ppl_gen.zoo._registry import Entry, named, registry
 from ppl_gen.zoo._sc_vae import sc_vae
 from ppl_gen.zoo._tc_vae import tc_vae
 from ppl_gen.zoo._vae import vae
@@ -28,6 +29,7 @@ __all__ = [
     "gumbel_vae",
     "hierarchical_vae",
     "iwae",
+    "named",
     "registry",
     "sc_vae",
     "tc_vae",

@@ -20,6 +20,7 @@ def autoencoder(data_shape: Shape = (1, 28, 28), latent_dim: int = 10, **parts: 
     Args:
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``prior``, ``num_classes``.
     """
     return vae(data_shape, latent_dim, posterior=Point(), objective=ELBO(weight=0.0), **parts)

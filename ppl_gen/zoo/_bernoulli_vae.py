@@ -63,8 +63,11 @@ def bernoulli_vae(
         estimator: what estimates the encoder's gradient, see :mod:`ppl_gen.gradients`; each layer
             has its own copy.
         hidden: the widths of the hidden layers of encoder and decoder, and between layers.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``network``,
+            ``likelihood``, ``objective``.
     """
+    if top_dim < 0:
+        raise ValueError(f"expected a second layer of zero or more, got {top_dim}")
     if top_dim and parts.get("num_classes"):
         raise ValueError("expected no labels with a second layer, got num_classes")
     chosen: Any = estimator

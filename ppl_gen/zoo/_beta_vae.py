@@ -24,6 +24,7 @@ def beta_vae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         beta: the weight of the KL, a number or a :class:`ppl_gen.schedules.Schedule`.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
     """
     return vae(data_shape, latent_dim, objective=ELBO(weight=beta), **parts)

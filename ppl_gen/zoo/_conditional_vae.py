@@ -18,7 +18,8 @@ def conditional_vae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         num_classes: the number of labels.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``prior``, ``objective``.
     """
     if num_classes < 1:
         raise ValueError(f"expected at least one class, got {num_classes}")

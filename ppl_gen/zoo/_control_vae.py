@@ -32,7 +32,8 @@ def control_vae(
         integral: the gain :math:`K_i`.
         beta_min: the smallest weight.
         beta_max: the largest weight.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
     """
     controller = PIController(target_kl, proportional, integral, beta_min, beta_max)
     return vae(data_shape, latent_dim, objective=ELBO(weight=controller), **parts)

@@ -37,7 +37,8 @@ def gumbel_vae(
         annealing: its decay per step, :math:`\tau_t = \max(\tau e^{-rt}, \tau_{\min})`.
         final_temperature: :math:`\tau_{\min}`.
         straight_through: decode one-hot samples, with the gradient of the relaxed ones.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``objective``, ``num_classes``.
     """
     schedule = Exponential(temperature, annealing, final_temperature)
     family = Categorical(num_categories, schedule, straight_through=straight_through)

@@ -19,6 +19,7 @@ def iwae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         num_particles: ``K``.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
     """
     return vae(data_shape, latent_dim, objective=IWAE(num_particles), **parts)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Any, ParamSpec, get_args, get_type_hints
 
+from ppl_gen.networks import Shape, Widths
 from ppl_gen.vae import VAE, Recipe, is_plain
 
 P = ParamSpec("P")
+_WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "True or False",
+    str: "a name",
+    type(None): "None",
+}
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,14 @@ registry: dict[str, Entry] = {}
 def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE]]:
     """Register a constructor under its own name; what it builds remembers its arguments.
 
-    Arguments declared as whole numbers are checked to be.
+    Arguments must be of the types they are annotated with, and numbers finite; shapes and widths
+    are checked where they are used.
     """
 
     def register(build: Callable[P, VAE]) -> Callable[P, VAE]:
         signature = inspect.signature(build)
+        hints = get_type_hints(build)
+        checked = {name: kind for name, kind in hints.items() if kind not in (Shape, Widths, Any)}
 
         @functools.wraps(build)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> VAE:
@@ -41,10 +53,8 @@ def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE
             bound.apply_defaults()
             arguments = dict(bound.arguments)
             arguments |= arguments.pop("parts", {})
-            for name, value in arguments.items():
-                known = signature.parameters.get(name)
-                if known and known.annotation == "int" and not isinstance(value, int):
-                    raise ValueError(f"expected a whole number for {name}, got {value!r}")
+            for name in checked.keys() & arguments.keys() & signature.parameters.keys():
+                _require(arguments[name], checked[name], name)
             model = build(*args, **kwargs)
             odd = [name for name, value in arguments.items() if not is_plain(value)]
             model.recipe = Recipe(build.__name__, arguments, odd[0] if odd else None)
@@ -54,3 +64,20 @@ def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE
         return wrapper
 
     return register
+
+
+def _require(value: Any, kind: Any, name: str) -> None:
+    """Raise ``ValueError`` unless a value is of a type, or of one in a union."""
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):
+        fits = bool in kinds
+    elif isinstance(value, (int, float)):
+        fits = isinstance(value, (*kinds, int) if float in kinds else kinds) and math.isfinite(
+            value
+        )
+    else:
+        fits = isinstance(value, kinds)
+    if not fits:
+        named = [known for known in kinds if known is not int or float not in kinds]
+        words = " or ".join(_WORDS.get(known, known.__name__) for known in named)
+        raise ValueError(f"expected {words} for {name}, got {value!r}")

@@ -39,7 +39,7 @@ def sc_vae(
         hidden: the width, or widths, of the hidden layers.
         network: ``"mlp"`` or ``"conv"``.
         likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
-        parts: other parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``objective``.
     """
     depth, height, width = require_image_shape(data_shape)
     likelihood = likelihoods.make(likelihood)
@@ -55,5 +55,6 @@ def sc_vae(
         likelihood=likelihood,
         hidden=hidden,
         network=network,
+        num_classes=0,
         **parts,
     )

@@ -26,7 +26,8 @@ def tc_vae(
         latent_dim: ``Z``.
         beta: the weight of the total correlation.
         num_data: the size of the training set; the batch is taken for all of it by default.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
     """
     objective = TotalCorrelationELBO(weight=beta, num_data=num_data)
     return vae(data_shape, latent_dim, objective=objective, **parts)

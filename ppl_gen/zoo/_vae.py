@@ -46,6 +46,8 @@ def vae(
         ValueError: a part or size that does not fit; the message says which.
     """
     depth, height, width = require_image_shape(data_shape)
+    if num_classes < 0:
+        raise ValueError(f"expected no class or more, got {num_classes}")
     prior = priors.StandardNormal(latent_dim) if prior is None else prior
     posterior = posteriors.DiagonalNormal() if posterior is None else posterior
     likelihood = likelihoods.make(likelihood)

@@ -29,9 +29,12 @@ def vamp_vae(
         num_pseudo_inputs: ``K``.
         pseudo_inputs: where they start, ``(K, C, H, W)`` inside the support of the likelihood;
             grey noise by default, training images work better.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``posterior``, ``objective``.
     """
-    model = vae(data_shape, latent_dim, **parts)
+    if num_pseudo_inputs < 1:
+        raise ValueError(f"expected at least one pseudo-input, got {num_pseudo_inputs}")
+    model = vae(data_shape, latent_dim, prior=None, num_classes=0, **parts)
     if pseudo_inputs is None:
         pseudo_inputs = 0.3 + 0.4 * torch.rand(num_pseudo_inputs, *data_shape)
     (latent,) = model.latents

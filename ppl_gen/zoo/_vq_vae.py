@@ -34,7 +34,8 @@ def vq_vae(
         codebook: ``"ema"`` learns the codes as running means, ``"gradient"`` by gradients.
         commitment: the weight of the commitment loss.
         learned_prior: learn an autoregressive prior over codes; uniform otherwise.
-        parts: the parts of :func:`ppl_gen.zoo.vae` to exchange.
+        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
+            ``network``, ``likelihood``, ``objective``, ``num_classes``.
     """
     if codebook not in ("ema", "gradient"):
         raise ValueError(f"expected codebook 'ema' or 'gradient', got {codebook!r}")

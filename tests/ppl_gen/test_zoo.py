@@ -1,0 +1,93 @@
+"""Constructors refuse every number outside its range, and what they build says what it is."""
+
+import math
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+
+from ppl_gen import zoo
+from ppl_gen.objectives import ELBO
+from ppl_gen.schedules import Constant, Cyclical, PIController, WarmUp
+from ppl_gen.total_correlation import TotalCorrelationELBO
+
+SHAPE = (1, 8, 8)
+ZEROS = {  # where zero has a meaning
+    *(("vae", "num_classes"), ("bernoulli_vae", "top_dim"), ("beta_vae", "beta")),
+    *(("tc_vae", "beta"), ("control_vae", "beta_min"), ("sc_vae", "iterations")),
+    ("vq_vae", "commitment"),
+}
+
+
+NUMBERS = [
+    (name, argument)
+    for name, entry in zoo.registry.items()
+    for argument, kind in get_type_hints(entry.build).items()
+    if argument not in ("data_shape", "hidden") and {int, float} & {kind, *get_args(kind)}
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), NUMBERS)
+def test_numbers_out_of_range_are_refused(name, argument):
+    build = zoo.registry[name].build
+    for bad in (-1, -0.5, math.nan, math.inf, -math.inf, True, "a", [1]):
+        with pytest.raises(ValueError, match=r"expected .* got .*"):
+            build(SHAPE, **{argument: bad})
+    if (name, argument) in ZEROS:
+        build(SHAPE, **{argument: 0})
+    else:
+        with pytest.raises(ValueError, match=r"expected .* got .*\b0\b"):
+            build(SHAPE, **{argument: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("vae", {"encoder": 3}, "Module or None for encoder, got 3"),
+        ("vae", {"prior": "normal"}, "Module or None for prior, got 'normal'"),
+        ("vae", {"posterior": torch.nn.Linear(1, 1)}, "Family or None for posterior"),
+        ("vae", {"objective": "elbo"}, "Objective or None for objective"),
+        ("vae", {"likelihood": 3}, "a name or Likelihood for likelihood, got 3"),
+        ("vae", {"hidden": True}, "hidden widths"),
+        ("beta_vae", {"beta": math.nan}, "finite number or Schedule for beta, got nan"),
+        ("gumbel_vae", {"straight_through": 1}, "True or False for straight_through, got 1"),
+        ("vq_vae", {"codebook": "mean"}, "codebook 'ema' or 'gradient', got 'mean'"),
+        ("tc_vae", {"beta": -1}, "weight of zero or more, got -1"),
+        ("control_vae", {"beta_min": 3.0, "beta_max": 2.0}, "minimum < maximum, got 3.0 and 2.0"),
+        ("vamp_vae", {"pseudo_inputs": [1]}, r"Tensor or None for pseudo_inputs, got \[1\]"),
+    ],
+)
+def test_parts_of_another_kind_are_refused(name, options, match):
+    with pytest.raises(ValueError, match=match):
+        zoo.registry[name].build(SHAPE, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: TotalCorrelationELBO(-1.0), "weight of zero or more, got -1"),
+        (lambda: TotalCorrelationELBO(information=-1.0), "weights of zero or more, got -1.0"),
+        (lambda: TotalCorrelationELBO(dimensionwise=math.nan), "finite weights .* got nan"),
+        (lambda: TotalCorrelationELBO(num_data=0), "at least one datum, got 0"),
+        (lambda: ELBO(Constant(-1.0)), "weight of zero or more, got -1"),
+        (lambda: ELBO(free_bits=math.inf), "free_bits >= 0, got inf"),
+        (lambda: WarmUp(10, end=math.nan), "finite number, got nan"),
+        (lambda: Cyclical(10, end=math.inf), "finite number, got inf"),
+        (lambda: PIController("8"), "positive target, got 8"),
+    ],
+)
+def test_objectives_and_schedules_refuse_numbers_out_of_range(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize("name", list(zoo.registry))
+def test_a_model_says_what_it_is_in_one_line(name):
+    model = zoo.registry[name].build(SHAPE, hidden=16)
+    text = repr(model)
+    count = sum(p.numel() for p in model.parameters())
+    assert text.startswith(f"<{name}: images 1×8×8")
+    assert f"Bernoulli likelihood, {type(model.objective).__name__}" in text
+    assert text.endswith(f"{count:,} parameters>")
+    assert "\n" not in text
+    assert torch.nn.Module.__repr__(model).count("\n") > 10
