@@ -75,7 +75,7 @@ def measure_valued_moments(f, wrt, coupled):
     return moments(values, np.repeat(maxwell[:, None] / 1000, 1000, 1))
 
 
-def bernoulli_moments(estimator, target, p, temperature=0.5, scale=1.0):
+def bernoulli_moments(estimator, target, p, temperature=0.5, scale=1.0, network=None):
     """Mean and variance of one estimate of the gradient in the logit of E (b - t)²."""
     f = np.array([target**2, (1 - target) ** 2])
     mass = np.array([1 - p, p])
@@ -99,15 +99,28 @@ def bernoulli_moments(estimator, target, p, temperature=0.5, scale=1.0):
         return moments(0.5 * (f[b1] - f[b2]) * (b1 != b2) * (-1.0) ** b2 * sigma, uniform)
     if estimator in ("enumerate", "measure_valued"):
         return p * (1 - p) * (f[1] - f[0]), 0.0
-    if estimator == "gumbel_softmax":
+    if estimator == "muprop":
+        # f(b) less its expansion about p is (b - p)²
+        values = (np.array([0, 1]) - p) ** 2 * scores + 2 * (p - target) * p * (1 - p)
+        return moments(values, mass)
+    if estimator == "vimco":
+        # of two draws: the bound less the other draw's log-weight, times the score of this one
+        pairs = list(itertools.product([0, 1], repeat=2))
+        bounds = {(a, b): np.log((np.exp(-f[a]) + np.exp(-f[b])) / 2) for a, b in pairs}
+        values = [
+            -(bounds[a, b] + f[b]) * scores[a] - (bounds[a, b] + f[a]) * scores[b] for a, b in pairs
+        ]
+        return moments(np.array(values), np.array([mass[a] * mass[b] for a, b in pairs]))
+    if estimator in ("gumbel_softmax", "straight_through"):
         y = sigmoid((logit(p) + logit(u)) / temperature)
-        return moments(2 * (y - target) * y * (1 - y) / temperature, uniform)
-    if estimator == "rebar":
-        return rebar_moments(target, p, temperature, scale)
+        value = y if estimator == "gumbel_softmax" else (u > 1 - p).astype(float)
+        return moments(2 * (value - target) * y * (1 - y) / temperature, uniform)
+    if estimator in ("rebar", "relax"):
+        return rebar_moments(target, p, temperature, scale, network)
     raise AssertionError(estimator)
 
 
-def rebar_moments(target, p, temperature, scale, points=2000):
+def rebar_moments(target, p, temperature, scale, network=None, points=2000):
     """By the midpoint rule over both uniform variables; the path's derivative by differences."""
     grid = (np.arange(points) + 0.5) / points
     u, v = np.meshgrid(grid, grid, indexing="ij")
@@ -118,15 +131,15 @@ def rebar_moments(target, p, temperature, scale, points=2000):
         q = sigmoid(phi)
         return phi + logit(np.where(b > 0, (1 - q) + v * q, v * (1 - q)))
 
-    def relaxed(z):
-        return (sigmoid(z / temperature) - target) ** 2
+    def variate(z):
+        relaxed = scale * (sigmoid(z / temperature) - target) ** 2
+        return relaxed if network is None else relaxed + network(z)
 
     step = 1e-4
     free = phi + logit(u)
-    path_free = (relaxed(free + step) - relaxed(free - step)) / (2 * step)
-    path_tied = (relaxed(tied(phi + step)) - relaxed(tied(phi - step))) / (2 * step)
-    g = ((b - target) ** 2 - scale * relaxed(tied(phi))) * (b - p)
-    g = g + scale * (path_free - path_tied)
+    path_free = (variate(free + step) - variate(free - step)) / (2 * step)
+    path_tied = (variate(tied(phi + step)) - variate(tied(phi - step))) / (2 * step)
+    g = ((b - target) ** 2 - variate(tied(phi))) * (b - p) + path_free - path_tied
     return moments(g, np.full(g.shape, 1 / g.size))
 
 
