@@ -28,7 +28,7 @@ def vamp_vae(
         latent_dim: ``Z``.
         num_pseudo_inputs: ``K``.
         pseudo_inputs: where they start, ``(K, C, H, W)`` inside the support of the likelihood;
-            grey noise by default, training images work better.
+            grey noise by default; training images are another start.
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
             ``network``, ``likelihood``, ``posterior``, ``objective``.
     """
