@@ -181,6 +181,10 @@ class Estimator(nn.Module):
                 optimiser.step()
             self.update(surrogate.detach().mean())
 
+    def remarks(self, context: Tensor | None) -> list[str]:
+        """What a reader of a comparison must know, on a problem with or without a context."""
+        return []
+
     @property
     def label(self) -> str:
         """The name, followed by the settings that differ from the default ones."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ADAPTATION_STEPS = 200
 ADAPTATION_DRAWS = 256
 COLUMNS = ("estimator", "bias", "stderr", "variance", "snr", "cost", "seconds")
+HEAD = (*COLUMNS, "note")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Row:
         variance_stderr: standard error of the variance.
         by_parameter: the variance by parameter.
         gradient: the mean estimate by parameter.
-        note: what a reader must know.
+        note: what a reader must know: a bias by design, why a bias is NaN, what was estimated.
     """
 
     estimator: str
@@ -116,35 +117,32 @@ class Comparison:
         return ax
 
     def __repr__(self) -> str:
-        cells = [COLUMNS, *(_cells(row) for row in self.rows)]
+        cells = [HEAD, *(_cells(row) for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        ends = (0, len(HEAD) - 1)
         lines = [
             "  ".join(
-                c.ljust(w) if i == 0 else c.rjust(w)
+                c.ljust(w) if i in ends else c.rjust(w)
                 for i, (c, w) in enumerate(zip(r, widths, strict=True))
-            )
+            ).rstrip()
             for r in cells
         ]
-        return "\n".join([f"{self.problem}, {self.draws:,} draws", *lines, *self._notes()])
-
-    def _notes(self) -> list[str]:
-        return [f"{row.estimator}: {row.note}" for row in self.rows if row.note]
+        return "\n".join([f"{self.problem}, {self.draws:,} draws", *lines])
 
     def _repr_html_(self) -> str:
         import html
 
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        head = "".join(f"<th>{name}</th>" for name in HEAD)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
             for row in self.rows
         )
         caption = f"<caption>{html.escape(self.problem)}, {self.draws:,} draws</caption>"
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self._notes())
-        return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
+        return f"<table>{caption}<tr>{head}</tr>{body}</table>"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return (row.estimator, *(f"{getattr(row, name):.4g}" for name in COLUMNS[1:]))
+    return (row.estimator, *(f"{getattr(row, name):.4g}" for name in COLUMNS[1:]), row.note)
 
 
 def compare(
@@ -252,6 +250,7 @@ def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
     evaluations = sampler.evaluations()
     chunk = max(1, int(problem.rows / (sampler.batch * max(1.0, evaluations))))
     pullback = problem.pullback
+    _keep_freed_memory()
     centre: dict[str, Tensor] = {}
     total: dict[str, Tensor] = {}
     squares: list[dict[str, Tensor]] = []
@@ -278,9 +277,10 @@ def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
     size = sum(g.double().square().sum().item() for g in gradient.values())
     signal = math.sqrt(max(0.0, size - variance / draws))
     snr = signal / math.sqrt(variance) if variance > 0 else math.inf if signal > 0 else math.nan
+    bias = _bias(problem, gradient, estimator.multi_sample or 1)
     return Row(
         estimator=estimator.label,
-        bias=_bias(problem, gradient, estimator.multi_sample or 1),
+        bias=bias,
         stderr=math.sqrt(variance / draws),
         variance=variance,
         snr=snr,
@@ -289,8 +289,17 @@ def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
         variance_stderr=_sum(norms.values()).std().item() / math.sqrt(draws),
         by_parameter=by_parameter,
         gradient=gradient,
-        note=_note(estimator),
+        note=_note(problem, estimator, bias),
     )
+
+
+def _keep_freed_memory() -> None:
+    """Let chunks use the memory of those before them.
+
+    The C library returns what is freed beyond twice the largest block freed so far (of 32 MiB at
+    most), and to page it in anew costs more than to compute on it. This block is never touched.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def _bias(problem: Problem, gradient: Mapping[str, Tensor], draws: int) -> float:
@@ -305,10 +314,13 @@ def _bias(problem: Problem, gradient: Mapping[str, Tensor], draws: int) -> float
     return error.item() if error.numel() == 1 else error.norm().item()
 
 
-def _note(estimator: Estimator) -> str:
+def _note(problem: Problem, estimator: Estimator, bias: float) -> str:
+    notes = ["biased by design"] if estimator.biased else []
     if estimator.multi_sample:
-        return f"estimates the gradient of the bound of {estimator.multi_sample} draws"
-    return "biased" if estimator.biased else ""
+        notes.append(f"for the bound of {estimator.multi_sample} draws")
+    if math.isnan(bias):
+        notes.append("no truth known")
+    return "; ".join([*notes, *estimator.remarks(problem.context)])
 
 
 def _sum(tensors: Iterable[Tensor]) -> Any:

@@ -94,6 +94,11 @@ class NetworkPullback(Pullback):
         if not self.named:
             raise ValueError("expected a guide whose distribution depends on parameters, got none")
         self._short, self._calls = self._find_short(calls)
+        self._products = {
+            name: _Product(torch.cat([self._calls[i].inputs.flatten(0, -2) for i in positions]))
+            for name, (kind, positions) in self._short.items()
+            if kind == "weight"
+        }
 
     def parameters(self, gradients: Named) -> dict[str, Tensor]:
         found = self._differentiate(gradients, list(self.named.values()))
@@ -107,13 +112,12 @@ class NetworkPullback(Pullback):
         draws = len(next(iter(gradients.values())))
         squares = {name: torch.zeros(draws) for name in self.named}
         deltas = [_rows(delta, draws) for delta in found[: len(outputs)] if delta is not None]
-        for name, (kind, positions) in self._short.items():
+        for name, (_, positions) in self._short.items():
             delta = torch.cat([deltas[i] for i in positions], 1)
-            if kind == "bias":
-                squares[name] = delta.sum(1).square().sum(1)
-            else:
-                a = torch.cat([self._calls[i].inputs.flatten(0, -2) for i in positions])
-                squares[name] = _square_norms_of_products(delta, a)
+            product = self._products.get(name)
+            squares[name] = (
+                delta.sum(1).square().sum(1) if product is None else product.square_norms(delta)
+            )
         for name, gradient in zip(long, found[len(outputs) :], strict=True):
             if gradient is not None:
                 squares[name] = gradient.reshape(draws, -1).square().sum(1)
@@ -169,9 +173,14 @@ def _rows(delta: Tensor, draws: int) -> Tensor:
     return delta.reshape(draws, -1, delta.shape[-1])
 
 
-def _square_norms_of_products(delta: Tensor, a: Tensor) -> Tensor:
-    """Per draw the squared Frobenius norm of ``delta[s].T @ a``, the cheaper way round."""
-    rows, inputs = a.shape
-    if rows > inputs:
-        return (delta.transpose(1, 2) @ a).square().sum((1, 2))
-    return ((a @ a.T) @ delta).mul_(delta).sum((1, 2))
+class _Product:
+    """Squared Frobenius norms of ``delta[s].T @ a``, the cheaper way round."""
+
+    def __init__(self, a: Tensor):
+        self.a, self.gram = a, a @ a.T if len(a) <= a.shape[1] else None
+
+    def square_norms(self, delta: Tensor) -> Tensor:
+        """One per draw, of ``(S, rows, out)``."""
+        if self.gram is None:
+            return (delta.transpose(1, 2) @ self.a).square().sum((1, 2))
+        return (self.gram @ delta).mul_(delta).sum((1, 2))

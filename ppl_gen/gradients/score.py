@@ -164,6 +164,9 @@ class NVIL(ScoreRunning):
             return self.mean
         return self.mean + self.network(e.context.to(self.mean)).squeeze(-1)
 
+    def remarks(self, context: Tensor | None) -> list[str]:
+        return [] if context is not None else ["no data to look at: as score_running"]
+
 
 class StartingAtZero(nn.Module):
     """A tanh network from events to one number, zero before any training.

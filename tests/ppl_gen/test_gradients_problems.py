@@ -24,12 +24,29 @@ def test_the_table_reads_the_same_in_text_and_html():
     comparison = gradients.compare(gradients.bernoulli_quadratic(), ["score", "disarm"], draws=100)
     lines = repr(comparison).splitlines()
     assert lines[0] == "bernoulli_quadratic(target=0.45, probability=0.5), 100 draws"
-    assert lines[1].split() == ["estimator", "bias", "stderr", "variance", "snr", "cost", "seconds"]
+    columns = ["estimator", "bias", "stderr", "variance", "snr", "cost", "seconds", "note"]
+    assert lines[1].split() == columns
     assert [line.split()[0] for line in lines[2:]] == ["score", "disarm"]
     assert comparison._repr_html_().count("<tr>") == 3
-    assert "biased" in repr(
-        gradients.compare(gradients.bernoulli_quadratic(), "gumbel_softmax", 50)
-    )
+
+
+def test_notes_say_what_the_numbers_do_not():
+    rows = gradients.compare(gradients.bernoulli_quadratic(), draws=50)
+    notes = {row.estimator: row.note for row in rows.rows if row.note}
+    assert notes == {
+        "nvil": "no data to look at: as score_running",
+        "vimco": "for the bound of 2 draws",
+        "gumbel_softmax": "biased by design",
+        "straight_through": "biased by design",
+    }
+    assert rows["nvil"].variance == rows["score_running"].variance
+    assert "biased by design" in repr(rows)
+    assert "biased by design" in rows._repr_html_()
+    unknown = gradients.expectation(dist.Bernoulli(logits=torch.zeros(2)), torch.square)
+    relaxed, score = gradients.compare(unknown, ["gumbel_softmax", "score"], 10).rows
+    assert math.isnan(relaxed.bias)
+    assert relaxed.note == "biased by design; no truth known"
+    assert score.note == "no truth known"
 
 
 def test_the_figure_has_one_bar_per_estimator():
