@@ -7,6 +7,8 @@ price of a bias that shrinks with :math:`\tau` while the variance grows.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -99,8 +101,9 @@ class StraightThrough(GumbelSoftmax):
 
 
 def require_temperature(temperature: Number | Schedule) -> Schedule:
-    """A temperature as a schedule, or ``ValueError`` unless it is positive."""
+    """A temperature as a schedule, or ``ValueError`` unless it is positive from start to end."""
     schedule = as_schedule(temperature)
-    if not schedule.value > 0:
-        raise ValueError(f"expected a positive temperature, got {schedule.value.item():g}")
+    for value in (schedule.value.item(), getattr(schedule, "end", math.inf)):
+        if not value > 0:
+            raise ValueError(f"expected a positive temperature, got {value:g}")
     return schedule

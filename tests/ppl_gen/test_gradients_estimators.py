@@ -9,7 +9,7 @@ from torch import distributions as dist
 
 from ppl_gen import gradients
 from ppl_gen.gradients import families
-from ppl_gen.schedules import Constant, Exponential
+from ppl_gen.schedules import Constant, Exponential, WarmUp
 
 NAMES = list(gradients.registry)
 OF_THE_MEAN = [n for n in NAMES if n not in ("reparameterized", "vimco")]
@@ -133,7 +133,9 @@ def one_hot_cost(z):
     return first * second + (first - 0.3) ** 2
 
 
-@pytest.mark.parametrize("name", ["score", "leave_one_out", "rebar", "relax", "enumerate"])
+@pytest.mark.parametrize(
+    "name", ["score", "leave_one_out", "muprop", "rebar", "relax", "enumerate"]
+)
 def test_categorical_variables_are_served(name):
     torch.manual_seed(3)
     leaf = ONE_HOT.clone().requires_grad_()
@@ -253,6 +255,7 @@ def test_an_estimator_refuses_distributions_and_names_those_that_serve():
             "'arm' serves Bernoulli distributions, got Normal: .*estimators that serve it: score,",
         ),
         ("rebar", "'rebar' serves Bernoulli and OneHotCategorical.*got Normal.*measure_valued"),
+        ("muprop", "'muprop' serves Bernoulli and OneHot.*got Normal.*vimco, reparameterized"),
         ("enumerate", "'enumerate' serves .*got Normal: its values cannot be listed"),
     ]:
         with pytest.raises(ValueError, match=match):
@@ -286,6 +289,8 @@ def test_a_cost_is_one_number_per_draw(name):
         (lambda: gradients.GumbelSoftmax(float("nan")), "finite number, got nan"),
         (lambda: gradients.StraightThrough(-1.0), "positive temperature, got -1"),
         (lambda: gradients.StraightThrough(Constant(0.0)), "positive temperature, got 0"),
+        (lambda: gradients.GumbelSoftmax(WarmUp(100, 1.0, 0.0)), "positive temperature, got 0"),
+        (lambda: gradients.Rebar(temperature=float("nan")), "positive temperature, got nan"),
         (lambda: gradients.Rebar(temperature=0.0), "positive temperature, got 0"),
         (lambda: gradients.Rebar(scale=float("inf")), "finite scale, got inf"),
         (lambda: gradients.Relax(temperature=-2.0), "positive temperature, got -2"),

@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from gradient_oracles import bernoulli_moments, normal_moments
@@ -134,13 +135,43 @@ def test_unbiased_estimators_have_the_true_mean_on_normal_problems(case):
         assert abs(row.bias) <= 4 * row.stderr, row.estimator
 
 
-@pytest.mark.parametrize("name", ["score", "leave_one_out", "rebar", "relax", "arm", "disarm"])
-def test_one_percent_of_the_gradient_is_resolved(name):
-    problem = gradients.bernoulli_quadratic(0.45, 0.5)
-    row = gradients.compare(problem, name, 300_000)[name]
-    truth = 0.5 * 0.5 * 0.1
-    assert row.stderr < 0.0115 * truth
+ONE_PERCENT = [("bernoulli", *case) for case in BERNOULLI] + [("normal", *case) for case in NORMAL]
+MOST = 5_000_000
+
+
+@pytest.mark.parametrize("case", ONE_PERCENT, ids=str)
+def test_one_percent_of_the_gradient_is_resolved(case):
+    """With as many draws as that takes, told by the exact variance, unless it takes too many."""
+    kind, *arguments = case
+    if kind == "bernoulli":
+        problem, moments = gradients.bernoulli_quadratic(*arguments), bernoulli_moments
+        names = ["score", "leave_one_out", "muprop", "arm", "disarm", "measure_valued"]
+    else:
+        problem, moments = gradients.normal_cost(*arguments), normal_moments
+        names = [*FOUR, "leave_one_out", "measure_valued(coupled=False)"]
+    for name in names:
+        mean, variance = moments(name, *arguments)
+        draws = 100 + int(variance / (0.01 * mean) ** 2)
+        if draws > MOST:
+            continue
+        coupled = name != "measure_valued(coupled=False)"
+        estimator = name if coupled else gradients.MeasureValued(coupled=False)
+        row = gradients.compare(problem, estimator, draws)[name]
+        assert row.stderr < 0.011 * abs(mean), name
+        assert abs(row.bias) <= 4 * row.stderr + 1e-12, name
+
+
+@pytest.mark.parametrize("name", ["rebar", "relax", "nvil", "score_running"])
+def test_adaptive_estimators_resolve_one_percent(name):
+    row = gradients.compare(gradients.bernoulli_quadratic(0.45, 0.5), name, 300_000)[name]
+    assert row.stderr < 0.0115 * (0.5 * 0.5 * 0.1)
     assert abs(row.bias) <= 4 * row.stderr + 1e-12
+
+
+@pytest.mark.parametrize("case", BERNOULLI, ids=str)
+@pytest.mark.parametrize("name", ["muprop", "vimco"])
+def test_moments_by_listing_the_values(case, name):
+    assert_agrees(bernoulli(*case)[name], *bernoulli_moments(name, *case))
 
 
 @pytest.mark.parametrize(("temperature", "scale"), [(0.5, 1.0), (1.0, 0.3), (2.0, 0.0)])
@@ -174,11 +205,29 @@ def test_the_relaxation_trades_bias_for_variance_as_it_cools():
     assert biases[0] > 10 * found.rows[0].stderr
 
 
+class Tanh(torch.nn.Module):
+    def forward(self, x):
+        return 0.3 * torch.tanh(0.5 * x + 0.2)
+
+
+def test_relax_has_the_variance_of_quadrature():
+    estimator = gradients.Relax(Tanh(), 0.7, 0.4, learn=False)
+    row = gradients.compare(gradients.bernoulli_quadratic(0.45, 0.3), [estimator], DRAWS).rows[0]
+
+    def network(x):
+        return 0.3 * np.tanh(0.5 * x + 0.2)
+
+    mean, variance = bernoulli_moments("relax", 0.45, 0.3, 0.7, 0.4, network)
+    assert mean == pytest.approx(0.3 * 0.7 * 0.1, rel=1e-3)
+    assert_agrees(row, mean, variance)
+
+
 def test_straight_through_is_biased_at_every_temperature():
     problem = gradients.bernoulli_quadratic(0.45, 0.05)
     for temperature in (1.0, 0.3):
         estimator = gradients.StraightThrough(temperature)
         row = gradients.compare(problem, [estimator], DRAWS).rows[0]
+        assert_agrees(row, *bernoulli_moments("straight_through", 0.45, 0.05, temperature))
         assert abs(row.bias) > 10 * row.stderr
 
 

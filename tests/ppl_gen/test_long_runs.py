@@ -2,11 +2,9 @@
 
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import long_run
@@ -57,29 +55,6 @@ def start(folder, *options, processes=1):
 def finish(process):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-
-
-def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(start(whole))
-    times, kills = random.Random(0), 0
-    while kills < 5:
-        process = start(killed, "--pause", "0.02")
-        while process.poll() is None and not (killed / "run.pt").exists():
-            time.sleep(0.01)
-        time.sleep(0.5 + 0.3 * times.random() if kills else 0.2 * times.random())
-        assert process.poll() is None, process.communicate()[0]
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += 1
-        position = checkpoints.read(killed / "run.pt", "checkpoint")["position"]
-        if position[0] >= 10:
-            break
-    finish(start(killed))
-    expected, found = weights(whole), weights(killed)
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
-    one, other = (torch.load(f / "history.pt", weights_only=True) for f in (whole, killed))
-    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_an_interrupted_run_finishes_its_step_and_keeps_a_checkpoint(x, tmp_path):
