@@ -244,6 +244,8 @@ class Run:
             self.history = History.from_state(state["history"])
             self.epoch, self.batch = state["position"]
             self.best, self.waited = state["patience"]
+            for found in state["generators"][self.world.rank]:
+                generators.restore(found)
             self._epoch_generators, self._resumed = state["generators"][self.world.rank]
         except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
             self.trainable.load_state_dict(before)
@@ -299,6 +301,8 @@ def _usable_optimizer(made: Any) -> Optimizer:
             "expected optimizer(parameters, lr) to make a torch.optim.Optimizer, got "
             f"{type(made).__name__}"
         )
+    if isinstance(made, torch.optim.SparseAdam):
+        raise ValueError("expected an optimiser of dense gradients, SparseAdam takes sparse ones")
     closure = inspect.signature(made.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ValueError(

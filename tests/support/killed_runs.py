@@ -107,7 +107,7 @@ def fit(folder: Path, model: Any, data: Any, watched: Any, **options: Any) -> No
 def control(folder: Path, staged: bool) -> None:
     """A ControlVAE: averaged weights, one-cycle rates, clipping, pixels drawn for every batch."""
     torch.manual_seed(0)
-    model = zoo.control_vae((1, 8, 8), 3, hidden=32, target_kl=4.0)
+    model = zoo.control_vae((1, 8, 8), 3, hidden=32, target_kl=0.5, integral=0.02)
     grey = pictures(240)
     data = Watched(grey[:200].round(), binarization="dynamic", intensities=grey[:200])
     fit(
@@ -183,15 +183,15 @@ class Game:
 
     def losses(self, x: Tensor) -> Any:
         yield "judge", self.judging, (x,)
-        yield "make", self.making, (x,)
+        yield "make", self.making, (torch.randn(len(x), 4),)
 
     def judging(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         fake = self.make(torch.randn(len(x), 4)).detach()
         real = softplus(-self.judge(x.flatten(1)))
         return (real + softplus(self.judge(fake))).sum(), {"real": real.detach().mean()}
 
-    def making(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return softplus(-self.judge(self.make(torch.randn(len(x), 4)))).sum(), {}
+    def making(self, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return softplus(-self.judge(self.make(noise))).sum(), {}
 
 
 @run
@@ -246,7 +246,7 @@ def foreign_pair(folder: Path) -> None:
         optimizer=torch.optim.AdamW,
         scheduler=lambda o: lr_scheduler.CosineAnnealingLR(o, 100),
         validation=pictures(20),
-        checkpoint_every=7,
+        checkpoint_every=3,
     )
 
 
