@@ -70,6 +70,7 @@ VERSIONED = ("torch", "pyro-ppl", "ppl-gen")
 
 def closed_forms(draws: int) -> None:
     """Print the exact variance of one estimate, its measurement, and the error of the mean."""
+    print(", ".join(f"{name} {value}" for name, value in versions().items()))
     print(f"{draws:,} draws; z: bias in standard errors; × cost: variance times evaluations")
     relaxed = [GumbelSoftmax(t) for t in (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)]
     coins = [*COINS, *relaxed, "straight_through", Rebar(learn=False), "rebar", "relax"]
@@ -276,7 +277,8 @@ def training(studies: Sequence[str], options: argparse.Namespace) -> None:
     try:
         for seed, study in product(range(options.seeds), studies):
             for name in STUDIES[study].estimators:
-                if (study, name, seed) in done:
+                chosen = options.estimators is None or name in options.estimators
+                if (study, name, seed) in done or not chosen:
                     continue
                 found = run(study, name, seed, split, settings, deadline)
                 record["runs"].append(rounded(found))
@@ -449,6 +451,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, help="1,000,000 of closed forms, 1,000 of speed")
     parser.add_argument("--batch", type=int, default=100, help="images per step")
     parser.add_argument("--loops", type=int, default=300, help="eager steps timed")
+    parser.add_argument("--estimators", nargs="+", choices=DISCRETE, help="some of them only")
     parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lr", type=float, default=1e-3)
