@@ -159,7 +159,7 @@ def test_it_is_a_vae_like_the_others():
     with unregistered():
         loss = pyro.infer.Trace_ELBO().loss(vae.model, vae.guide, x)
     assert math.isfinite(loss)
-    with pytest.raises(ValueError, match="at least one dimension, got -1"):
+    with pytest.raises(ValueError, match="a second layer of zero or more, got -1"):
         zoo.bernoulli_vae((1, 2, 3), 3, top_dim=-1)
     with pytest.raises(ValueError, match="no labels with a second layer, got num_classes"):
         zoo.bernoulli_vae((1, 2, 3), 3, top_dim=2, num_classes=4)
