@@ -234,8 +234,8 @@ class Pair(Trainable):
     def _require_shareable(self, *batch: Tensor) -> None:
         """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
         drawn = poutine.trace(self.guide).get_trace(*batch)
-        traces = drawn, poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
-        for name, site in (item for trace in traces for item in trace.nodes.items()):
+        observed = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
+        for name, site in (*observed.nodes.items(), *drawn.nodes.items()):
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
             if (site["infer"] or {}).get("_deterministic"):

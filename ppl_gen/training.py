@@ -137,8 +137,9 @@ def fit(
     held_out = None
     if validation is not None:
         held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
-    for source in filter(None, (batches, held_out)):
-        checks.values(model, source)
+    for source in (batches, held_out):
+        if source is not None:
+            checks.values(model, source)
     with ExitStack() as stack:
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))

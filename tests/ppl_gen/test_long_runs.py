@@ -1,23 +1,20 @@
-"""Runs that are interrupted, killed, averaged, stopped early or shared end as they should."""
+"""Runs that are interrupted, averaged or stopped early end as they should."""
 
 import math
 import os
+import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
-import long_run
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import ppl_gen
 from ppl_gen import checkpoints, zoo
-from ppl_gen.batches import as_batches
-from ppl_gen.processes import World
 
-PROGRAM = Path(long_run.__file__)
 QUIET = {"staged": False, "progress": False}
 
 
@@ -32,53 +29,84 @@ def x():
     return torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
 
 
-def weights(folder):
-    return torch.load(folder / "weights.pt", weights_only=True)
-
-
-def start(folder, *options, processes=1):
-    folder.mkdir(exist_ok=True)
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone"]
-        launcher += ["--nproc-per-node", str(processes)]
-    environment = os.environ | {"PYTHONPATH": str(PROGRAM.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*launcher, str(PROGRAM), str(folder), *options],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-
-
-def test_an_interrupted_run_finishes_its_step_and_keeps_a_checkpoint(x, tmp_path):
-    path, expected = tmp_path / "run.pt", build()
-    ppl_gen.fit(expected, x, epochs=3, batch_size=5, **QUIET)
-
-    def interrupt_at(step):
-        seen = []
-
-        def callback(metrics):
-            seen.append(metrics)
-            if len(seen) == step:
+def interrupt_at(step, times=1):
+    def callback(metrics):
+        if metrics["step"] == step:
+            for _ in range(times):
                 os.kill(os.getpid(), signal.SIGINT)
 
-        return callback
+    return callback
 
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "passed on by a launcher"])
+def test_an_interrupted_run_finishes_its_step_and_keeps_the_best_and_the_last(times, x, tmp_path):
+    path, expected = tmp_path / "run.pt", build()
+    options = {"epochs": 3, "batch_size": 5, "validation": x, "evaluate_every": 2, **QUIET}
+    history = ppl_gen.fit(expected, x, **options)
     model = build()
-    options = {"epochs": 3, "batch_size": 5, "checkpoint": path, **QUIET}
+    options["checkpoint"] = path
     with pytest.raises(KeyboardInterrupt):
-        ppl_gen.fit(model, x, callbacks=[interrupt_at(7)], **options)
-    assert checkpoints.read(path, "checkpoint")["position"] == [1, 2]
+        ppl_gen.fit(model, x, callbacks=[interrupt_at(7, times)], **options)
+    last = checkpoints.read(path, "checkpoint")
+    assert last["position"] == [1, 2]
+    assert last["history"]["steps"] == 7
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in last["trainable"].items())
+    best = max(elbo for elbo in history["val_elbo"][:7] if not math.isnan(elbo))
+    assert checkpoints.read(f"{path}.best", "model")["metrics"]["val_elbo"] == best
     ppl_gen.fit(model, x, resume=True, **options)
     for key, value in expected.state_dict().items():
         assert torch.equal(value, model.state_dict()[key])
+
+
+def test_a_second_interruption_stops_at_once(x, monkeypatch):
+    monkeypatch.setattr("ppl_gen.training.REPEATED", 0.0)
+    reached = []
+
+    def twice(metrics):
+        interrupt_at(2, times=2)(metrics)
+        reached.append(metrics["step"])
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        ppl_gen.fit(build(), x, epochs=3, batch_size=5, callbacks=[twice], **QUIET)
+    assert reached == [1]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_bar_shows_throughput_and_the_time_left(x, capsys):
+    ppl_gen.fit(build(), x, epochs=2, batch_size=6, staged=False)
+    bar = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"100%.* 8/8 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+step/s, elbo=-1\d", bar)
+    ppl_gen.fit(build(), x, epochs=1, **QUIET)
+    assert capsys.readouterr().err == ""
+
+
+class FakeWriter:
+    """What torch.utils.tensorboard.SummaryWriter is to a callback."""
+
+    def __init__(self):
+        self.scalars = {}
+
+    def add_scalar(self, tag, scalar_value, global_step):
+        self.scalars.setdefault(tag, {})[int(global_step)] = scalar_value
+
+
+def test_callbacks_can_write_to_tensorboard_through_validation_and_resuming(x, tmp_path):
+    writer = FakeWriter()
+
+    def log(metrics):
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, metrics["step"])
+
+    options = {"batch_size": 8, "validation": x, "callbacks": [log], **QUIET}
+    options["checkpoint"] = tmp_path / "run.pt"
+    ppl_gen.fit(build(), x, epochs=1, **options)
+    history = ppl_gen.fit(build(), x, epochs=2, resume=True, **options)
+    assert set(writer.scalars) == {"step", *history}
+    for name, column in history.items():
+        written = {step: v for step, v in enumerate(column, 1) if not math.isnan(v)}
+        assert writer.scalars[name] == written
+    assert list(writer.scalars["val_elbo"]) == [3, 6]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "newer"])
@@ -163,38 +191,6 @@ def test_validation_comes_as_often_as_asked(x):
     assert measured == [False, False, True, False, False, True, False, False]
 
 
-def test_two_processes_take_the_step_of_one_with_the_doubled_batch(tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    finish(start(one, "--autoencoder", "--batch-size", "16", "--epochs", "4"))
-    finish(start(two, "--autoencoder", "--batch-size", "8", "--epochs", "4", processes=2))
-    expected, found = weights(one), weights(two)
-    for key in expected:
-        torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=1e-12)
-    one, two = (torch.load(f / "history.pt", weights_only=True) for f in (one, two))
-    torch.testing.assert_close(two["loss"], one["loss"])
-    torch.testing.assert_close(two["reconstruction"], one["reconstruction"])
-
-
-def test_a_dead_worker_ends_the_run_with_an_error(tmp_path):
-    process = start(tmp_path / "run", "--fail-rank", "1", processes=2)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert "this worker dies" in output
-
-
-def test_the_shares_of_a_batch_are_the_batch():
-    data = torch.arange(23.0)
-    together = [b.tolist() for (b,) in as_batches(data, 6, 0).epoch(2)]
-    halves = [
-        [b.tolist() for (b,) in as_batches(data, 3, 0, world=World(rank, 2)).epoch(2)]
-        for rank in (0, 1)
-    ]
-    for whole, left, right in zip(together, *halves, strict=True):
-        assert sorted(left + right) == sorted(whole)
-    odd = [len(list(as_batches(data[:5], 2, 0, world=World(r, 2)).epoch(0))) for r in (0, 1)]
-    assert odd == [1, 1]
-
-
 def test_turns_may_be_closures_and_players_must_be_known():
     class Minimal:
         def __init__(self):
@@ -210,6 +206,142 @@ def test_turns_may_be_closures_and_players_must_be_known():
     model.losses = lambda batch: iter([("two", lambda: (model.weight, {}))])
     with pytest.raises(ValueError, match="a player among one, got 'two'"):
         ppl_gen.fit(model, torch.ones(4, 1), epochs=1, **QUIET)
+
+
+@pytest.mark.filterwarnings("ignore:.*uncompiled")
+def test_every_loss_of_a_player_is_its_own_even_if_made_anew(monkeypatch):
+    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: "none is wanted")
+
+    class Chase:
+        """Two losses for one player, the second with a target that moves."""
+
+        def __init__(self):
+            self.weight = nn.Parameter(torch.tensor(0.0))
+            self.players = {"one": [self.weight]}
+            self.target = 0.0
+
+        def losses(self, batch):
+            self.target += 1.0
+            target = torch.tensor(self.target)
+            yield (
+                "one",
+                lambda x: (x.sum() * 0 + (self.weight - target) ** 2, {"t": target}),
+                (batch,),
+            )
+            yield "one", self.pull, (batch,)
+
+        def pull(self, x):
+            return x.sum() * 0 + self.weight.abs(), {}
+
+    model = Chase()
+    options = {"epochs": 20, "optimizer": torch.optim.SGD, "lr": 0.1, "progress": False}
+    with pytest.warns(ppl_gen.staging.StagingWarning, match="one has a new loss in every step"):
+        history = ppl_gen.fit(model, torch.ones(4, 1), **options)
+    weight = 0.0
+    for target in range(1, 21):
+        weight -= 0.2 * (weight - target)
+        weight -= 0.1 * math.copysign(1.0, weight)
+    assert model.weight.item() == pytest.approx(weight, rel=1e-5)
+    assert history["t"] == list(range(1, 21))
+    with pytest.raises(ppl_gen.staging.StagingError, match="new loss in every step"):
+        ppl_gen.fit(Chase(), torch.ones(4, 1), staged=True, **options)
+
+
+# --- Losses that are not finite -----------------------------------------------------------------
+
+
+def test_weights_that_broke_earlier_are_named():
+    """The loss is finite at zero but its gradient is not."""
+
+    class Root:
+        def __init__(self):
+            self.weight = nn.Parameter(torch.tensor(0.0))
+            self.players = {"one": [self.weight]}
+
+        def losses(self, batch):
+            yield "one", lambda: (self.weight.sqrt() * 0 + batch.mean(), {})
+
+    match = (
+        r"became nan at step 2 \(epoch 1, batch 2\); not finite: the parameters, since an earlier"
+    )
+    with pytest.raises(ppl_gen.training.NonFiniteLossError, match=match):
+        ppl_gen.fit(Root(), torch.ones(4, 1), batch_size=2, **QUIET)
+
+
+def test_the_player_whose_loss_broke_is_named():
+    class Two:
+        def __init__(self):
+            self.players = {name: [nn.Parameter(torch.tensor(1.0))] for name in ("good", "bad")}
+
+        def losses(self, batch):
+            for name, (weight,) in self.players.items():
+                yield (
+                    name,
+                    lambda x, w=weight, n=name: ((w * x).sum() / (n == "good"), {}),
+                    (batch,),
+                )
+
+    with pytest.raises(
+        ppl_gen.training.NonFiniteLossError, match=r"loss of bad became inf at step 1"
+    ):
+        ppl_gen.fit(Two(), torch.ones(4, 1), **QUIET)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("objective", [pyro.infer.Trace_ELBO, pyro.infer.TraceEnum_ELBO])
+def test_the_site_is_named_for_stock_objectives_too(objective):
+    pyro.clear_param_store()
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, pyro.param("scale", torch.ones(()))), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.log(), pyro.param("width", torch.ones(()))))
+
+    data = torch.tensor([1.0, 2.0, 3.0, -1.0])
+    pair = ppl_gen.Pair(model, guide, objective())
+    with pytest.raises(
+        ppl_gen.training.NonFiniteLossError,
+        match=r"batch 1\); not finite: z \(model\), z \(guide\)",
+    ):
+        ppl_gen.fit(pair, data, **QUIET)
+
+
+# --- What is refused ----------------------------------------------------------------------------
+
+
+def test_patience_needs_something_to_judge_by(x):
+    class Silent:
+        def __init__(self, metrics):
+            self.weight = nn.Parameter(torch.tensor(2.0))
+            self.players, self.metrics = {"one": [self.weight]}, metrics
+
+        def losses(self, batch):
+            yield "one", lambda: (self.weight**2, {})
+
+        def evaluate(self, batch):
+            return self.metrics
+
+    options = {"validation": x, "epochs": 3, **QUIET}
+    with pytest.raises(ValueError, match="loss or an ELBO of validation data, got metrics none"):
+        ppl_gen.fit(Silent({}), x, patience=1, **options)
+    history = ppl_gen.fit(Silent({"score": torch.tensor(3.0)}), x, **options)
+    assert history["val_score"] == [3.0, 3.0, 3.0]
+    assert ppl_gen.fit(Silent({"loss": torch.tensor(3.0)}), x, patience=1, **options).steps == 2
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter(torch.zeros(9, 1, 4, 4))
+
+
+@pytest.mark.parametrize("data", [Endless(), DataLoader(Endless(), batch_size=2)])
+def test_data_of_unknown_length_are_refused(data):
+    with pytest.raises(ValueError, match="known length, got Endless"):
+        ppl_gen.fit(build(), data, **QUIET)
 
 
 @pytest.mark.parametrize(
