@@ -134,8 +134,10 @@ class Estimator(nn.Module):
         Raises:
             ValueError: the distribution is not served, or the cost is not one number per draw.
         """
-        expectation = Expectation(distribution, cost, entropy, context)
+        if not callable(cost):
+            raise ValueError(f"expected a function for the cost, got {cost!r}")
         self.require(distribution)
+        expectation = Expectation(distribution, cost, entropy, context)
         self.prepare(expectation)
         return self.surrogate(expectation)
 
@@ -149,6 +151,8 @@ class Estimator(nn.Module):
 
     def require(self, distribution: Distribution) -> None:
         """Raise ``ValueError``, naming the estimators that serve a distribution, unless it does."""
+        if not isinstance(distribution, Distribution):
+            raise ValueError(f"expected a distribution, got {type(distribution).__name__}")
         reason = self.refusal(distribution)
         if reason is not None:
             from ppl_gen.gradients._registry import serving

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ppl_gen.gradients._checks import is_whole, require_at_least_two
 from ppl_gen.gradients._registry import make, registry
 from ppl_gen.gradients.base import Cost, Estimator, Expectation
 from ppl_gen.gradients.problems import Problem
@@ -169,13 +170,16 @@ def compare(
     """
     if not isinstance(problem, Problem):
         raise ValueError(f"expected a problem of ppl_gen.gradients, got {type(problem).__name__}")
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 2:
-        raise ValueError(f"expected at least 2 draws, got {draws!r}")
+    require_at_least_two(draws, "at least 2 draws")
+    if not is_whole(seed):
+        raise ValueError(f"expected a whole number for the seed, got {seed!r}")
     if estimators is None:
         every = (kind() for kind in registry.values())
         chosen = [estimator for estimator in every if problem.refusal(estimator) is None]
     elif isinstance(estimators, (str, Estimator)):
         chosen = [make(estimators)]
+    elif not isinstance(estimators, Iterable):
+        raise ValueError(f"expected estimators or their names, got {estimators!r}")
     else:
         chosen = [make(estimator) for estimator in estimators]
     if not chosen:

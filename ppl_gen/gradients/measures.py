@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
+from ppl_gen.gradients._checks import require_at_least_two
 from ppl_gen.gradients.base import Estimator, Expectation, inject
 from ppl_gen.gradients.families import base_of, leaves, sum_events
 
@@ -52,9 +53,8 @@ class MeasureValued(Estimator):
 
     def __init__(self, coupled: bool = True, limit: int = 256):
         super().__init__(coupled=coupled, limit=limit)
-        if limit < 2:
-            raise ValueError(f"expected a limit of at least 2 evaluations, got {limit}")
-        self.coupled, self.limit = coupled, limit
+        self.limit = require_at_least_two(limit, "a limit of at least 2 evaluations")
+        self.coupled = coupled
 
     def refusal(self, distribution: Distribution) -> str | None:
         if not isinstance(base_of(distribution), (Normal, Bernoulli)):

@@ -53,6 +53,8 @@ class EstimatedELBO(Objective):
             raise ValueError(f"expected kl 'analytic' or 'sampled', got {kl!r}")
         self.weight, self.kl = as_schedule(weight), kl
         chosen = dict(estimator) if isinstance(estimator, Mapping) else {None: estimator}
+        if not all(isinstance(site, str) for site in chosen if site is not None):
+            raise ValueError(f"expected estimators by the name of a site, got {estimator}")
         self.sites = tuple(chosen)
         made = nn.ModuleList(make(choice) for choice in chosen.values())
         self.estimators = cast(Sequence[Estimator], made)

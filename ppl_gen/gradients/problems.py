@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
+from ppl_gen.gradients._checks import is_finite
 from ppl_gen.gradients.base import Cost, Estimator, Expectation
 from ppl_gen.gradients.families import base_of, leaves, rebuild
 from ppl_gen.gradients.pullback import Pullback
@@ -111,9 +112,9 @@ def bernoulli_quadratic(target: float = 0.45, probability: float = 0.5) -> Probl
     Raises:
         ValueError: an argument out of its range.
     """
-    if not math.isfinite(target):
+    if not is_finite(target):
         raise ValueError(f"expected a finite target, got {target}")
-    if not 0 < probability < 1:
+    if not (is_finite(probability) and 0 < probability < 1):
         raise ValueError(f"expected a probability in (0, 1), got {probability}")
 
     def cost(b: Tensor) -> Tensor:
@@ -175,11 +176,11 @@ def normal_cost(
     Raises:
         ValueError: an argument out of its range.
     """
-    if cost not in _COSTS:
+    if not isinstance(cost, str) or cost not in _COSTS:
         raise ValueError(f"expected a cost among {', '.join(_COSTS)}, got {cost!r}")
     if wrt not in ("loc", "scale"):
         raise ValueError(f"expected wrt 'loc' or 'scale', got {wrt!r}")
-    if not (math.isfinite(k) and math.isfinite(loc) and scale > 0 and math.isfinite(scale)):
+    if not (is_finite(k, loc, scale) and scale > 0):
         raise ValueError(f"expected finite k and loc and a positive scale, got {k}, {loc}, {scale}")
     if cost == "exp" and 1 + 2 * k * scale**2 <= 0:
         raise ValueError(f"expected k > {-0.5 / scale**2:g}, where exp(-k x²) has a mean, got {k}")
@@ -206,7 +207,10 @@ def normal_cost(
 
 
 def expectation(
-    distribution: Distribution, cost: Cost, exact: Bound | None = None, wrt: tuple[str, ...] = ()
+    distribution: Distribution,
+    cost: Cost,
+    exact: Bound | None = None,
+    wrt: str | tuple[str, ...] = (),
 ) -> Problem:
     """The problem of any distribution and cost.
 
@@ -221,7 +225,12 @@ def expectation(
     """
     if not isinstance(distribution, Distribution):
         raise ValueError(f"expected a distribution, got {type(distribution).__name__}")
-    problem = Problem("expectation", distribution, cost, exact=exact, wrt=tuple(wrt))
+    if not callable(cost) or not (exact is None or callable(exact)):
+        raise ValueError(f"expected functions for cost and exact, got {cost!r} and {exact!r}")
+    if not isinstance(wrt, (str, tuple, list)):
+        raise ValueError(f"expected names of leaves as wrt, got {wrt!r}")
+    wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    problem = Problem("expectation", distribution, cost, exact=exact, wrt=wanted)
     with torch.random.fork_rng():
         trial = problem.expectation(problem.leaves(2), cost)
         trial.evaluate(trial.sample())

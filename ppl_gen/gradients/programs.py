@@ -68,6 +68,8 @@ def program(
     Raises:
         ValueError: no such site, no closed form of the KL, or a guide without parameters.
     """
+    if not (callable(model) and callable(guide)):
+        raise ValueError(f"expected a model and a guide to call, got {model!r} and {guide!r}")
     if kl not in ("sampled", "analytic"):
         raise ValueError(f"expected kl 'sampled' or 'analytic', got {kl!r}")
 

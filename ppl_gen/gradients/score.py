@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.gradients._checks import is_finite, require_module
 from ppl_gen.gradients.base import Estimator, Expectation, zero
 from ppl_gen.gradients.families import leaves
 from ppl_gen.networks import MLP
@@ -60,7 +61,7 @@ class ScoreConstant(Score):
 
     def __init__(self, baseline: float | None = None):
         super().__init__(baseline=baseline)
-        if baseline is not None and not math.isfinite(baseline):
+        if baseline is not None and not is_finite(baseline):
             raise ValueError(f"expected a finite baseline, got {baseline}")
         self.fitted = baseline is None
         self.register_buffer("value", torch.tensor(float(baseline or 0.0)))
@@ -117,7 +118,7 @@ class ScoreRunning(Score):
         self._start(decay)
 
     def _start(self, decay: float) -> None:
-        if not 0 <= decay < 1:
+        if not (is_finite(decay) and 0 <= decay < 1):
             raise ValueError(f"expected a decay in [0, 1), got {decay}")
         self.decay = decay
         self.register_buffer("mean", torch.tensor(0.0))
@@ -153,7 +154,7 @@ class NVIL(ScoreRunning):
     def __init__(self, network: nn.Module | None = None, decay: float = 0.9):
         Estimator.__init__(self, network=network, decay=decay)
         self._start(decay)
-        self.network = network
+        self.network = require_module(network)
 
     def prepare(self, e: Expectation) -> None:
         if self.network is None and e.context is not None:

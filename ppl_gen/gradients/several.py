@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ppl_gen.gradients._checks import require_at_least_two
 from ppl_gen.gradients.base import Estimator, Expectation, zero
 
 
@@ -29,7 +30,7 @@ class LeaveOneOut(Estimator):
 
     def __init__(self, samples: int = 2):
         super().__init__(samples=samples)
-        self.samples = require_several(samples)
+        self.samples = require_at_least_two(samples, "at least 2 samples")
 
     def surrogate(self, e: Expectation) -> Tensor:
         f, log_q = e.score(e.sample(self.samples))
@@ -60,7 +61,7 @@ class VIMCO(Estimator):
 
     def __init__(self, samples: int = 2):
         super().__init__(samples=samples)
-        self.samples = self.multi_sample = require_several(samples)
+        self.samples = self.multi_sample = require_at_least_two(samples, "at least 2 samples")
 
     def surrogate(self, e: Expectation) -> Tensor:
         z = e.sample(self.samples)
@@ -74,10 +75,3 @@ class VIMCO(Estimator):
         without = swapped.logsumexp(1) - math.log(self.samples)
         learning_signal = bound.detach() - without
         return -bound - zero((learning_signal * e.log_prob(z)).sum(0))
-
-
-def require_several(samples: int) -> int:
-    """The number of samples, or ``ValueError`` if there are fewer than two."""
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
-        raise ValueError(f"expected at least 2 samples, got {samples!r}")
-    return samples

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ppl_gen.gradients._checks import require_at_least_two
 from ppl_gen.gradients.base import Estimator, Expectation
 from ppl_gen.gradients.families import enumerate_support, support_size
 
@@ -27,9 +28,7 @@ class Enumerate(Estimator):
 
     def __init__(self, limit: int = 1024):
         super().__init__(limit=limit)
-        if limit < 2:
-            raise ValueError(f"expected a limit of at least 2 values, got {limit}")
-        self.limit = limit
+        self.limit = require_at_least_two(limit, "a limit of at least 2 values")
 
     def refusal(self, distribution: Distribution) -> str | None:
         size = support_size(distribution)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.gradients._checks import is_finite, require_module
 from ppl_gen.gradients.base import Expectation, inject
 from ppl_gen.gradients.families import Relaxation, base_of, log_prob, per_event, rebuild, sum_events
 from ppl_gen.gradients.pathwise import Relaxed
@@ -48,9 +49,9 @@ class Rebar(Relaxed):
         self._start(temperature, scale, learn)
 
     def _start(self, temperature: float, scale: float, learn: bool) -> None:
-        if not (temperature > 0 and math.isfinite(temperature)):
+        if not is_finite(temperature) or temperature <= 0:
             raise ValueError(f"expected a positive temperature, got {temperature}")
-        if not math.isfinite(scale):
+        if not is_finite(scale):
             raise ValueError(f"expected a finite scale, got {scale}")
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), learn)
         self.scale = nn.Parameter(torch.tensor(float(scale)), learn)
@@ -144,7 +145,7 @@ class Relax(Rebar):
     ):
         Relaxed.__init__(self, network=network, temperature=temperature, scale=scale, learn=learn)
         self._start(temperature, scale, learn)
-        self.network, self.learn = network, learn
+        self.network, self.learn = require_module(network), learn
 
     def prepare(self, e: Expectation) -> None:
         if self.network is None:

@@ -300,6 +300,17 @@ def test_a_cost_is_one_number_per_draw(name):
         (lambda: gradients.ScoreConstant(float("nan")), "finite baseline, got nan"),
         (lambda: gradients.ScoreRunning(1.0), r"decay in \[0, 1\), got 1.0"),
         (lambda: gradients.NVIL(decay=-0.1), r"decay in \[0, 1\), got -0.1"),
+        (lambda: gradients.LeaveOneOut("2"), "at least 2 samples, got '2'"),
+        (lambda: gradients.ScoreConstant("a"), "finite baseline, got a"),
+        (lambda: gradients.ScoreRunning(None), r"decay in \[0, 1\), got None"),
+        (lambda: gradients.Relax(temperature=None), "positive temperature, got None"),
+        (lambda: gradients.NVIL(network=3), "torch.nn.Module as the network, got 3"),
+        (lambda: gradients.Relax(network="mlp"), "torch.nn.Module as the network, got 'mlp'"),
+        (lambda: gradients.Score()("normal", torch.square), "expected a distribution, got str"),
+        (
+            lambda: gradients.Score()(dist.Normal(torch.zeros(1), 1.0), 3),
+            "a function for the cost, got 3",
+        ),
         (lambda: gradients.MeasureValued(limit=1), "limit of at least 2 evaluations, got 1"),
         (lambda: gradients.Enumerate(limit=0), "limit of at least 2 values, got 0"),
         (

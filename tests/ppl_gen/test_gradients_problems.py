@@ -8,6 +8,8 @@ from torch import distributions as dist
 
 from ppl_gen import gradients
 
+NORMAL = dist.Normal(torch.zeros(3), 1.0)
+
 
 def test_the_frame_has_the_stated_columns():
     comparison = gradients.compare(gradients.bernoulli_quadratic(), draws=100)
@@ -155,6 +157,21 @@ def test_only_some_leaves_may_be_wanted():
         (lambda: gradients.compare(gradients.bernoulli_quadratic(), draws=1), "2 draws, got 1"),
         (lambda: gradients.compare(gradients.bernoulli_quadratic(), draws=2.5), "draws, got 2.5"),
         (lambda: gradients.compare(gradients.bernoulli_quadratic(), []), "at least one estimator"),
+        (lambda: gradients.compare(gradients.bernoulli_quadratic(), 5), "or their names, got 5"),
+        (lambda: gradients.compare(gradients.bernoulli_quadratic(), [5]), "one of score,.* got 5"),
+        (
+            lambda: gradients.compare(gradients.bernoulli_quadratic(), seed=1.5),
+            "whole number for the seed, got 1.5",
+        ),
+        (lambda: gradients.bernoulli_quadratic("a"), "finite target, got a"),
+        (lambda: gradients.bernoulli_quadratic(probability=None), "got None"),
+        (lambda: gradients.normal_cost("cos", k="a"), "finite k and loc .* got a"),
+        (lambda: gradients.normal_cost(["cos"]), r"cost among square, exp, cos, got \['cos'\]"),
+        (lambda: gradients.expectation(NORMAL, 3), "functions for cost and exact, got 3 and None"),
+        (
+            lambda: gradients.expectation(NORMAL, torch.square, wrt=3),
+            "names of leaves as wrt, got 3",
+        ),
         (
             lambda: gradients.compare(gradients.bernoulli_quadratic(), ["scor"]),
             "did you mean 'score'",

@@ -449,6 +449,8 @@ def test_other_bad_input_is_refused():
         (lambda: gradients.gaussian_vae(gaussian, x[:, :, :3]), r"shape \(B, 1, 6, 6\)"),
         (lambda: gradients.gaussian_vae(gaussian, x, kl="exact"), "'sampled' or 'analytic', got"),
         (lambda: gradients.program(model, guide, DATA, site="z"), r"\['mean', 'on'\], got 'z'"),
+        (lambda: gradients.program(model, None, DATA), "a model and a guide to call, got .*None"),
+        (lambda: gradients.EstimatedELBO({3: "score"}), "by the name of a site, got {3: 'score'}"),
         (lambda: gradients.EstimatedELBO("disarm", kl="none"), "'analytic' or 'sampled', got"),
         (lambda: gradients.EstimatedELBO("dysarm"), "did you mean 'disarm'"),
         (

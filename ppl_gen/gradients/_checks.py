@@ -1,0 +1,34 @@
+"""What arguments must be, for messages that say so."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+from torch import nn
+
+
+def is_finite(*values: Any) -> bool:
+    """Whether every value is a finite number."""
+    numbers = (isinstance(v, Real) and not isinstance(v, bool) for v in values)
+    return all(numbers) and all(map(math.isfinite, values))
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def require_at_least_two(value: Any, what: str) -> int:
+    """The number, or ``ValueError`` unless it is whole and at least 2."""
+    if not is_whole(value) or value < 2:
+        raise ValueError(f"expected {what}, got {value!r}")
+    return int(value)
+
+
+def require_module(network: Any) -> nn.Module | None:
+    """The network, or ``ValueError`` unless it is a module or None."""
+    if network is not None and not isinstance(network, nn.Module):
+        raise ValueError(f"expected a torch.nn.Module as the network, got {network!r}")
+    return network
