@@ -133,6 +133,13 @@ def test_every_estimator_trains_two_layers_each_with_its_own_copy(name):
     assert still == []
 
 
+def test_a_given_estimator_is_copied_for_every_layer():
+    given = gradients.NVIL(decay=0.5)
+    first, second = two_layers(given).objective.estimators
+    assert len({id(given), id(first), id(second)}) == 3
+    assert first.decay == second.decay == 0.5
+
+
 def test_its_bound_is_that_of_its_joint_density():
     vae = two_layers()
     x = digits(3)
