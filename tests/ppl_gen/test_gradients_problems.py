@@ -124,6 +124,28 @@ def test_any_distribution_and_cost_make_a_problem():
     assert math.isnan(gradients.compare(unknown, "score", 10).rows[0].bias)
 
 
+class Averaged(gradients.Estimator):
+    """The mean of several scores: all that an estimator of one's own takes."""
+
+    name = "averaged"
+
+    def __init__(self, samples=4):
+        super().__init__(samples=samples)
+        self.samples = samples
+
+    def surrogate(self, e):
+        f, log_q = e.score(e.sample(self.samples))
+        return (f + (f.detach() * (log_q - log_q.detach()))).mean(0)
+
+
+def test_an_estimator_of_ones_own_is_one_class():
+    rows = gradients.compare(gradients.bernoulli_quadratic(), [Averaged(8), "score"], 40_000)
+    one, score = rows["averaged(samples=8)"], rows["score"]
+    assert one.cost == 8
+    assert abs(one.bias) < 4 * one.stderr
+    assert one.variance == pytest.approx(score.variance / 8, rel=0.05)
+
+
 def test_only_some_leaves_may_be_wanted():
     q = dist.Normal(torch.zeros(2), torch.ones(2))
     problem = gradients.expectation(q, torch.square, wrt=("scale",))
