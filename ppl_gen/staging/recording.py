@@ -40,7 +40,10 @@ TORCH = str(Path(torch.__file__).parent)
 PYRO = str(Path(pyro.__file__).parent)
 # Modules of this package whose lines are no part of anybody's program.
 DRIVERS = {
-    *(str(Path(__file__).with_name(f"{name}.py")) for name in ("staged", "steps")),
+    *(
+        str(Path(__file__).with_name(f"{name}.py"))
+        for name in ("staged", "steps", "updates", "whole")
+    ),
     str(Path(__file__).parents[1] / "objectives.py"),
 }
 
@@ -57,11 +60,13 @@ class Recording:
         module: runs the graph operation by operation; takes ``(*arguments, *lifted)``.
         lifted: the tensors the function closed over, in order of first use.
         used: for each argument, whether the result depends on it.
+        outputs: for each output, whether it is a tensor.
     """
 
     module: fx.GraphModule
     lifted: tuple[Tensor, ...]
     used: tuple[bool, ...]
+    outputs: tuple[bool, ...]
 
 
 def record(
@@ -181,6 +186,7 @@ class Recorder(TorchDispatchMode):
             fx.GraphModule(self.root, self.graph),
             tuple(self.lifted),
             tuple(bool(node.users) for node in self.arguments),
+            tuple(isinstance(result, Tensor) for result in results),
         )
 
     def _node(self, value: Any) -> Any:

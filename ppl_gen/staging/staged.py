@@ -79,6 +79,11 @@ class Graph:
         parameters: Sequence[Tensor],
     ):
         self.recorded, self.lifted = recording.module, recording.lifted
+        self.active = [
+            p
+            for p, output in zip(parameters, recording.outputs[1 + len(metrics) :], strict=True)
+            if output
+        ]
         self.run: backends.Run = recording.module
         self.environment, self.moving = environment, moving
         self.metrics, self.parameters = metrics, parameters
@@ -175,6 +180,7 @@ class StagedFunction:
             raise ValueError(f"expected a backend among {backends.BACKENDS}, got {backend!r}")
         self.function, self.staged, self.backend = function, staged, backend
         self.trained = dict(parameters)
+        self.roots: dict[str, Any] = {"function": function}
         self._graphs: dict[Key, list[Graph]] = {}
         self._refused: dict[Key, Refusal] = {}
         self._warned = self._prepared = False
@@ -204,6 +210,15 @@ class StagedFunction:
         """The loss and metrics, run eagerly."""
         return self.function(*args, **kwargs)
 
+    def follow(
+        self,
+        args: tuple[Any, ...],
+        loss: Tensor,
+        metrics: Metrics,
+        gradients: Mapping[Tensor, Tensor | None],
+    ) -> None:
+        """What comes after the gradients, as part of the graph."""
+
     # --- Eagerly --------------------------------------------------------------------------------
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
@@ -219,7 +234,10 @@ class StagedFunction:
             torch.autograd.backward(loss, inputs=leaves)
             if all(leaf.grad is None for leaf in leaves):
                 raise ValueError("the loss depends on none of the parameters given")
-        return loss.detach(), {name: value.detach() for name, value in metrics.items()}
+        loss, metrics = loss.detach(), {name: value.detach() for name, value in metrics.items()}
+        with torch.no_grad():
+            self.follow(args, loss, metrics, {p: p.grad for p in self.trained.values()})
+        return loss, metrics
 
     def _leaves(self) -> list[Tensor]:
         leaves = [parameter for parameter in self.trained.values() if parameter.requires_grad]
@@ -229,8 +247,8 @@ class StagedFunction:
 
     # --- Finding a graph ------------------------------------------------------------------------
 
-    def _graph_for(self, call: Call) -> Graph | None:
-        """The graph that serves a call, or ``None`` if calls of this kind run eagerly."""
+    def _graph_for(self, call: Call, count: int = 1) -> Graph | None:
+        """The graph that serves so many calls, or ``None`` if calls of this kind run eagerly."""
         if call.key in self._refused:
             if self.staged is True:
                 raise self._refused[call.key]
@@ -240,8 +258,8 @@ class StagedFunction:
         graphs = self._graphs.setdefault(call.key, [])
         for graph in graphs:
             if graph.serves(call):
-                graph.calls += 1
-                if graph.calls & (graph.calls - 1) == 0:
+                before, graph.calls = graph.calls, graph.calls + count
+                if graph.calls.bit_length() > before.bit_length():
                     with self._random_state(call) as random:
                         expected, sandbox = self._reference(call, graph.environment, random)
                         self._require_equal(expected, self._trial(graph, call, sandbox, random))
@@ -290,7 +308,7 @@ class StagedFunction:
 
     def _build(self, call: Call, moving: Moving, random: RandomState) -> Graph:
         """Record, verify and compile."""
-        environment = Environment({"function": self.function}, moving.places)
+        environment = Environment(self.roots, moving.places)
         store = pyro.get_param_store()
         stored = [name for p in self.trained.values() if (name := store.param_name(p))]
         if stored:
@@ -309,7 +327,11 @@ class StagedFunction:
             gradients = torch.autograd.grad(loss, self._leaves(), allow_unused=True)
             own = iter(_unshared(gradients, [loss, *inputs, *parameters]))
             each = [next(own) if p.requires_grad else None for p in parameters]
-            return [loss.to(dtype), *(found[name].clone() for name in metrics), *each]
+            values = {name: found[name].detach().clone() for name in metrics}
+            with torch.no_grad():
+                by_parameter = dict(zip(parameters, each, strict=True))
+                self.follow(args, loss.detach(), values, by_parameter)
+            return [loss.to(dtype), *values.values(), *each]
 
         random.restore()
         with Sandbox() as undo, pyro.validation_enabled(False), torch.enable_grad():
@@ -333,7 +355,7 @@ class StagedFunction:
         random.restore()
         with Sandbox() as sandbox:
             loss, metrics = self._run_eagerly(*call.arguments())
-        outcome = self._outcome(loss, metrics, sandbox)
+        outcome = self._outcome(call, loss, metrics, sandbox)
         now = vars(pyro.get_param_store())["_params"]
         replaced = [name for name, old in stored.items() if now.get(name) is not old]
         changed = environment.changes()
@@ -360,9 +382,9 @@ class StagedFunction:
         """What a step results in when the graph runs, with everything it writes to put back."""
         random.restore()
         loss, metrics = graph(call, run or graph.recorded)
-        return self._outcome(loss, metrics, sandbox)
+        return self._outcome(call, loss, metrics, sandbox)
 
-    def _outcome(self, loss: Tensor, metrics: Metrics, sandbox: Sandbox) -> Outcome:
+    def _outcome(self, call: Call, loss: Tensor, metrics: Metrics, sandbox: Sandbox) -> Outcome:
         written = [tensor.detach().clone() for tensor, _ in sandbox.written]
         sandbox.restore()
         gradients = {name: parameter.grad for name, parameter in self.trained.items()}

@@ -1,0 +1,122 @@
+"""A whole training step as one graph: loss, gradients, and what follows them.
+
+The graph of a :class:`WholeStep` ends with an :class:`~ppl_gen.staging.updates.Update`, so that
+Python has nothing to do between two steps and takes several in one call. However many those are,
+each is the same graph, and the result is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppl_gen.staging.comparison import Outcome
+from ppl_gen.staging.recording import Refusal, storage_of
+from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.signatures import Call, take_apart
+from ppl_gen.staging.staged import Graph, Loss, Metrics, StagedFunction
+from ppl_gen.staging.updates import Update
+
+
+class WholeStep(StagedFunction):
+    """Steps of a loss and an update.
+
+    Args:
+        loss: a function of a batch to its loss and metrics.
+        parameters: leaf tensors, among them those of the update.
+        update: what follows the gradients.
+        backend: see :func:`ppl_gen.staging.stage_function`.
+
+    Attributes:
+        refusal: why the last steps asked for were not taken.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        parameters: Iterable[Tensor],
+        update: Update,
+        backend: str | None = None,
+    ):
+        def function(coefficients: Tensor, *batch: Tensor) -> tuple[Tensor, Metrics]:
+            return loss(*batch)
+
+        named = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
+        super().__init__(function, named, "auto", backend)
+        self.roots["update"] = update.advance
+        self.update = update
+        self.refusal: str | None = None
+        self._last: tuple[Graph, list[Tensor]]
+
+    def take(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]] | None:
+        """Take a step on each of some batches of one kind, until a loss is not finite.
+
+        Returns:
+            The loss and metrics of each step, or ``None`` if steps of this kind cannot be taken so,
+            in which case nothing has happened.
+        """
+        coefficients = self.update.coefficients([])
+        if coefficients is None:
+            return None
+        call, graph = None, None
+        try:
+            call = take_apart((coefficients, *batches[0]), {})
+            graph = self._graph_for(call, len(batches))
+        except Refusal as refusal:
+            self._give_up(call, refusal)
+        rows = None if graph is None else self.update.begin(graph.active, len(batches))
+        if graph is None or rows is None:
+            return None
+        self._last = graph, rows
+        return self._run(batches)
+
+    def replay(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
+        """Draw once more what the last steps drew that led to a loss that is not finite."""
+        self._run(batches)
+
+    def _run(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]]:
+        graph, rows = self._last
+        pairs = zip(rows, batches, strict=False)
+        return [graph(Call((), (row, *batch), (), (), None)) for row, batch in pairs]
+
+    # --- What differs from a loss with its gradients --------------------------------------------
+
+    def follow(
+        self,
+        args: tuple[Any, ...],
+        loss: Tensor,
+        metrics: Metrics,
+        gradients: Mapping[Tensor, Tensor | None],
+    ) -> None:
+        self.update(loss, metrics, gradients, args[0])
+
+    def _outcome(self, call: Call, loss: Tensor, metrics: Metrics, sandbox: Sandbox) -> Outcome:
+        """What a step results in; what the update changed is checked here, given the gradients.
+
+        A rounding error in a gradient near zero would become a whole step of Adam, so that two
+        runs agree on the update only if it starts from the same gradients.
+        """
+        found = [tensor.clone() for tensor in self.update.tensors()]
+        outcome = super()._outcome(call, loss, metrics, sandbox)
+        gradients = {p: p.grad for p in self.trained.values()}
+        with torch.no_grad():
+            self.update(loss, metrics, gradients, call.tensors[0])
+        expected = [tensor.clone() for tensor in self.update.tensors()]
+        sandbox.restore()
+        self._require_equal(Outcome({}, {}, expected), Outcome({}, {}, found))
+        own = set(map(storage_of, self.update.tensors()))
+        places = (storage_of(tensor) for tensor, _ in sandbox.written)
+        written = [w for w, s in zip(outcome.written, places, strict=True) if s not in own]
+        return Outcome(outcome.values, outcome.gradients, written)
+
+    def _compile(self, graph: Graph, call: Call, sandbox: Sandbox, random: RandomState) -> None:
+        super()._compile(graph, call, sandbox, random)
+        if self.backend != "eager" and graph.run is graph.recorded:
+            raise Refusal("it runs uncompiled")
+
+    def _warn(self, text: str) -> None:
+        """Says nothing: whoever cannot take whole steps takes others, and those say why."""
+        self.refusal = text
