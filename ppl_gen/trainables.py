@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import pyro
 import torch
@@ -28,6 +28,22 @@ from ppl_gen.vae import VAE, evaluating, unregistered
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
+
+
+class Solo(NamedTuple):
+    """A sequence of turns that is one turn for every batch, with the batch as its arguments.
+
+    Attributes:
+        player: whose turn it is.
+        loss: the function of the turn.
+        advance: what follows the step, given its metrics: tensors are changed in place, no more.
+        check: raises ``ValueError`` where a step has left something that cannot be trained.
+    """
+
+    player: str
+    loss: Loss
+    advance: Callable[[Mapping[str, Tensor]], None]
+    check: Callable[[], None]
 
 
 class Trainable:
@@ -51,6 +67,10 @@ class Trainable:
         turn it ended from each ``yield``.
         """
         raise NotImplementedError
+
+    def solo(self) -> Solo | None:
+        """What :meth:`losses` comes down to, if that is simple enough for steps without Python."""
+        return None
 
     def prepare(self, *batch: Tensor) -> None:
         """Check a first batch and create whatever is created lazily."""
@@ -171,10 +191,13 @@ class Pair(Trainable):
 
     def losses(self, *batch: Tensor) -> Generator[Turn, Mapping[str, Tensor], None]:
         metrics = yield "pair", self._loss, batch
-        if isinstance(self.objective, Objective):
-            self.objective.update(metrics)
-        if self._stored not in (None, len(pyro.get_param_store())):
-            self._require_known()
+        self._advance(metrics)
+        self._check()
+
+    def solo(self) -> Solo | None:
+        if type(self).losses is not Pair.losses:
+            return None
+        return Solo("pair", self._loss, self._advance, self._check)
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         with self._left_alone(), torch.no_grad():
@@ -221,8 +244,14 @@ class Pair(Trainable):
         fill(self.buffers(), before)
         _set_baselines(baselines)
 
-    def _require_known(self) -> None:
+    def _advance(self, metrics: Mapping[str, Tensor]) -> None:
+        if isinstance(self.objective, Objective):
+            self.objective.update(metrics)
+
+    def _check(self) -> None:
         """Refuse parameters that the optimiser does not have."""
+        if self._stored in (None, len(pyro.get_param_store())):
+            return
         new = set(pyro.get_param_store().keys()) - set(self._parameters)
         if late := sorted(name for name in new if not name.startswith(BASELINE)):
             raise ValueError(

@@ -66,6 +66,7 @@ def fit(
     evaluate_every: int | None = None,
     patience: int | None = None,
     checkpoint_every: int | None = None,
+    steps_per_call: int | str = "auto",
 ) -> History:
     """Train a model on data.
 
@@ -104,6 +105,14 @@ def fit(
         patience: stop after so many validations without a better one. The score is the ELBO, or
             the reconstruction where that is not finite, or else the loss.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
+        steps_per_call: how many steps are taken before Python looks at the first of them, which is
+            what small models spend their time on. The result is the same to the last bit. A step
+            whose loss is not finite is still the last. Callbacks are called for every step in
+            order, but the weights are then those after the last of the call, so with callbacks
+            ``"auto"`` is one step, and otherwise as many as take a few hundredths of a second.
+            Steps are taken one by one where they are not staged, there are several players or
+            processes, the data are no tensors in memory, or the optimiser is not Adam or AdamW
+            without its variants.
 
     Returns:
         The history of the loss (summed over the batch) and its terms (means in nats per datum). A
@@ -127,6 +136,8 @@ def fit(
     checks.whole(0, epochs=epochs)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
     checks.whole(1, optional=True, patience=patience, **intervals)
+    if steps_per_call != "auto":
+        checks.whole(1, steps_per_call=steps_per_call)
     checks.positive(lr=lr)
     checks.positive(optional=True, clip_norm=clip_norm, ema=ema)
     checks.consistent(seed, ema, patience, validation, checkpoint, resume)
@@ -152,7 +163,20 @@ def fit(
             "batches": len(batches),
             "binarization": getattr(data, "binarization", None),
         }
-        run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world, settings)
+        if steps_per_call == "auto" and callbacks:
+            steps_per_call = 1
+        run = Run(
+            trainable,
+            optimizer,
+            lr,
+            scheduler,
+            staged,
+            clip_norm,
+            ema,
+            world,
+            settings,
+            steps_per_call,
+        )
         if run.awaits_plateaus and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         world.agree([*run.every, *trainable.buffers()])
@@ -170,12 +194,16 @@ def fit(
         stack.enter_context(bar)
         interrupted = stack.enter_context(_interruptions())
 
+        def horizon() -> int | None:
+            """Steps until the next one after which the state is looked at."""
+            every = [n for n in (evaluate_every, checkpoint_every) if n is not None]
+            return min((n - run.history.steps % n for n in every), default=None)
+
         def satisfied() -> bool:
             return patience is not None and run.waited >= patience
 
         while run.epoch < epochs and not satisfied():
-            for batch in run.batches(batches):
-                metrics = run.step(batch)
+            for metrics in run.epoch_steps(batches, horizon):
                 bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
                 bar.update()
                 ended = run.batch == len(batches)
@@ -186,6 +214,8 @@ def fit(
                     metrics |= _evaluate(run, held_out, seed, patience, model, checkpoint)
                 for callback in callbacks:
                     callback({"step": steps, **metrics})
+                if not run.settled:
+                    continue
                 stop = world.anywhere(interrupted.is_set())
                 if checkpoint is not None and (ended or stop or _due(steps, checkpoint_every)):
                     _write(run, checkpoint, "checkpoint", run.state())
