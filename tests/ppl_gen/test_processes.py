@@ -57,6 +57,11 @@ def test_a_shared_run_resumes_bit_for_bit(shared):
     assert same(shared[1]["resumed"], shared[1]["whole"])
 
 
+def test_an_interruption_of_one_process_stops_all_after_the_same_step(shared):
+    assert shared[1]["interrupted"]["position"] == [1, 1]
+    assert shared[1]["interrupted"]["history"]["steps"] == 4
+
+
 @pytest.mark.parametrize(
     ("position", "match"),
     [

@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from torch.optim import lr_scheduler
 
 import ppl_gen
-from ppl_gen import processes, zoo
+from ppl_gen import checkpoints, processes, zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
 
@@ -152,6 +152,14 @@ def refusals():
     return found
 
 
+def signal_at(step, number, wanted):
+    def callback(metrics):
+        if metrics["step"] == step and wanted:
+            os.kill(os.getpid(), number)
+
+    return callback
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
@@ -159,11 +167,7 @@ def main():
     options = parser.parse_args()
     with processes.joined() as world:
         if options.kill is not None:
-
-            def strike(metrics):
-                if metrics["step"] == 3 and world.rank == options.kill:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
+            strike = signal_at(3, signal.SIGKILL, world.rank == options.kill)
             train("deterministic", 8, epochs=10_000, callbacks=[strike])
         own = options.out / str(world.rank)
         own.mkdir(parents=True)
@@ -173,10 +177,14 @@ def main():
             kept["checkpoint"] = own / "run.pt"
         results["whole"] = train("deterministic", 8, **kept)
         train("deterministic", 8, **kept, epochs=2)
-        if world.rank:
-            kept["checkpoint"] = own.with_name("run.pt")
-        results["resumed"] = train("deterministic", 8, **kept, resume=True)
+        resumed = kept | {"checkpoint": own.with_name("run.pt"), "resume": True}
+        results["resumed"] = train("deterministic", 8, **resumed)
         results["refusals"] = refusals()
+        interrupt = signal_at(4, signal.SIGINT, world.rank == 1)
+        try:
+            train("deterministic", 8, **kept, callbacks=[interrupt])
+        except KeyboardInterrupt:
+            results["interrupted"] = checkpoints.read(options.out / "run.pt", "checkpoint")
     if world.writes:
         torch.save(results, options.out / "results.pt")
 
