@@ -2,7 +2,8 @@
 
 ``python -m ppl_gen train beta_vae --beta 4 --data mnist --epochs 2 --out run/`` trains a model and
 leaves in ``run/`` its weights, a checkpoint, the history and pictures; ``sample run/`` and
-``evaluate run/`` use them. Errors go to standard error with exit status 2.
+``evaluate run/`` use them. A run that was interrupted or killed goes on with ``--resume``. Errors
+go to standard error with exit status 2; an interrupted command exits with 130.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ppl-gen: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ppl-gen: interrupted", file=sys.stderr)
+        hint = "; go on with --resume" if "train" in argv[:1] else ""
+        print(f"ppl-gen: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 
@@ -98,7 +100,9 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument("--lr", type=float, default=1e-3)
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--eager", action="store_true", help="do not compile the training step")
-        sub.add_argument("--resume", action="store_true", help="continue the run in --out")
+        sub.add_argument(
+            "--resume", action="store_true", help="continue the run in --out, or start it there"
+        )
         sub.add_argument("--quiet", action="store_true", help="show no progress")
         sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
         own = sub.add_argument_group("options of the model")
@@ -129,6 +133,12 @@ def _train(arguments: argparse.Namespace) -> None:
     import ppl_gen
     from ppl_gen import processes, zoo
 
+    checkpoint = arguments.out / "checkpoint.pt"
+    if checkpoint.exists() and not arguments.resume:
+        raise ValueError(
+            f"expected a new folder for --out, {arguments.out} holds a run: continue it with "
+            "--resume, or choose another"
+        )
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize)
@@ -147,7 +157,7 @@ def _train(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             staged=False if arguments.eager else "auto",
             progress=not arguments.quiet,
-            checkpoint=arguments.out / "checkpoint.pt",
+            checkpoint=checkpoint,
             resume=arguments.resume,
         )
     if world.writes:

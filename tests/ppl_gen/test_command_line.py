@@ -1,8 +1,10 @@
 """The commands as a user types them."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -58,6 +60,52 @@ def test_resuming_continues_to_the_same_end(run, tmp_path):
     assert main([*common, "--epochs", "2", "--resume", "--out", str(parts)]) == 0
     one, other = (ppl_gen.load(folder / "model.pt").state_dict() for folder in (whole, parts))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_run_is_not_overwritten(run, capsys):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert main(["train", "vae", "--eager", "--quiet", "--out", str(run)]) == 2
+    assert "holds a run: continue it with --resume, or choose another" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_goes_on_with_its_own_settings_only(run, capsys):
+    common = ["train", "beta_vae", "--hidden", "32", "--eager", "--quiet", "--epochs", "2"]
+    for other, match in [
+        (["--beta", "4", "--lr", "0.1"], "lr was 0.001 and is 0.1"),
+        (["--beta", "3"], "beta=4.0"),
+        (["--beta", "4", "--binarize", "static"], "binarization was none and is static"),
+    ]:
+        assert main([*common, *other, "--resume", "--out", str(run)]) == 2
+        assert match in capsys.readouterr().err
+
+
+def test_the_best_weights_are_a_model_to_evaluate(run, capsys):
+    best = str(run / "checkpoint.pt.best")
+    assert main(["evaluate", best, "--images", "50", "--num-samples", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 50
+
+
+def test_an_interrupted_run_can_be_resumed(tmp_path):
+    arguments = ["train", "vae", "--hidden", "8", "--eager", "--batch-size", "500"]
+    arguments += ["--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ppl_gen", *arguments, "--epochs", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (tmp_path / "run" / "checkpoint.pt").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "ppl-gen: interrupted; go on with --resume"
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "checkpoint.pt",
+        "checkpoint.pt.best",
+    }
+    assert main([*arguments, "--resume", "--quiet", "--epochs", "1"]) == 0
+    assert (tmp_path / "run" / "model.pt").exists()
 
 
 def test_listing_names_every_model_with_its_options(capsys):
