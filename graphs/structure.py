@@ -14,7 +14,7 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice
@@ -445,6 +445,14 @@ def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[No
 
 
 def _is_node(known: Collection[Node], node: Any) -> bool:
+    try:
+        return node in known
+    except TypeError:
+        return False
+
+
+def contains(known: Container[Any], node: Any) -> bool:
+    """Whether something is among the names known; what cannot be a name is not."""
     try:
         return node in known
     except TypeError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -20,6 +21,16 @@ from .plans import Pattern, Planner
 
 MOST_WORK = 10**11  # cells over all cases: some minutes
 ROWS_AT_ONCE = 4096  # rows and cases expanded together
+
+
+def require_room(planner: Planner, keep: Sequence[int], max_bytes: int) -> None:
+    """Raise ``ValueError`` if the joint distribution of some variables is itself too large."""
+    asked = planner.states(keep)
+    if 8 * asked > max_bytes:
+        raise ValueError(
+            f"expected a joint table that fits into max_bytes = {max_bytes:,}, got "
+            f"{Decimal(asked):.3g} cells for the {len(keep)} nodes asked for"
+        )
 
 
 def choose_cutset(
@@ -37,16 +48,10 @@ def choose_cutset(
         names: of the variables, for the message.
 
     Raises:
-        ValueError: no cutset keeps the work within reason, or the answer itself is too large.
+        ValueError: no cutset keeps the work within reason.
     """
     cut: list[int] = []
     sizes = planner.sizes
-    asked = planner.states(pattern.keep)
-    if 8 * asked > max_bytes:
-        raise ValueError(
-            f"expected a joint table that fits into max_bytes = {max_bytes:,}, got "
-            f"{min(asked, 1e300):.3g} cells for the {len(pattern.keep)} nodes asked for"
-        )
     while True:
         inner = pattern.without(cut)
         order = planner.order(inner.removed, inner.keep)
@@ -60,10 +65,13 @@ def choose_cutset(
                 held[v] += min(planner.states(clique), 1e300)
         choices = [v for v in order.variables if sizes[v] > 1]
         if not choices:
-            break
+            raise ValueError(
+                f"expected tables that fit into max_bytes = {max_bytes:,}, got "
+                f"{planner.plan(inner).bytes(logarithms):,} bytes with every variable fixed"
+            )
         cut.append(max(choices, key=lambda v: held[v] * (1 - 1 / sizes[v]) / math.log(sizes[v])))
     order = planner.order(pattern.removed, pattern.keep)
-    cells = min(planner.states(order.largest), 1e300)
+    cells = Decimal(planner.states(order.largest))
     shown = ", ".join(str(names[v]) for v in order.largest[:30])
     shown += ", ..." if len(order.largest) > 30 else ""
     raise ValueError(

@@ -85,9 +85,10 @@ class Program:
 
     def cells(self, slot: int) -> int:
         """Entries of a slot's table, for one row."""
-        while len(self._cells) <= slot:
-            self._cells.append(self.states(self.scopes[len(self._cells)]))
-        return self._cells[slot]
+        known = self._cells
+        if slot >= len(known):  # written at once, as threads may ask together
+            self._cells = known = [*known, *map(self.states, self.scopes[len(known) :])]
+        return known[slot]
 
     def cells_of_step(self, step: Step) -> int:
         """Products formed by a step, for one row."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -19,7 +19,14 @@ from torch import Tensor
 
 from ..structure import Node
 from . import log_space
-from .conditioning import ROWS_AT_ONCE, cases, choose_cutset, contradicted, mixture
+from .conditioning import (
+    ROWS_AT_ONCE,
+    cases,
+    choose_cutset,
+    contradicted,
+    mixture,
+    require_room,
+)
 from .evidence import MISSING, Evidence
 from .linear import LinearPlan, Result
 from .plans import MOST_PLANS, Pattern, Plan, Planner
@@ -104,10 +111,15 @@ class Engine:
         """The plan of a pattern, from the store or made now."""
         return self.planner.plan(pattern)
 
+    @property
+    def log_dtype(self) -> torch.dtype:
+        """Of sums in logarithms: double precision on the CPU."""
+        return torch.float64 if self.device.type == "cpu" else self.dtype
+
     @cached_property
     def log_tables(self) -> list[Tensor]:
         """Logarithms of the factors, on the device."""
-        return [torch.from_numpy(t).to(self.device, self.dtype).log() for t in self.tables]
+        return [torch.from_numpy(t).log().to(self.device, self.log_dtype) for t in self.tables]
 
     def cost(self) -> Cost:
         """The cost predicted for all marginals given the hinted evidence."""
@@ -188,13 +200,15 @@ class Engine:
             of ``keep`` in that order.
         """
         rows = evidence.rows
+        if keep:
+            require_room(self.planner, keep, self.max_bytes)
         variables = evidence.missing_somewhere(len(self.sizes)) if marginals else []
         width = self.planner.states(keep) if keep else sum(self.sizes[v] for v in variables)
         whole = Result(np.empty(rows), np.empty((rows, width)), np.zeros(rows, np.bool_))
         with self._bar(rows) as advance:
             for numbers, part, pattern in self._groups(evidence):
                 pattern = pattern._replace(keep=frozenset(keep), marginals=marginals)
-                found = self._conditioned(pattern, part, advance)
+                found = self._conditioned(pattern, part, advance, self.device.type != "cpu")
                 if keep:
                     columns = self._transposed(found.columns, keep)
                 else:
@@ -234,16 +248,19 @@ class Engine:
             axis=1,
         )
 
-    def _conditioned(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
+    def _conditioned(
+        self, pattern: Pattern, evidence: Evidence, advance: Advance | None, logarithms: bool
+    ) -> Result:
         """Run a pattern, case by case of a cutset where it does not fit at once."""
-        cut = self.cutset(pattern, self.device.type != "cpu")
+        run = self._run_in_logarithms if logarithms else self._run
+        cut = self.cutset(pattern, logarithms)
         if not cut:
-            return self._run(pattern, evidence, advance)
+            return run(pattern, evidence, advance)
         inner = pattern.without(cut)
         everything = [v for v in range(len(self.sizes)) if v not in pattern.removed]
 
         def answer(some: Evidence) -> Result:
-            found = self._run(inner, some, None)
+            found = run(inner, some, None)
             if not pattern.marginals:
                 return found
             columns = self._placed(found.columns, inner.removed, some, everything)
@@ -259,14 +276,12 @@ class Engine:
 
     def _run(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
         """One plan for all rows; those that linear numbers cannot hold again in logarithms."""
-        if self.device.type != "cpu":
-            return self._run_in_logarithms(pattern, evidence, advance)
         result = self.linear(pattern).run(
             evidence.codes, evidence.rows, self.max_bytes, advance, torch.get_num_threads()
         )
         again = np.flatnonzero(result.marked)
         if again.size:
-            exact = self._run_in_logarithms(pattern, evidence.take(again), None)
+            exact = self._conditioned(pattern, evidence.take(again), None, logarithms=True)
             result.log_z[again] = exact.log_z
             result.columns[again] = exact.columns
         return result
@@ -344,17 +359,22 @@ class Engine:
         with self._bar(evidence.rows) as advance:
             for rows, part, pattern in self._groups(evidence):
                 cut = self.cutset(pattern, True)
+                which = np.tile(np.arange(part.rows), draws)
                 if cut:
-                    given, values[rows] = self._choose_cases(
-                        cut, pattern, part, draws, method, log_tables
+                    given, which, values[rows] = self._choose_cases(
+                        cut, pattern, part, which, method, log_tables
                     )
-                    found, _ = self._assign(pattern.without(cut), given, 1, method, log_tables)
-                    found.update((v, torch.from_numpy(given.codes[v])) for v in cut)
-                    found = {v: states.reshape(draws, -1) for v, states in found.items()}
+                    inner = pattern.without(cut)
+                    found, _ = self._assign(inner, given, which, method, log_tables)
+                    found.update((v, torch.from_numpy(given.codes[v][which])) for v in cut)
                 else:
-                    found, values[rows] = self._assign(pattern, part, draws, method, log_tables)
+                    found, values[rows] = self._assign(pattern, part, which, method, log_tables)
                 for v, states in chosen.items():
-                    states[:, rows] = found[v] if v in found else torch.from_numpy(part.codes[v])
+                    states[:, rows] = (
+                        found[v].reshape(draws, -1)
+                        if v in found
+                        else torch.from_numpy(part.codes[v])
+                    )
                 if advance is not None:
                     advance(len(rows))
         return {v: states.to(self.device) for v, states in chosen.items()}, values
@@ -363,33 +383,38 @@ class Engine:
         self,
         pattern: Pattern,
         evidence: Evidence,
-        draws: int,
+        which: np.ndarray,
         method: Method,
         log_tables: Sequence[Tensor],
     ) -> Assigned:
+        """Assignments given the rows that ``which`` lists, and the value of every row."""
         plan = self.plan(pattern)
-        width = plan.widest_choice
-        parts, values = [], []
-        for codes, rows in self._batches(plan, evidence, max(1, MOST_CHOICES // width)):
+        step = max(1, MOST_CHOICES // plan.widest_choice)
+        found = {v: torch.empty(len(which), dtype=torch.long) for v in plan.order.variables}
+        values, start = np.empty(evidence.rows), 0
+        for codes, rows in self._batches(plan, evidence):
             slots = log_space.evaluate(plan, log_tables, codes, rows, method.reduce)
-            values.append(log_space.log_partition(plan, slots, rows).double().cpu().numpy())
-            step = max(1, MOST_CHOICES // (width * rows))
-            descend = partial(log_space.descend, plan, slots, rows, choose=method.choose)
-            batch = [descend(min(step, draws - first)) for first in range(0, draws, step)]
-            parts.append({v: torch.cat([b[v] for b in batch]).cpu() for v in plan.order.variables})
-        joined = {v: torch.cat([p[v] for p in parts], 1) for v in plan.order.variables}
-        return joined, np.concatenate(values)
+            log_z = log_space.log_partition(plan, slots, rows)
+            values[start : start + rows] = log_z.double().cpu().numpy()
+            mine = np.flatnonzero((which >= start) & (which < start + rows))
+            for first in range(0, len(mine), step):
+                some = mine[first : first + step]
+                row = torch.from_numpy(which[some] - start).to(self.device)
+                for v, states in log_space.descend(plan, slots, row, method.choose).items():
+                    found[v][some] = states.cpu()
+            start += rows
+        return found, values
 
     def _choose_cases(
         self,
         cut: tuple[int, ...],
         pattern: Pattern,
         evidence: Evidence,
-        draws: int,
+        which: np.ndarray,
         method: Method,
         log_tables: Sequence[Tensor],
-    ) -> tuple[Evidence, np.ndarray]:
-        """One case of the cutset for each draw and row, as rows of evidence."""
+    ) -> tuple[Evidence, np.ndarray, np.ndarray]:
+        """A case of the cutset for each of the rows listed: those that occur, which, the values."""
         inner = pattern.without(cut)
         weights = []
         for some, count in cases(self.sizes, cut, evidence):
@@ -397,9 +422,15 @@ class Engine:
             wrong = torch.from_numpy(contradicted(cut, some, evidence)).to(self.device)
             weights.append(log_z.masked_fill(wrong, -torch.inf).reshape(-1, count))
         table = log_space.finite(torch.cat(weights, 1))
-        case = method.choose(table.expand(draws, -1, -1)).cpu().numpy().ravel()
-        given = evidence.take(np.tile(np.arange(evidence.rows), draws))
-        states = np.unravel_index(case, [self.sizes[v] for v in cut])
+        step = max(1, MOST_CHOICES // table.shape[1])
+        chosen = [
+            method.choose(table[which[first : first + step]]).cpu().numpy()
+            for first in range(0, len(which), step)
+        ]
+        case = np.concatenate([np.empty(0, np.int64), *chosen])
+        pairs, which = np.unique(which * table.shape[1] + case, return_inverse=True)
+        given = evidence.take(pairs // table.shape[1])
+        states = np.unravel_index(pairs % table.shape[1], [self.sizes[v] for v in cut])
         given.codes.update(zip(cut, states, strict=True))
         value = log_space.restore_zeros(method.reduce(table, (1,)))
-        return given, value.double().cpu().numpy()
+        return given, which, value.double().cpu().numpy()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..structure import Node, unknown
+from ..structure import Node, contains, unknown
 
 MISSING = -1
 
@@ -74,7 +74,7 @@ def read_evidence(evidence: Any, states: Mapping[Node, Sequence[Hashable]]) -> E
     scalars: dict[int, int] = {}
     first: Node = None
     for node, value in items.items():
-        if not isinstance(node, Hashable) or node not in numbers:
+        if not contains(numbers, node):
             raise ValueError(
                 f"expected evidence on nodes of the model, got {unknown(states, node)}"
             )
@@ -91,9 +91,11 @@ def read_evidence(evidence: Any, states: Mapping[Node, Sequence[Hashable]]) -> E
                 f"expected as many rows for {node!r} as for {first!r}, {rows}, got {len(code)}"
             )
         codes[numbers[node]] = code
+    codes = {v: code for v, code in codes.items() if not len(code) or (code != MISSING).any()}
     count = 1 if rows is None else rows
     for v, number in scalars.items():
-        codes[v] = np.full(count, number)
+        if number != MISSING:
+            codes[v] = np.full(count, number)
     return Evidence(codes, count, rows is None)
 
 
@@ -101,10 +103,11 @@ def _column(value: Any, lookup: Mapping[Hashable, int], node: Node) -> Any:
     """The values of one node row by row, or None if there is one value."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
         return None
-    if isinstance(value, Hashable) and not hasattr(value, "shape") and value in lookup:
+    if not hasattr(value, "shape") and contains(lookup, value):
         return None  # a state may be named by a tuple
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()
     shape = getattr(value, "shape", None)
     if shape == ():
         return None
@@ -132,8 +135,7 @@ def _codes(column: Any, lookup: Mapping[Hashable, int], node: Node) -> np.ndarra
             codes[row] = known[value]
         except (KeyError, TypeError):
             codes[row] = _code(value, lookup, node, f" in row {row}")
-            if isinstance(value, Hashable):
-                known[value] = int(codes[row])
+            known[value] = int(codes[row])
     return codes
 
 
@@ -145,7 +147,7 @@ def _code(value: Any, lookup: Mapping[Hashable, int], node: Node, where: str) ->
         return MISSING
     if isinstance(value, float) and math.isnan(value):
         return MISSING
-    if isinstance(value, Hashable) and value in lookup:
+    if contains(lookup, value):
         return lookup[value]
     if isinstance(value, (bool, int, float)) and 0 <= value < len(lookup) and value == int(value):
         return int(value)

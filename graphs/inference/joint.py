@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..structure import Model
-from .junction_tree import JunctionTree
+from .junction_tree import JunctionTree, holds
 
 MOST_ASSIGNMENTS = 1 << 20
 
@@ -55,7 +54,7 @@ class Joint(TorchDistribution):
         self.tree = model if isinstance(model, JunctionTree) else JunctionTree(model)
         self.nodes = tuple(self.tree.states)
         self._log_potentials = log_potentials
-        self._tables = self.tree.log_tables(log_potentials)
+        self.tree.replaced(log_potentials)
         super().__init__(torch.Size(), torch.Size((len(self.nodes),)), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
@@ -68,11 +67,11 @@ class Joint(TorchDistribution):
         sizes = [len(names) for names in self.tree.states.values()]
         return torch.tensor(sizes, device=self.tree.device)
 
-    @cached_property
+    @property
     def log_partition(self) -> Tensor:
-        """log Z."""
+        """log Z, of log-potentials as they are now."""
         log_z = self.tree.log_partition(log_potentials=self._log_potentials)
-        if self._log_potentials is None and log_z == -math.inf:
+        if holds(log_z == -math.inf, otherwise=False):
             raise ValueError("expected a model with some possible assignment, got Z = 0")
         return log_z
 
@@ -82,20 +81,24 @@ class Joint(TorchDistribution):
             self._validate_sample(value)
         value = value.long()
         position = {node: i for i, node in enumerate(self.nodes)}
-        total = -self.log_partition.expand(value.shape[:-1])
-        for scope, table in zip(self.tree.factors, self._tables, strict=True):
+        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        tables = self.tree.replaced(self._log_potentials)
+        total = -self.log_partition.to(tables[0].dtype).expand(shape)
+        for scope, table in zip(self.tree.factors, tables, strict=True):
             total = total + table[tuple(value[..., position[v]] for v in scope)]
-        return total
+        return total.to(self.tree.dtype)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Exact draws (*sample_shape, n)."""
-        shape = torch.Size(sample_shape)
+        """Exact draws (*sample_shape, *batch_shape, n)."""
+        shape = torch.Size(sample_shape) + self.batch_shape
         drawn = self.tree.sample(math.prod(shape), log_potentials=self._log_potentials)
         return torch.stack([drawn[v] for v in self.nodes], -1).reshape(*shape, len(self.nodes))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All assignments (number, n), the last node varying fastest.
+        """All assignments (number, *batch_shape, n), the last node varying fastest.
+
+        Without ``expand`` the axes of the batch have length one.
 
         Raises:
             ValueError: more than about a million.
@@ -107,13 +110,17 @@ class Joint(TorchDistribution):
                 f"got {math.prod(sizes):.3g}"
             )
         grid = torch.arange(math.prod(sizes), device=self.tree.device)
-        return torch.stack(torch.unravel_index(grid, sizes), -1)
+        every = torch.stack(torch.unravel_index(grid, sizes), -1)
+        every = every.reshape(len(grid), *(1 for _ in self.batch_shape), len(sizes))
+        return every.expand(-1, *self.batch_shape, -1) if expand else every
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """Independent copies: see :meth:`pyro.distributions.TorchDistribution.expand_by`."""
-        from pyro.distributions.torch_distribution import ExpandedDistribution
-
-        return self if not torch.Size(batch_shape) else ExpandedDistribution(self, batch_shape)
+        """Independent copies: see :meth:`torch.distributions.Distribution.expand`."""
+        new = self._get_checked_instance(Joint, _instance)
+        new.tree, new.nodes, new._log_potentials = self.tree, self.nodes, self._log_potentials
+        super(Joint, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
 
 
 class _States(constraints.Constraint):

@@ -18,7 +18,8 @@ the variables :math:`C` fixed to each of their states in turn the rest is easier
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ..pgmpy_bridge import tables_of
-from ..structure import Factorization, Model, Node, unknown
+from ..structure import Factorization, Model, Node, contains, unknown
 from ..tables import Tables, checked
 from .engine import MAXIMISE, SAMPLE, Cost, Engine
 from .evidence import MISSING, Evidence, read_evidence
@@ -51,6 +52,11 @@ def model_tables(model: Model) -> Tables:
                 f"expected one table for each of {len(structure.factors)} factors, "
                 f"got {len(arrays)}"
             )
+        if structure.directed and (joint := [f for f in structure.factors if len(f.variables) > 1]):
+            raise ValueError(
+                "expected tables of one variable each given others, got the joint distribution "
+                f"{joint[0]}"
+            )
         scopes = [
             (*f.given, *f.variables) if structure.directed else f.scope for f in structure.factors
         ]
@@ -69,10 +75,12 @@ def checked_settings(
     """
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"expected torch.float32 or torch.float64, got {dtype}")
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, (int, np.integer)) or max_bytes < 1:
         raise ValueError(f"expected a positive number of bytes, got {max_bytes!r}")
     try:
-        return torch.zeros(0, device=device or "cpu").device
+        zero = torch.zeros((), device=device or "cpu")
+        zero.item()
+        return zero.device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"expected a torch device, got {device!r}: {reason}") from None
@@ -147,6 +155,8 @@ class JunctionTree:
         progress: bool = False,
     ):
         self.dtype, self.device = dtype, checked_settings(dtype, device, max_bytes)
+        if isinstance(order_seconds, bool) or not isinstance(order_seconds, (int, float)):
+            raise ValueError(f"expected a number of seconds, got {order_seconds!r}")
         tables = model_tables(model)
         self.states: dict[Node, tuple[Hashable, ...]] = dict(tables.states)
         self.factors = tuple(scope for scope, _ in tables.factors)
@@ -169,7 +179,8 @@ class JunctionTree:
         cost = self.cost
         return (
             f"JunctionTree({len(self._nodes)} nodes, {len(self.factors)} factors, "
-            f"treewidth {cost.treewidth}, {cost.cells:.3g} cells, {cost.bytes:.3g} bytes)"
+            f"treewidth {cost.treewidth}, {Decimal(cost.cells):.3g} cells, "
+            f"{Decimal(cost.bytes):.3g} bytes)"
         )
 
     @cached_property
@@ -194,13 +205,14 @@ class JunctionTree:
             log-probability. What is conditional on such evidence is refused.
 
         Raises:
-            ValueError: unknown nodes or states, or what :meth:`log_tables` refuses.
+            ValueError: unknown nodes or states, or what :meth:`replaced` refuses.
         """
         observed = read_evidence(evidence, self.states)
         if log_potentials is not None:
-            log_z = self._engine.log_partition(observed, self.log_tables(log_potentials))
+            log_z = self._engine.log_partition(observed, self.replaced(log_potentials))
         else:
-            log_z = self._tensor(self._engine.solve(observed).log_z)
+            log_z = torch.from_numpy(self._engine.solve(observed).log_z)
+        log_z = log_z.to(self.device, self.dtype)
         return log_z[0] if observed.single else log_z
 
     def marginals(self, evidence: Any = None) -> dict[Node, Tensor]:
@@ -249,7 +261,7 @@ class JunctionTree:
             ValueError: impossible evidence, naming the row.
         """
         observed = read_evidence(evidence, self.states)
-        chosen, values = self._engine.assign(observed, 1, MAXIMISE, self.log_tables())
+        chosen, values = self._engine.assign(observed, 1, MAXIMISE, self._engine.log_tables)
         require_possible(values, observed, self.states)
         answers: dict[Node, Any] = {}
         for v in observed.missing_somewhere(len(self._nodes)):
@@ -271,11 +283,11 @@ class JunctionTree:
         Raises:
             ValueError: impossible evidence, naming the row.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
         observed = read_evidence(evidence, self.states)
-        tables = self.log_tables(log_potentials)
-        chosen, values = self._engine.assign(observed, max(n, 1), SAMPLE, tables)
+        tables = self.replaced(log_potentials)
+        chosen, values = self._engine.assign(observed, max(int(n), 1), SAMPLE, tables)
         require_possible(values, observed, self.states)
         return {
             self._nodes[v]: chosen[v][:n, 0] if observed.single else chosen[v][:n]
@@ -306,6 +318,8 @@ class JunctionTree:
         """
         observed = read_evidence(evidence, self.states)
         first, second = self._named(a, "a"), self._named(b, "b")
+        if not (first and second):
+            raise ValueError(f"expected at least one node in each set, got {a!r} and {b!r}")
         if both := set(first) & set(second):
             names = ", ".join(repr(self._nodes[v]) for v in sorted(both))
             raise ValueError(f"expected disjoint sets of nodes, got {names} in both")
@@ -314,9 +328,8 @@ class JunctionTree:
         axes = range(rows, joint.dim())
         left, right = tuple(axes[: len(first)]), tuple(axes[len(first) :])
         product = joint.sum(right, keepdim=True) * joint.sum(left, keepdim=True)
-        return (torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum(
-            tuple(axes)
-        )
+        terms = torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)
+        return terms.sum(tuple(axes)).clamp_min(0)
 
     def _joint(self, nodes: tuple[int, ...], observed: Evidence) -> Tensor:
         if not nodes:
@@ -332,8 +345,14 @@ class JunctionTree:
         joint = self._tensor(result.columns).reshape(observed.rows, *shape)
         return joint[0] if observed.single else joint
 
-    def log_tables(self, log_potentials: LogPotentials = None) -> list[Tensor]:
+    def log_tables(self) -> list[Tensor]:
+        """The logarithms of the factors, to start from: one tensor for each of ``tree.factors``."""
+        return [table.to(self.dtype, copy=True) for table in self._engine.log_tables]
+
+    def replaced(self, log_potentials: LogPotentials = None) -> list[Tensor]:
         """The logarithms of the factors, with those given (:meth:`log_partition`) in their places.
+
+        They are in the precision of sums and may be the tree's own: not to be written to.
 
         Raises:
             ValueError: another number of tensors, another shape, a position that is none, NaN or
@@ -344,6 +363,10 @@ class JunctionTree:
             given = {}
         elif isinstance(log_potentials, Mapping):
             given = dict(log_potentials)
+        elif not isinstance(log_potentials, Iterable):
+            raise ValueError(
+                f"expected tensors of log-potentials, one per factor, got {log_potentials!r}"
+            )
         else:
             given = dict(enumerate(log_potentials))
             if len(given) != count:
@@ -363,25 +386,25 @@ class JunctionTree:
                     f"expected shape {tuple(tables[k].shape)} for factor {k} over "
                     f"{self.factors[k]}, got {tuple(tensor.shape)}"
                 )
-            if not _entries_below_infinity(tensor):
+            if not holds(tensor.detach() < torch.inf, otherwise=True):
                 raise ValueError(
                     f"expected log-potentials below infinity for factor {k} over "
                     f"{self.factors[k]}, got NaN or infinity"
                 )
-            tables[k] = tensor.to(self.device, self.dtype)
+            tables[k] = tensor.to(self.device, self._engine.log_dtype)
         return tables
 
     # --- Names ----------------------------------------------------------------------------------
 
     def _named(self, nodes: Any, role: str) -> tuple[int, ...]:
         """Numbers of one node or an iterable of nodes, in their order."""
-        if isinstance(nodes, Hashable) and nodes in self._numbers:
+        if contains(self._numbers, nodes):
             return (self._numbers[nodes],)
         if isinstance(nodes, (str, int)) or not hasattr(nodes, "__iter__"):
             nodes = (nodes,)
         numbers = []
         for node in nodes:
-            if not isinstance(node, Hashable) or node not in self._numbers:
+            if not contains(self._numbers, node):
                 raise ValueError(
                     f"expected nodes of the model for {role}, got {unknown(self._nodes, node)}"
                 )
@@ -394,8 +417,9 @@ class JunctionTree:
         return torch.from_numpy(array).to(self.device, self.dtype)
 
 
-def _entries_below_infinity(tensor: Tensor) -> bool:
+def holds(condition: Tensor, otherwise: bool) -> bool:
+    """Whether a condition holds for all entries; under torch.func.vmap one cannot look at them."""
     try:
-        return bool((tensor.detach() < torch.inf).all())
-    except RuntimeError:  # under torch.func.vmap no single entry has a value to look at
-        return True
+        return bool(condition.all())
+    except RuntimeError:
+        return otherwise

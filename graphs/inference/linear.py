@@ -16,6 +16,7 @@ from .plans import Plan
 CACHE_BYTES = 1 << 20  # a second-level cache: what a block of rows fills at least
 USUAL_ROWS = 64  # of a block where tables are larger: enough to work through memory in long runs
 BLOCK_BYTES = 1 << 27  # what it fills at most
+LOST = 5e-324  # the lowest entry of a table whose lowest is zero beside its largest
 
 
 class Result(NamedTuple):
@@ -93,9 +94,10 @@ class LinearPlan:
                 continue
             table = tables[leaf.factor]
             largest = float(table.max(initial=0.0)) or 1.0
-            table = (table / largest).transpose(leaf.axes).ravel()
+            scaled = table / largest
             self._log_scale += math.log(largest)
-            self._low[slot] = table.min(where=table > 0, initial=1.0)
+            self._low[slot] = scaled.min(where=table > 0, initial=1.0) or LOST
+            table = scaled.transpose(leaf.axes).ravel()
             if leaf.observed:
                 sizes = [self._program.sizes[v] for v in leaf.observed]
                 strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]

@@ -118,9 +118,7 @@ def columns(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
     return torch.cat([slots[s].softmax(0).T.expand(rows, -1) for s in plan.read], 1)
 
 
-def descend(
-    plan: Plan, slots: Sequence[Tensor], rows: int, draws: int, choose: Choose
-) -> dict[int, Tensor]:
+def descend(plan: Plan, slots: Sequence[Tensor], row: Tensor, choose: Choose) -> dict[int, Tensor]:
     """Assign every variable that was summed out, from the roots down.
 
     Given the variables that a step keeps, those it sums out have weights
@@ -129,36 +127,36 @@ def descend(
     Args:
         plan: a plan without reads.
         slots: its slots.
-        rows: rows of evidence.
-        draws: assignments per row.
-        choose: maps log-weights (draws, rows, choices) to the chosen index (draws, rows).
+        row: for each assignment wanted, the row of evidence that it is given (n,).
+        choose: maps log-weights (n, choices) to the chosen index (n,).
 
     Returns:
-        For each variable the state (draws, rows).
+        For each variable the state (n,).
     """
     program = plan.program
     chosen: dict[int, Tensor] = {}
-    device = slots[0].device
-    row = torch.arange(rows, device=device)[:, None]
     for step in reversed(program.forward):
         kept = set(program.scopes[step.out])
         free = tuple(v for v in program.union(step) if v not in kept)
         if not free:
             continue
         shape = [program.sizes[v] for v in free]
-        grid = torch.arange(math.prod(shape), device=device)
-        states = dict(zip(free, torch.unravel_index(grid, shape), strict=True))
-        weights = slots[0].new_zeros(draws, rows, 1)
+        weights = slots[0].new_zeros(len(row), math.prod(shape))
         for slot in (step.left, step.right):
-            index = torch.zeros(1, 1, 1, dtype=torch.long, device=device)
+            fixed, varied = torch.zeros_like(row), torch.zeros_like(row[:1])
             for v in program.scopes[slot]:
-                state = states[v] if v in states else chosen[v][:, :, None]
-                index = index * program.sizes[v] + state
+                fixed, varied = fixed * program.sizes[v], varied * program.sizes[v]
+                if v in free:
+                    axes = [-1 if v == u else 1 for u in free]
+                    varied = varied + torch.arange(program.sizes[v], device=row.device).view(axes)
+                else:
+                    fixed = fixed + chosen[v]
             table = slots[slot]
-            weights = weights + table[index, row if table.shape[1] > 1 else 0]
-        weights = weights.expand(draws, rows, len(grid))
-        pick = choose(weights)
-        chosen.update((v, states[v][pick]) for v in free)
+            column = row[:, None] if table.shape[1] > 1 else 0
+            varied = varied.expand(shape).reshape(-1)
+            weights += table[fixed[:, None] + varied, column]
+        picked = torch.unravel_index(choose(weights), shape)
+        chosen.update(zip(free, picked, strict=True))
     return chosen
 
 
@@ -168,7 +166,9 @@ def best(log_weights: Tensor) -> Tensor:
 
 
 def draw(log_weights: Tensor) -> Tensor:
-    """A choice with probability proportional to its weight, from torch's global generator."""
-    draws, rows, choices = log_weights.shape
-    weights = log_weights.softmax(-1).reshape(-1, choices)
-    return torch.multinomial(weights, 1).reshape(draws, rows)
+    """A choice with probability proportional to its weight, from torch's global generator.
+
+    The largest of the log-weights, each with Gumbel noise (Gumbel 1954): there is no limit to the
+    number of choices.
+    """
+    return (log_weights - torch.empty_like(log_weights).exponential_().log()).argmax(-1)

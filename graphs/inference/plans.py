@@ -80,8 +80,11 @@ class Plan:
         return sum(map(self.program.cells, range(1, len(self.program.scopes))))
 
     def bytes(self, logarithms: bool) -> int:
-        """Memory for one row: the tables, and in logarithms the largest join a few times."""
-        return 8 * (self.cells + (4 * self._largest_step if logarithms else 0))
+        """Memory for one row: the tables, and in logarithms the largest join a few times.
+
+        To add tables, and to draw from a table, takes that often.
+        """
+        return 8 * (self.cells + (6 * self._largest_step if logarithms else 0))
 
     @cached_property
     def _largest_step(self) -> int:

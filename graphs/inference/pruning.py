@@ -9,18 +9,18 @@ d-separation); and the factors of observed variables alone, which are constants.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..structure import Model, Node, unknown
+from ..structure import Model, Node, contains, unknown
 from .engine import Engine
 from .evidence import MISSING, Evidence, read_evidence
 from .junction_tree import MAX_BYTES, checked_settings, model_tables, require_possible
 
-MOST_CHECKED = 100  # variables of parts that the target does not depend on, to be checked
+MOST_CHECKED = 10**8  # cells of parts that the target does not depend on, to be checked
 
 
 def marginal(
@@ -50,12 +50,12 @@ def marginal(
     Raises:
         ValueError: an unknown or observed target, impossible evidence, a part that is too large,
             a device that is not there.
-            Evidence that the target does not depend on is checked to be possible where it touches
-            no more than a hundred variables.
+            Evidence that the target does not depend on is checked to be possible unless that takes
+            more than a hundred million products.
     """
     where = checked_settings(dtype, device, max_bytes)
     tables = model_tables(model)
-    if not isinstance(target, Hashable) or target not in tables.states:
+    if not contains(tables.states, target):
         raise ValueError(f"expected a node of the model, got {unknown(tables.states, target)}")
     observed = read_evidence(evidence, tables.states)
     number = {node: i for i, node in enumerate(tables.states)}
@@ -91,9 +91,9 @@ def marginal(
     engine, known, members = part(near, number[target])
     result = engine.solve(known, keep=(members.index(number[target]),))
     log_z = result.log_z
-    if far:
-        engine, known, members = part(far)
-        if len(members) <= MOST_CHECKED:
+    if any((tables.factors[k][1] == 0).any() for k in far):
+        engine, known, _ = part(far)
+        if engine.cost().cells <= MOST_CHECKED:
             log_z = log_z + engine.solve(known).log_z
     require_possible(log_z, observed, tables.states)
     answer = torch.from_numpy(result.columns).to(where, dtype)

@@ -1,5 +1,8 @@
 """Exact inference against the whole joint table of small random models."""
 
+import re
+
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -244,6 +247,63 @@ def test_entries_far_apart_beside_messages_that_grow():
     assert tree.marginals()["x104"].tolist() == pytest.approx([0.5, 0.5])
 
 
+def test_tables_whose_lowest_entry_is_zero_beside_their_largest():
+    far = [("A", [1e170, 1e-170])] + [("A", [1.0, 1e140])] * 3
+    tree = graphs.JunctionTree(graphs.markov_network(far))
+    assert tree.marginals()["A"].tolist() == pytest.approx([1e-80, 1])
+    assert tree.map() == {"A": 1}
+    slices = [(("A", "B"), [[1e-200] * 2, [1e200] * 2])]
+    tree = graphs.JunctionTree(graphs.markov_network(slices))
+    assert tree.log_partition({"A": 0}) == pytest.approx(np.log(2) - 200 * np.log(10))
+    assert tree.marginals({"A": 0})["B"].tolist() == pytest.approx([0.5, 0.5])
+    level = graphs.markov_network([("A", [1e-200, 1e200]), ("A", [1e200, 1e-200])])
+    assert graphs.marginal(level, "A").tolist() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("size", [1e-50, 1e50])
+def test_entries_beyond_single_precision(size):
+    model = graphs.markov_network([("A", [size, 3 * size])])
+    tree = graphs.JunctionTree(model, dtype=torch.float32)
+    assert tree.map() == {"A": 1}
+    torch.manual_seed(0)
+    assert tree.sample(2000)["A"].double().mean() == pytest.approx(0.75, abs=0.04)
+    log_prob = graphs.Joint(tree).log_prob(torch.tensor([1]))
+    assert log_prob.dtype == torch.float32
+    assert float(log_prob) == pytest.approx(np.log(0.75), abs=1e-5)
+
+
+def test_what_is_given_out_is_not_what_is_kept():
+    tree = graphs.JunctionTree(graphs.markov_network([("A", [1, 2])]))
+    tree.log_tables()[0][0] += 5
+    assert tree.map() == {"A": 1}
+    assert tree.log_partition(log_potentials={}) == pytest.approx(np.log(3))
+
+
+def test_a_target_whose_value_is_missing_is_not_observed():
+    model = graphs.textbook.asia()
+    tree = graphs.JunctionTree(model)
+    expected = tree.query("lung")
+    assert torch.equal(tree.query("lung", {"lung": None}), expected)
+    assert torch.equal(tree.query("lung", {"lung": [None, np.nan]}), expected.expand(2, -1))
+    torch.testing.assert_close(graphs.marginal(model, "lung", {"lung": None}), expected)
+
+
+def test_numpy_integers_are_numbers_and_half_precision_is_read():
+    tree = graphs.JunctionTree(graphs.textbook.asia(), max_bytes=np.int64(10**6))
+    assert tree.sample(np.int64(3))["lung"].shape == (3,)
+    codes = torch.tensor([0, 1, torch.nan], dtype=torch.bfloat16)
+    torch.testing.assert_close(tree.log_partition({"lung": codes})[2].item(), 0.0)
+
+
+def test_the_cost_of_a_hopeless_model_can_be_read():
+    edges = nx.random_regular_graph(4, 600, seed=0).edges
+    model = graphs.markov_network([(edge, np.ones((64, 64))) for edge in edges])
+    tree = graphs.JunctionTree(model, order_seconds=0.1)
+    assert re.search(r"e\+\d+ cells", repr(tree))
+    with pytest.raises(ValueError, match="joint table that fits"):
+        tree.query(range(100))
+
+
 def test_single_precision_answers_and_devices():
     tree = graphs.JunctionTree(graphs.textbook.asia(), dtype=torch.float32)
     assert tree.marginals()["dysp"].dtype == torch.float32
@@ -280,6 +340,13 @@ def test_logarithms_give_the_same_marginals_as_linear_numbers():
         (lambda t: t.query("lung", {"lung": "yes"}), "without evidence, got 'lung'"),
         (lambda t: t.entropy("lun"), "nodes of the model"),
         (lambda t: t.mutual_information("lung", ["lung", "tub"]), "disjoint.*'lung' in both"),
+        (lambda t: t.mutual_information([], "lung"), r"one node in each set, got \[\] and 'lung'"),
+        (lambda t: t.query((["lung"],)), r"nodes of the model for nodes, got \['lung'\]"),
+        (lambda t: t.marginals({"lung": ([1],)}), r"a state of 'lung'.*got \[1\]"),
+        (lambda t: t.log_partition(log_potentials=5), "log-potentials, one per factor, got 5"),
+        (lambda t: graphs.JunctionTree(graphs.textbook.asia(), order_seconds="a"), "seconds"),
+        (lambda t: graphs.JunctionTree(graphs.textbook.asia(), device="meta"), "device.*meta"),
+        (lambda t: graphs.JunctionTree((graphs.parse("P(A,B)"), [np.eye(2) / 2])), r"P\(A, B\)"),
         (lambda t: t.sample(-1), "number of draws, got -1"),
         (lambda t: t.sample(1.5), "number of draws, got 1.5"),
         (lambda t: t.log_partition(log_potentials=[]), "8 log-potentials.*got 0"),

@@ -6,7 +6,7 @@ import torch
 from enumeration import random_bayesian, random_evidence, random_markov
 
 import graphs
-from graphs.inference import conditioning, engine, linear
+from graphs.inference import conditioning, engine, linear, log_space
 from graphs.inference.contraction import compile_program
 from graphs.inference.elimination import elimination_order
 from graphs.inference.plans import Pattern
@@ -121,8 +121,33 @@ def test_too_large_a_model_is_refused_before_anything_is_allocated():
     assert "graphs.marginal" in str(error.value)
     with pytest.raises(ValueError, match="largest clique"):
         tree.marginals()
-    with pytest.raises(ValueError, match=r"joint table that fits .* 1.07e\+09 cells for the 30"):
+    with pytest.raises(ValueError, match=r"joint table that fits .* 1.07e\+9 cells for the 30"):
         tree.query([(0, j) for j in range(30)])
+
+
+def test_the_budget_holds_where_logarithms_are_needed():
+    """Rows that linear numbers lose are conditioned again, as joins of logarithms are written."""
+    table = np.ones((30, 30))
+    table[0] = 1e-200
+    pairs = [("A", "B"), ("B", "C"), ("A", "C")]
+    model = graphs.markov_network([(pair, table) for pair in pairs])
+    tree = graphs.JunctionTree(model, max_bytes=60_000)
+    assert not tree._engine.cutset(Pattern(frozenset(), marginals=True), False)
+    assert tree._engine.cutset(Pattern(frozenset(), marginals=True), True)
+    joint = np.einsum("ab,bc,ac->abc", *[table.astype(np.longdouble)] * 3)
+    expected = float(np.log(joint.sum()))
+    engine = graphs.JunctionTree(model)._engine
+    plan = engine.plan(Pattern(frozenset()))
+    assert plan.bytes(logarithms=True) > 60_000
+    assert tree.log_partition() == pytest.approx(expected)
+    assert tree.log_partition({"A": 0, "B": 0}) == pytest.approx(float(np.log(joint[0, 0].sum())))
+
+
+def test_one_choice_among_more_than_torch_draws_from():
+    """Its multinomial ends at 2**24 categories."""
+    weights = torch.full((1, 2**24 + 3), -1e30)
+    weights[0, -2:] = 0.0
+    assert 2**24 + 1 <= int(log_space.draw(weights)) <= 2**24 + 2
 
 
 def test_evidence_brings_a_large_model_within_the_budget():

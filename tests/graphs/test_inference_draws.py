@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import TraceEnum_ELBO
 from scipy.stats import chisquare
 
 import graphs
@@ -182,3 +183,36 @@ def test_svi_learns_a_coupling_through_the_joint():
     assert rate == pytest.approx(float(every.double().mean()), abs=1e-3)
     assert abs(float(observed) - float(rate)) < 4 * math.sqrt(0.25 / 3000)
     assert isinstance(graphs.Joint(tree), dist.TorchDistribution)
+
+
+def test_joint_follows_log_potentials_that_are_trained():
+    tree = graphs.JunctionTree(graphs.markov_network([(("A", "B"), [[1, 2], [3, 4]])]))
+    potential = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    joint = graphs.Joint(tree, {0: potential})
+    every = joint.enumerate_support()
+    for _ in range(2):
+        assert joint.log_prob(every).exp().sum().item() == pytest.approx(1)
+        joint.log_prob(every)[0].backward()
+        with torch.no_grad():
+            potential += potential.grad
+    with pytest.raises(ValueError, match="Z = 0"):
+        graphs.Joint(tree, {0: torch.full((2, 2), -torch.inf)}).log_prob(every)
+
+
+def test_joint_is_enumerated_within_a_plate():
+    joint = graphs.Joint(graphs.markov_network([(("A", "B"), [[1, 2], [3, 4]])]))
+    means = torch.tensor([[0.0, 1.0], [-1.0, 2.0]], dtype=torch.float64)
+    seen = torch.tensor([0.3, 1.5, -2.0], dtype=torch.float64)
+
+    def model():
+        with pyro.plate("rows", 3):
+            z = pyro.sample("z", joint, infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(means[z[..., 0], z[..., 1]], 1.0), obs=seen)
+
+    weights = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)
+    densities = dist.Normal(means, 1.0).log_prob(seen[:, None, None]).exp()
+    expected = -(weights * densities).sum((1, 2)).log().sum()
+    found = TraceEnum_ELBO(max_plate_nesting=1).loss(model, lambda: None)
+    assert found == pytest.approx(float(expected))
+    assert joint.expand([3]).sample((2,)).shape == (2, 3, 2)
+    assert joint.expand([3]).enumerate_support(expand=False).shape == (4, 1, 2)

@@ -95,6 +95,11 @@ def test_parts_behind_the_evidence_are_left_out():
 
 
 def test_evidence_it_does_not_depend_on_is_still_checked():
+    copies = [(i, (i - 1,), [[1.0, 0.0], [0.0, 1.0]]) for i in range(1, 200)]
+    apart = graphs.bayesian_network([(0, (), [0.5, 0.5]), *copies, ("T", (), [0.3, 0.7])])
+    assert graphs.marginal(apart, "T", {0: 0, 199: 0}).tolist() == pytest.approx([0.3, 0.7])
+    with pytest.raises(ValueError, match=r"impossible evidence: \{0: 0, 199: 1\}"):
+        graphs.marginal(apart, "T", {0: 0, 199: 1})
     model = graphs.textbook.asia()
     impossible = {"lung": ["yes", "yes"], "either": ["yes", "no"]}
     with pytest.raises(ValueError, match="impossible evidence in row 1"):
