@@ -104,7 +104,7 @@ def fit(folder: Path, model: Any, data: Any, watched: Any, **options: Any) -> No
     )
 
 
-def control(folder: Path, staged: bool) -> None:
+def control(folder: Path, **how: Any) -> None:
     """A ControlVAE: averaged weights, one-cycle rates, clipping, pixels drawn for every batch."""
     torch.manual_seed(0)
     model = zoo.control_vae((1, 8, 8), 3, hidden=32, target_kl=0.5, integral=0.02)
@@ -117,7 +117,6 @@ def control(folder: Path, staged: bool) -> None:
         data,
         epochs=8,
         batch_size=16,
-        staged=staged,
         ema=0.99,
         clip_norm=50.0,
         scheduler=lambda o: lr_scheduler.OneCycleLR(o, 3e-3, total_steps=104),
@@ -125,6 +124,7 @@ def control(folder: Path, staged: bool) -> None:
         evaluate_every=7,
         patience=100,
         checkpoint_every=3,
+        **how,
     )
 
 
@@ -135,7 +135,7 @@ def control_eager(folder: Path) -> None:
 
 @run
 def control_compiled(folder: Path) -> None:
-    control(folder, staged=True)
+    control(folder, staged=True, steps_per_call=2)
 
 
 @run
@@ -289,18 +289,27 @@ def spawned(name: str, folder: Path) -> int:
 
 
 def finish(pid: int) -> None:
-    if os.waitpid(pid, 0)[1]:
+    """Wait for a process to end."""
+    while not _has_ended(pid):
+        time.sleep(0.002)
+
+
+def _has_ended(pid: int) -> bool:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if status:
         raise RuntimeError("a run that was not killed failed")
+    return bool(found)
 
 
 def left_alone(name: str, folder: Path, start: Callable[[str, Path], int]) -> float:
     """Make a run undisturbed; how many seconds it takes from its first step."""
     folder.mkdir()
-    pid, began = start(name, folder), time.perf_counter()
-    while not _steps(folder) and not os.waitpid(pid, os.WNOHANG)[0]:
+    pid, began, ended = start(name, folder), time.perf_counter(), False
+    while not (ended := _has_ended(pid)) and not _steps(folder):
         began = time.perf_counter()
         time.sleep(0.002)
-    finish(pid)
+    if not ended:
+        finish(pid)
     return time.perf_counter() - began
 
 
@@ -327,10 +336,12 @@ def killed(
     outcome = Outcome()
     while len(outcome.steps) < kills:
         before, pid = len(_steps(folder)), start(name, folder)
-        while start is spawned and len(_steps(folder)) == before:
+        ended = False
+        while start is spawned and len(_steps(folder)) == before and not ended:
             time.sleep(0.002)
+            ended = _has_ended(pid)
         time.sleep(random.uniform(0, seconds / 2))
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        if ended or _has_ended(pid):
             break
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
