@@ -59,8 +59,8 @@ COLUMNS = [
 ]
 HELD_OUT = 2_048
 CHUNK = 2_048  # images drawn at a time
-POINTS = 16  # of the curve of a run
-WATCHED = {"num_images": 4_000, "num_samples": 500}
+POINTS = 10  # of the curve of a run
+WATCHED = {"num_images": 10_000, "num_samples": 400}
 
 
 class RisingSetPoint(PIController):
