@@ -62,7 +62,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     eager = [name for name in RUNS if name != COMPILED]
-    share = {COMPILED: options.runs // 12}
+    share = {COMPILED: options.runs // 16}
     for position, name in enumerate(eager):
         left = options.runs - sum(share.values())
         share[name] = left // (len(eager) - position)
