@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -104,19 +104,28 @@ class Store:
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]):
         self.folder, self.name, self.settings = folder, name, dict(settings)
         self.path = folder / f"{name}.jsonl"
+        self.runs: list[dict[str, Any]] = []
+        self.read()
+
+    def read(self) -> None:
+        """Take up the runs on disk; of the same run made twice, the first."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.runs: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        for run in self.runs:
-            if settings and run["settings"] != self.settings:
+        found: dict[tuple[int, str], dict[str, Any]] = {}
+        for run in map(json.loads, lines):
+            if self.settings and run["settings"] != self.settings:
                 raise ValueError(
                     f"expected runs of {self.settings} in {self.path}, got {run['settings']}: "
                     "name another folder by --out"
                 )
+            found.setdefault((run["seed"], run["model"]), run)
+        self.runs = list(found.values())
 
-    def missing(self, models: Iterable[str], seeds: int) -> list[tuple[int, str]]:
-        """The runs still to be made, seed by seed."""
-        done = {(run["seed"], run["model"]) for run in self.runs}
-        return [job for job in product(range(seeds), models) if job not in done]
+    def missing(self, models: Iterable[str], seeds: int) -> Iterator[tuple[int, str]]:
+        """The runs still to be made, seed by seed; others may be making some meanwhile."""
+        for seed, model in product(range(seeds), models):
+            self.read()
+            if all(run["seed"] != seed for run in self.of(model)):
+                yield seed, model
 
     def of(self, model: str) -> list[dict[str, Any]]:
         return [run for run in self.runs if run["model"] == model]
@@ -134,10 +143,10 @@ class Store:
             "date": str(datetime.date.today()),
             "versions": versions(),
         }
-        self.runs.append(entry)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        self.read()
 
     def pictures(self, model: str) -> Path:
         """The file of a model's pictures."""
