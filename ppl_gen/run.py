@@ -344,9 +344,12 @@ class Run:
 
     def batches(self, source: Batches) -> Iterator[Batch]:
         """The batches of the current epoch that are still to come."""
+        if self._resumed is not None and self.batch == 0:
+            generators.restore(self._resumed)
+            self._resumed = None
         if self._resumed is None:
             self._epoch_generators = generators.state()
-        elif self.batch:
+        else:
             generators.restore(self._epoch_generators)
         rest = source.epoch(self.epoch)
         for _ in range(self.batch):

@@ -303,8 +303,12 @@ class _ModulePair(Pair):
         named = self.module.named_parameters()
         self._parameters = {name: p for name, p in named if p.requires_grad}
 
-    def running(self) -> AbstractContextManager[None]:
-        return unregistered()
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        if not self.module.training:
+            self.module.train()
+        with unregistered():
+            yield
 
     def buffers(self) -> Iterable[Tensor]:
         return self.module.buffers()

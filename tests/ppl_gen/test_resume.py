@@ -57,16 +57,17 @@ def everything(model, path):
     }
 
 
-def assert_resumes(build, folder, stop=8, **options):
-    """Train without a break, and with one in the second epoch, and compare all that is left."""
+def assert_resumes(build, folder, stops=(8,), every=7, **options):
+    """Train without a break, and with some, and compare all that is left."""
     options = {"epochs": 3, "batch_size": 5, "staged": False, "progress": False} | options
     model, data = afresh(build)
     ppl_gen.fit(model, data, checkpoint=folder / "whole", **options)
     expected = everything(model, folder / "whole")
-    model, data = afresh(build)
-    parts = {"checkpoint": folder / "parts", "checkpoint_every": stop - 1, **options}
-    with pytest.raises(Stopped):
-        ppl_gen.fit(model, data, callbacks=[stop_at(stop)], **parts)
+    parts = {"checkpoint": folder / "parts", "checkpoint_every": every, **options}
+    for stop in stops:
+        model, data = afresh(build)
+        with pytest.raises(Stopped):
+            ppl_gen.fit(model, data, resume=True, callbacks=[stop_at(stop)], **parts)
     model, data = afresh(build)
     history = ppl_gen.fit(model, data, resume=True, **parts)
     found = everything(model, folder / "parts")
@@ -109,9 +110,10 @@ LOADERS = {
 }
 
 
+@pytest.mark.parametrize("stops", [(8,), (6, 9)], ids=["once", "twice"])
 @pytest.mark.parametrize("name", LOADERS)
-def test_the_order_and_draws_of_any_data_go_on(name, tmp_path):
-    assert_resumes(lambda: (vae(), LOADERS[name]()), tmp_path)
+def test_the_order_and_draws_of_any_data_go_on(name, stops, tmp_path):
+    assert_resumes(lambda: (vae(), LOADERS[name]()), tmp_path, stops, every=1)
 
 
 def test_the_generators_are_seeded_and_left_alone():

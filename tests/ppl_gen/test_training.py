@@ -58,6 +58,17 @@ def test_training_enters_nothing_in_the_parameter_store(x):
     assert not list(pyro.get_param_store().keys())
 
 
+def test_a_model_left_in_evaluation_mode_is_trained_as_any_other(x):
+    losses = []
+    for evaluated in (False, True):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = zoo.gumbel_vae((1, 4, 4), 2, hidden=8).train(not evaluated)
+        losses.append(ppl_gen.fit(model, x, epochs=3, **QUIET)["loss"])
+        assert model.training
+    assert losses[0] == losses[1]
+
+
 def test_an_epoch_covers_the_data_once_with_a_short_last_batch():
     batches = as_batches(torch.arange(10.0), 4, 0)
     first, second = ([b for (b,) in batches.epoch(e)] for e in (0, 1))
