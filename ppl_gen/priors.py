@@ -10,7 +10,14 @@ import math
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, biject_to, constraints
+from torch.distributions import (
+    AffineTransform,
+    ComposeTransform,
+    Distribution,
+    Transform,
+    biject_to,
+    constraints,
+)
 
 from ppl_gen.posteriors import Categorical, DiagonalNormal
 
@@ -126,8 +133,10 @@ class VampPrior(nn.Module):
         encoder: the posterior's encoder; shared, not copied.
         family: the posterior's family; shared, not copied.
         pseudo_inputs: initial images ``(K, C, H, W)``.
-        support: the interval of the pixels. Pseudo-inputs stay inside a bounded one by a sigmoid,
-            and start a hundredth of its length away from the bounds, where they can still learn.
+        support: the interval of the pixels. Pseudo-inputs stay inside a bounded one by a sigmoid
+            of ten times their parameters, so that steps which suit the weights of a network also
+            take a pixel across, and start a hundredth of its length away from the bounds, where
+            they can still learn.
 
     Raises:
         ValueError: no pseudo-input, or pixels outside the support.
@@ -151,8 +160,10 @@ class VampPrior(nn.Module):
             raise ValueError(f"expected pseudo-inputs in [{low:g}, {high:g}], got some outside")
         self._posterior = (encoder, family)  # a tuple: the modules belong to the latent
         bounded = math.isfinite(low) and math.isfinite(high)
-        self._squash = biject_to(constraints.interval(low, high) if bounded else constraints.real)
+        self._squash: Transform = biject_to(constraints.real)
         if bounded:
+            onto = biject_to(constraints.interval(low, high))
+            self._squash = ComposeTransform([AffineTransform(0.0, 10.0), onto])
             margin = 0.01 * (high - low)
             pseudo_inputs = pseudo_inputs.clamp(low + margin, high - margin)
         self.raw_inputs = nn.Parameter(self._squash.inv(pseudo_inputs))

@@ -76,3 +76,13 @@ def test_bad_pseudo_inputs():
     torch.testing.assert_close(edge.pseudo_inputs, torch.full((3, 1, 2, 2), 0.01))
     free = VampPrior(*parts, torch.zeros(3, 1, 2, 2), (-float("inf"), float("inf")))
     assert torch.equal(free.pseudo_inputs, torch.zeros(3, 1, 2, 2))
+
+
+def test_a_pixel_crosses_its_interval_in_as_many_steps_as_a_training_has():
+    prior = vamp(torch.full((3, 1, 2, 2), 0.5)).latents[0].prior
+    optimiser = torch.optim.Adam([prior.raw_inputs], lr=1e-3)
+    for _ in range(500):
+        optimiser.zero_grad()
+        prior.pseudo_inputs.sum().backward()
+        optimiser.step()
+    assert prior.pseudo_inputs.max() < 0.1
