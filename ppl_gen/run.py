@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -16,21 +15,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ppl_gen import generators
-from ppl_gen.batches import Batch, Batches, TensorBatches
+from ppl_gen.batches import Batch, Batches
 from ppl_gen.checkpoints import PathLike
 from ppl_gen.history import History
 from ppl_gen.processes import World
 from ppl_gen.staging import StagingError, stage_function
 from ppl_gen.staging.staged import warn
-from ppl_gen.staging.updates import Update, expressible
-from ppl_gen.staging.whole import WholeStep
 from ppl_gen.trainables import Trainable, Turn, fill
 
 MakeOptimizer: TypeAlias = Callable[[Sequence[Tensor], float], Optimizer]
 MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 
-# How long several steps in one call may take, and how many they may be.
-SECONDS, MOST = 0.05, 256
 # A player whose losses are more than this is given a new function in every step.
 LOSSES = 16
 
@@ -89,10 +84,6 @@ class Run:
         ema: the decay of the averages of the weights.
         world: the processes that take the steps together.
         settings: what else determines the run, by name; a resumed run must have the same.
-        steps_per_call: see :func:`ppl_gen.fit`.
-
-    Attributes:
-        settled: whether every step taken has been recorded, so that the state is that of a step.
 
     Raises:
         ValueError: the optimiser or scheduler is no torch one, or of a kind that cannot be used.
@@ -109,7 +100,6 @@ class Run:
         ema: float | None,
         world: World,
         settings: Mapping[str, Any],
-        steps_per_call: int | str = 1,
     ):
         self.trainable, self.staged, self.clip_norm = trainable, staged, clip_norm
         self.world = world
@@ -139,9 +129,6 @@ class Run:
         self._epoch_generators = generators.state()
         self._resumed: dict[str, Any] | None = None
         self._warned = False
-        self.settled = True
-        self._pace = Pace(steps_per_call)
-        self._whole = self._whole_step() if staged else None
 
     @property
     def awaits_plateaus(self) -> bool:
@@ -158,7 +145,7 @@ class Run:
             before = torch.get_rng_state()
             loss, metrics = self._stage(turn)(*args)
             if not math.isfinite(loss.item()):
-                self._stop(player, loss.item(), before, args)
+                self.stop(player, loss.item(), before, args)
             self.world.add_gradients(self.players[player])
             metrics, total = self.world.combine(metrics, loss.item(), len(batch[0]))
             if self.clip_norm is not None:
@@ -174,74 +161,13 @@ class Run:
         if self.average is not None:
             self.average.update()
         self.world.agree(self.trainable.buffers())
-        self.history.record(recorded)
-        self.batch += 1
+        self.record(recorded)
         return recorded
 
-    def epoch_steps(
-        self, source: Batches, horizon: Callable[[], int | None]
-    ) -> Iterator[dict[str, float]]:
-        """Take the steps on the rest of the current epoch; the metrics of each.
-
-        Args:
-            source: of the batches.
-            horizon: how many steps may be taken before somebody wants to look at the state.
-        """
-        ahead = self._whole is not None and isinstance(source, TensorBatches)
-
-        def most() -> int:
-            return min(self._pace.steps, horizon() or self._pace.steps) if ahead else 1
-
-        for several in _together(self.batches(source), most):
-            yield from self._take(several)
-
-    def _take(self, batches: Sequence[Batch]) -> Iterator[dict[str, float]]:
-        """One step on each of some batches of one shape, in one call where that is possible."""
-        solo, whole = self.trainable.solo(), self._whole
-        taken, started = None, time.perf_counter()
-        if solo is not None and whole is not None:
-            before = torch.get_rng_state(), [b.clone() for b in self.trainable.buffers()]
-            taken = whole.take(batches)
-        if solo is None or whole is None or taken is None:
-            for batch in batches:
-                yield self.step(batch)
-            return
-        self._pace.note(time.perf_counter() - started, len(batches))
-        solo.check()
-        names = [*taken[0][1], "loss"]
-        table = torch.stack([value for loss, each in taken for value in (*each.values(), loss)])
-        for i, values in enumerate(table.view(-1, len(names)).tolist()):
-            if not math.isfinite(values[-1]):
-                torch.set_rng_state(before[0])
-                fill(self.trainable.buffers(), before[1])
-                whole.replay(batches[:i])
-                self._stop(solo.player, values[-1], torch.get_rng_state(), batches[i])
-            recorded = dict(zip(names, values, strict=True))
-            self.history.record(recorded)
-            self.batch += 1
-            self.settled = i + 1 == len(batches)
-            yield recorded
-
-    def _whole_step(self) -> WholeStep | None:
-        """What takes whole steps, if these can be taken without looking at gradients between."""
-        solo = self.trainable.solo()
-        if solo is None or list(self.players) != [solo.player] or self.world.size > 1:
-            return None
-        optimizer, scheduler = self.optimizers[solo.player], self.schedulers.get(solo.player)
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler = None
-        if not expressible(optimizer):
-            return None
-        average = self.average
-        update = Update(
-            optimizer,
-            scheduler,
-            clip_norm=self.clip_norm,
-            averages={} if average is None else average.by_parameter(),
-            decay=0.0 if average is None else average.decay,
-            advance=solo.advance,
-        )
-        return WholeStep(solo.loss, self.every, update)
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Take note of a step on the current batch."""
+        self.history.record(metrics)
+        self.batch += 1
 
     def judge(self, score: float) -> bool:
         """Take note of a validation, the lower its score the better; whether it is the best."""
@@ -276,7 +202,7 @@ class Run:
             self.steps[key] = stage_function(loss_of, parameters, staged=self.staged)
         return self.steps[key]
 
-    def _stop(self, player: str, value: float, rng_state: Tensor, args: tuple[Any, ...]) -> None:
+    def stop(self, player: str, value: float, rng_state: Tensor, args: tuple[Any, ...]) -> None:
         """Raise an error that says where and why a loss is not finite."""
         where = f"step {self.history.steps + 1} (epoch {self.epoch + 1}, batch {self.batch + 1})"
         torch.set_rng_state(rng_state)
@@ -358,40 +284,6 @@ class Run:
             generators.restore(self._resumed)
             self._resumed = None
         return rest
-
-
-class Pace:
-    """How many steps to take in one call.
-
-    Args:
-        steps: a number, or ``"auto"`` for as many as take :data:`SECONDS`.
-    """
-
-    def __init__(self, steps: int | str):
-        self.automatic = steps == "auto"
-        self.steps = 1 if isinstance(steps, str) else steps
-
-    def note(self, seconds: float, steps: int) -> None:
-        """Learn from a call that took so long for so many steps."""
-        if self.automatic and seconds < SECONDS / 2 and steps == self.steps < MOST:
-            self.steps *= 2
-        elif self.automatic and seconds > SECONDS:
-            self.steps = max(1, self.steps // 2)
-
-
-def _together(batches: Iterable[Batch], most: Callable[[], int]) -> Iterator[list[Batch]]:
-    """Consecutive batches of one shape, at most so many; none is drawn before it is wanted."""
-    held: list[Batch] = []
-    for batch in batches:
-        if held and [t.shape for t in batch] != [t.shape for t in held[0]]:
-            yield held
-            held = []
-        held.append(batch)
-        if len(held) >= most():
-            yield held
-            held = []
-    if held:
-        yield held
 
 
 def _next(turns: Iterator[Turn], metrics: Mapping[str, Tensor]) -> Turn | None:

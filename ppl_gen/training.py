@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from ppl_gen import checkpoints, checks, generators
 from ppl_gen.batches import Batches, as_batches
+from ppl_gen.calls import Calls
 from ppl_gen.history import History
 from ppl_gen.processes import World
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
@@ -165,18 +166,8 @@ def fit(
         }
         if steps_per_call == "auto" and callbacks:
             steps_per_call = 1
-        run = Run(
-            trainable,
-            optimizer,
-            lr,
-            scheduler,
-            staged,
-            clip_norm,
-            ema,
-            world,
-            settings,
-            steps_per_call,
-        )
+        run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world, settings)
+        calls = Calls(run, steps_per_call)
         if run.awaits_plateaus and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         world.agree([*run.every, *trainable.buffers()])
@@ -203,8 +194,9 @@ def fit(
             return patience is not None and run.waited >= patience
 
         while run.epoch < epochs and not satisfied():
-            for metrics in run.epoch_steps(batches, horizon):
-                bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
+            for metrics in calls.epoch(batches, horizon):
+                if calls.settled and not bar.disable:
+                    bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
                 bar.update()
                 ended = run.batch == len(batches)
                 if ended:
@@ -214,7 +206,7 @@ def fit(
                     metrics |= _evaluate(run, held_out, seed, patience, model, checkpoint)
                 for callback in callbacks:
                     callback({"step": steps, **metrics})
-                if not run.settled:
+                if not calls.settled:
                     continue
                 stop = world.anywhere(interrupted.is_set())
                 if checkpoint is not None and (ended or stop or _due(steps, checkpoint_every)):

@@ -61,12 +61,14 @@ class Recording:
         lifted: the tensors the function closed over, in order of first use.
         used: for each argument, whether the result depends on it.
         outputs: for each output, whether it is a tensor.
+        written: the lifted tensors that the graph writes to.
     """
 
     module: fx.GraphModule
     lifted: tuple[Tensor, ...]
     used: tuple[bool, ...]
     outputs: tuple[bool, ...]
+    written: tuple[Tensor, ...]
 
 
 def record(
@@ -115,6 +117,7 @@ class Recorder(TorchDispatchMode):
         self.root = torch.nn.Module()
         self.nodes = WeakTensorKeyDictionary()
         self.constant_storages: set[int] = set()
+        self.written: set[int] = set()
         self.lifted: list[Tensor] = []
         self.site: str | None = None
         self.refusal: Refusal | None = None
@@ -153,6 +156,7 @@ class Recorder(TorchDispatchMode):
         constant = constant and torch.Tag.nondeterministic_seeded not in func.tags
         for written in written_to(func, args, kwargs):
             self._mark(written, constant)
+            self.written.add(storage_of(written))
         if isinstance(result, Tensor):
             self._track(result, node, constant)
         elif isinstance(result, (tuple, list)):
@@ -187,6 +191,7 @@ class Recorder(TorchDispatchMode):
             tuple(self.lifted),
             tuple(bool(node.users) for node in self.arguments),
             tuple(isinstance(result, Tensor) for result in results),
+            tuple(tensor for tensor in self.lifted if storage_of(tensor) in self.written),
         )
 
     def _node(self, value: Any) -> Any:

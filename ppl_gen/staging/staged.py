@@ -36,7 +36,7 @@ PACKAGE = str(Path(__file__).parents[1])
 GRAPHS_PER_KEY = 4
 KEYS = 32
 SEEDS = 3
-DTYPE, TRAINED = attrgetter("dtype"), attrgetter("requires_grad")
+DTYPE, SHAPE, TRAINED = map(attrgetter, ("dtype", "shape", "requires_grad"))
 # How Pyro names the running average that it keeps as the baseline of a sample site.
 BASELINE = "__baseline_avg_downstream_cost_"
 
@@ -79,6 +79,7 @@ class Graph:
         parameters: Sequence[Tensor],
     ):
         self.recorded, self.lifted = recording.module, recording.lifted
+        self.written = recording.written
         self.active = [
             p
             for p, output in zip(parameters, recording.outputs[1 + len(metrics) :], strict=True)
@@ -92,7 +93,8 @@ class Graph:
 
     def _layout(self) -> list[Any]:
         kinds = [*map(DTYPE, self.lifted), *map(Tensor.get_device, self.lifted)]
-        return [*kinds, *map(TRAINED, self.parameters)]
+        layouts = [*map(SHAPE, self.lifted), *map(Tensor.stride, self.lifted)]
+        return [*kinds, *layouts, *map(TRAINED, self.parameters)]
 
     def serves(self, call: Call) -> bool:
         """Whether everything that is constant in the graph is what it was."""
@@ -103,17 +105,32 @@ class Graph:
         )
 
     def inputs(self, call: Call) -> list[Tensor]:
-        return [*call.tensors, *self.moving.scalars(call), *self.lifted]
+        return [*call.tensors, *self.fixed(call)]
+
+    def fixed(self, call: Call) -> list[Tensor]:
+        """The inputs that are not among the tensors of a call."""
+        return [*self.moving.scalars(call), *self.lifted]
 
     def __call__(self, call: Call, run: backends.Run | None = None) -> tuple[Tensor, Metrics]:
         """Run the graph and replace the gradients of its parameters."""
+        (result,) = self.repeat([call.tensors], self.fixed(call), run or self.run)
+        return result
+
+    def repeat(
+        self, calls: Iterable[Sequence[Tensor]], fixed: Sequence[Tensor], run: backends.Run
+    ) -> list[tuple[Tensor, Metrics]]:
+        """Run the graph on the tensors of one call after the other; keep the last gradients."""
+        count, outputs = 1 + len(self.metrics), cast("Sequence[Tensor | None]", ())
+        results = []
         with torch.no_grad():
-            outputs = (run or self.run)(*self.inputs(call))
-        count = 1 + len(self.metrics)
-        for parameter, gradient in zip(self.parameters, outputs[count:], strict=True):
+            for tensors in calls:
+                outputs = run(*tensors, *fixed)
+                results.append(outputs[:count])
+            torch.autograd.graph.increment_version(self.written)
+        for parameter, gradient in zip(self.parameters, outputs[count:], strict=False):
             parameter.grad = gradient
-        loss, *metrics = cast("Sequence[Tensor]", outputs[:count])
-        return loss, dict(zip(self.metrics, metrics, strict=True))
+        found = cast("list[Sequence[Tensor]]", results)
+        return [(loss, dict(zip(self.metrics, rest, strict=True))) for loss, *rest in found]
 
 
 class Moving:

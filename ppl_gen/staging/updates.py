@@ -16,7 +16,7 @@ any other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ class Update:
         self.averages, self.decay = averages or {}, decay
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.finite = torch.ones((), dtype=torch.bool, device=self.parameters[0].device)
-        self._constants: list[Any] | None = None
+        self._known: tuple[Any, ...] | None = None
 
     def tensors(self) -> list[Tensor]:
         """What a step changes, besides what :attr:`advance` does."""
@@ -83,33 +83,47 @@ class Update:
         owned = [*self.parameters, *(m for pair in moments for m in pair), *self.averages.values()]
         return [self.finite, *(tensor.detach() for tensor in owned)]
 
-    def coefficients(self, active: Iterable[Tensor]) -> Tensor | None:
-        """The numbers of the next step, a row for each group: a, c, the factor of p, decay, betas.
+    def ready(self) -> bool:
+        """Whether steps can be taken, which is so until what are constants here change."""
+        groups, state = self.optimizer.param_groups, self.optimizer.state
+        if self._known is None:
+            self._begin()
+            self._known = groups, state, self._constants()
+        known, kept, constants = self._known
+        return groups is known and state is kept and self._constants() == constants
 
-        ``None`` where the step cannot be taken so: what are constants here have changed, or
-        parameters of one group have taken different numbers of steps.
+    def begin(self, active: Sequence[Tensor], count: int) -> list[Tensor] | None:
+        """The numbers of so many steps to come, which are counted as taken.
+
+        Each is a row for each group of parameters: a, c, the factor of p, weight decay and betas.
+        ``None`` where parameters of one group have taken different numbers of steps.
 
         Args:
             active: the parameters that have gradients.
+            count: of steps.
         """
-        taken = self._steps_taken(active)
-        return None if taken is None else self._table([self._rows(taken, 1)])[0]
-
-    def begin(self, active: Iterable[Tensor], count: int) -> list[Tensor] | None:
-        """The same for so many steps, counting them as taken."""
-        active = list(active)
-        taken = self._steps_taken(active)
-        if taken is None:
+        groups, own = self.optimizer.param_groups, set(map(id, active))
+        steps = dict(zip(map(id, self.parameters), self._steps.tolist(), strict=True))
+        taken = [{steps[id(p)] for p in group["params"] if id(p) in own} for group in groups]
+        if any(len(different) > 1 for different in taken):
             return None
+        before = [max(same, default=0.0) for same in taken]
         table = []
-        for i in range(count):
-            table.append(self._rows(taken, i + 1))
+        for i in range(1, count + 1):
+            table.append([_row(g, n + i) for g, n in zip(groups, before, strict=True)])
             if self.scheduler is not None:
                 self.optimizer._opt_called = True  # type: ignore[attr-defined]
                 self.scheduler.step()
-        torch._foreach_add_([self.optimizer.state[p]["step"] for p in active], count)
+        if len(own) == len(steps):
+            self._steps += count
+        else:
+            torch._foreach_add_([self.optimizer.state[p]["step"] for p in active], count)
         self.finite.fill_(True)
         return self._table(table)
+
+    def example(self) -> Tensor:
+        """Numbers of some step, to try a graph with."""
+        return self._table([[_row(group, 1.0) for group in self.optimizer.param_groups]])[0]
 
     def __call__(
         self,
@@ -157,46 +171,31 @@ class Update:
         state = self.optimizer.state[p]
         return state["exp_avg"], state["exp_avg_sq"]
 
-    def _steps_taken(self, active: Iterable[Tensor]) -> list[float] | None:
-        """By group, or ``None``."""
-        if self._constants is None:
-            self._begin()
-        known = set(map(id, active))
-        found = [
-            {self.optimizer.state[p]["step"].item() for p in group["params"] if id(p) in known}
-            for group in self.optimizer.param_groups
-        ]
-        if self._current_constants() != self._constants or any(len(steps) > 1 for steps in found):
-            return None
-        return [max(steps, default=0.0) for steps in found]
-
     def _begin(self) -> None:
-        """Make the state as the optimiser itself would."""
-        for group in self.optimizer.param_groups:
-            for p in group["params"]:
-                if not self.optimizer.state[p]:
-                    place = p.device if group["fused"] else "cpu"
-                    step = torch.zeros((), dtype=torch.float32, device=place)
-                    moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
-                    self.optimizer.state[p] = {"step": step, **moments}
-        self._constants = self._current_constants()
-
-    def _rows(self, taken: list[float], more: int) -> list[tuple[float, ...]]:
-        rows: list[tuple[float, ...]] = []
-        for group, steps in zip(self.optimizer.param_groups, taken, strict=True):
-            (first, second), lr, decay = group["betas"], group["lr"], group["weight_decay"]
-            t = steps + more
-            rate, correction = lr / (1 - first**t), math.sqrt(1 - second**t)
-            rows.append((rate, correction, 1 - lr * decay, decay, first, second))
-        return rows
+        """Make the state as the optimiser itself would, with all counts of steps in one tensor."""
+        state = self.optimizer.state
+        counts = [state[p]["step"].item() if state[p] else 0.0 for p in self.parameters]
+        fused = self.optimizer.param_groups[0]["fused"]
+        place = self.parameters[0].device if fused else "cpu"
+        self._steps = torch.tensor(counts, dtype=torch.float32, device=place)
+        for p, step in zip(self.parameters, self._steps.unbind(), strict=True):
+            if not state[p]:
+                state[p] |= {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+            state[p]["step"] = step
 
     def _table(self, rows: list[list[tuple[float, ...]]]) -> list[Tensor]:
         like = self.parameters[0]
         return list(torch.tensor(rows, dtype=like.dtype, device=like.device))
 
-    def _current_constants(self) -> list[Any]:
-        options = [
-            [group["weight_decay"] != 0, *(group[name] for name in CONSTANTS)]
+    def _constants(self) -> list[Any]:
+        return [
+            (group["weight_decay"] != 0, *map(group.get, CONSTANTS))
             for group in self.optimizer.param_groups
         ]
-        return [*options, *(id(m) for p in self.parameters for m in self._moments(p))]
+
+
+def _row(group: Mapping[str, Any], t: float) -> tuple[float, ...]:
+    """The numbers of a group's step t."""
+    (first, second), lr, decay = group["betas"], group["lr"], group["weight_decay"]
+    rate, correction = lr / (1 - first**t), math.sqrt(1 - second**t)
+    return rate, correction, 1 - lr * decay, decay, first, second

@@ -47,9 +47,9 @@ class WholeStep(StagedFunction):
         named = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
         super().__init__(function, named, "auto", backend)
         self.roots["update"] = update.advance
-        self.update = update
+        self.update, self._example = update, update.example()
         self.refusal: str | None = None
-        self._last: tuple[Graph, list[Tensor]]
+        self._last: tuple[Graph, list[Tensor], list[Tensor]]
 
     def take(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]] | None:
         """Take a step on each of some batches of one kind, until a loss is not finite.
@@ -58,19 +58,19 @@ class WholeStep(StagedFunction):
             The loss and metrics of each step, or ``None`` if steps of this kind cannot be taken so,
             in which case nothing has happened.
         """
-        coefficients = self.update.coefficients([])
-        if coefficients is None:
+        if not self.update.ready() or not all(type(part) is Tensor for part in batches[0]):
             return None
-        call, graph = None, None
+        call = None
         try:
-            call = take_apart((coefficients, *batches[0]), {})
+            call = take_apart((self._example, *batches[0]), {})
             graph = self._graph_for(call, len(batches))
         except Refusal as refusal:
             self._give_up(call, refusal)
-        rows = None if graph is None else self.update.begin(graph.active, len(batches))
-        if graph is None or rows is None:
             return None
-        self._last = graph, rows
+        rows = None if graph is None else self.update.begin(graph.active, len(batches))
+        if graph is None or rows is None or call is None:
+            return None
+        self._last = graph, graph.fixed(call), rows
         return self._run(batches)
 
     def replay(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
@@ -78,9 +78,9 @@ class WholeStep(StagedFunction):
         self._run(batches)
 
     def _run(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]]:
-        graph, rows = self._last
-        pairs = zip(rows, batches, strict=False)
-        return [graph(Call((), (row, *batch), (), (), None)) for row, batch in pairs]
+        graph, fixed, rows = self._last
+        calls = ((row, *batch) for row, batch in zip(rows, batches, strict=False))
+        return graph.repeat(calls, fixed, graph.run)
 
     # --- What differs from a loss with its gradients --------------------------------------------
 
