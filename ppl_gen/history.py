@@ -27,7 +27,9 @@ class History(Mapping[str, list[float]]):
     def record(self, metrics: Mapping[str, float]) -> None:
         """Add one step."""
         for name, value in metrics.items():
-            self._columns.setdefault(name, [math.nan] * self.steps).append(float(value))
+            if name not in self._columns:
+                self._columns[name] = [math.nan] * self.steps
+            self._columns[name].append(float(value))
         self.steps += 1
         for column in self._columns.values():
             column.extend([math.nan] * (self.steps - len(column)))
