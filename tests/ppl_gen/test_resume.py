@@ -21,7 +21,7 @@ import ppl_gen
 from ppl_gen import checkpoints, generators, zoo
 from ppl_gen.batches import as_batches
 from ppl_gen.objectives import ELBO
-from ppl_gen.schedules import WarmUp
+from ppl_gen.schedules import PIController, WarmUp
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "resume.py"
 X = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
@@ -176,6 +176,26 @@ def test_any_scheduler_goes_on_where_it_was(name, tmp_path):
     assert_resumes(build, tmp_path, lr=3e-2, scheduler=SCHEDULERS[name], **kind)
 
 
+@pytest.fixture
+def uncompiled(monkeypatch):
+    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: "none is wanted")
+
+
+@pytest.mark.filterwarnings("ignore:.*uncompiled")
+@pytest.mark.parametrize("steps", [1, 3, "auto"])
+def test_staged_steps_go_on_however_many_are_taken_in_a_call(steps, uncompiled, tmp_path):
+    def build():
+        return vae(objective=ELBO(weight=PIController(0.5, integral=0.1))), X
+
+    how = {"staged": True, "steps_per_call": steps, "ema": 0.9, "clip_norm": 5.0}
+    scheduler = SCHEDULERS["one cycle"]
+    history = assert_resumes(build, tmp_path, stops=(7, 12), every=4, scheduler=scheduler, **how)
+    model, data = afresh(build)
+    options = {"epochs": 3, "batch_size": 5, "scheduler": scheduler, "progress": False}
+    eager = ppl_gen.fit(model, data, **options | how | {"staged": False})
+    assert same(dict(history), dict(eager))
+
+
 def test_a_plateau_lowers_the_rate_when_validation_stops_improving():
     rates = []
 
@@ -301,8 +321,7 @@ def test_a_pair_with_running_baselines_trains_as_under_stock_svi():
 
 
 @pytest.mark.parametrize("staged", [False, True], ids=["eager", "staged"])
-def test_players_and_the_buffers_of_their_modules_go_on(staged, tmp_path, monkeypatch):
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: "none is wanted")
+def test_players_and_the_buffers_of_their_modules_go_on(staged, uncompiled, tmp_path):
     games = []
 
     def build():
