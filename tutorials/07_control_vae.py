@@ -124,8 +124,9 @@ def draw_loop(axes: list[Axes], runs: dict[float, Run]) -> None:
 # Three seeds on 8,000 images in 20 dimensions say the same (`tests/benchmarks/mnist.py control`):
 # FID 11.6 ± 0.5 at 8 nats and 8.7 ± 0.3 at 14. Further set points show the whole of it: the FID is
 # lowest at 20 nats (8.4 ± 0.3), is 8.8 at 26, where the controller ends at β = 1, and 9.4 at 32,
-# where it ends at 0.6. Too little KL blurs the samples; too much leaves the prior's draws between the codes.
-# The source's order, the lower KL with the better samples, holds on that second branch only.
+# where it ends at 0.6. Too little KL blurs the samples; too much leaves the prior's draws between
+# the codes. The source's order, the lower KL with the better samples, holds on that second branch
+# only.
 
 
 # %%
