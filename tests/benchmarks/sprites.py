@@ -40,7 +40,7 @@ import ppl_gen
 from ppl_gen import VAE, metrics, zoo
 from ppl_gen.data import Sprites, sprites
 from ppl_gen.objectives import ELBO
-from ppl_gen.schedules import PIController, WarmUp
+from ppl_gen.schedules import PIController
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results" / "sprites"
@@ -60,7 +60,7 @@ COLUMNS = [
 ]
 HELD_OUT = 2_048
 CHUNK = 2_048  # images drawn at a time
-POINTS = 10  # of the curve of a run
+POINTS = 20  # of the curve of a run
 WATCHED = {"num_images": 10_000, "num_samples": 400}
 
 
@@ -94,10 +94,10 @@ class Settings:
     """What determines a run besides its model and seed."""
 
     size: int = 32
-    steps: int = 12_800
+    steps: int = 51_200
     batch_size: int = 128
-    lr: float = 6e-3
-    training_images: int = 20_480
+    lr: float = 2e-3
+    training_images: int = 102_400
     hidden: tuple[int, ...] = (128, 256)
     latents: int = 10
 
@@ -121,16 +121,15 @@ def beta(weight: float) -> Callable[[Settings], VAE]:
 
 
 def control(s: Settings) -> VAE:
-    """ControlVAE: the set point rises from 5 to 16 nats during four fifths of the training."""
+    """ControlVAE: the set point rises from 3 to 9 nats during four fifths of the training."""
     rise = s.steps * 4 // 5
-    controller = RisingSetPoint(5.0, 16.0, rise, 20 * s.scale, maximum=100 * s.scale)
+    controller = RisingSetPoint(3.0, 9.0, rise, 80 * s.scale, maximum=1_600 * s.scale)
     return zoo.vae(objective=ELBO(weight=controller), **s.parts)
 
 
 def total_correlation(s: Settings) -> VAE:
-    """The β-TCVAE: β falls from 32 to 4, through the 6 of Chen et al. (2018)."""
-    falling = WarmUp(s.steps, 32 * s.scale, 4 * s.scale)
-    return zoo.tc_vae(beta=falling, num_data=s.training_images, **s.parts)
+    """The β-TCVAE with the largest β of the source."""
+    return zoo.tc_vae(beta=20 * s.scale, num_data=s.training_images, **s.parts)
 
 
 MODELS: dict[str, Callable[[Settings], VAE]] = {
