@@ -33,13 +33,14 @@ class Calls:
             :data:`SECONDS`.
 
     Attributes:
+        steps: how many are taken in one call at present, at most.
         settled: whether every step taken has been given out, so that the state is that after it.
     """
 
     def __init__(self, run: Run, steps: int | str):
         self.run, self.settled = run, True
         self._automatic = steps == "auto"
-        self._steps = 1 if isinstance(steps, str) else steps
+        self.steps = 1 if isinstance(steps, str) else steps
         self._solo = run.trainable.solo()
         self._whole = None if self._solo is None else _whole_step(run, self._solo)
         self._buffers = list(run.trainable.buffers())
@@ -56,7 +57,7 @@ class Calls:
         ahead = self._whole is not None and isinstance(source, TensorBatches)
 
         def most() -> int:
-            return min(self._steps, horizon() or self._steps) if ahead else 1
+            return min(self.steps, horizon() or self.steps) if ahead else 1
 
         for several in _together(self.run.batches(source), most):
             yield from self.take(several)
@@ -89,10 +90,10 @@ class Calls:
 
     def _learn(self, seconds: float, steps: int) -> None:
         """Adapt the number of steps to a call that took so long for so many."""
-        if self._automatic and seconds < SECONDS / 2 and steps == self._steps < MOST:
-            self._steps *= 2
+        if self._automatic and seconds < SECONDS / 2 and steps == self.steps < MOST:
+            self.steps *= 2
         elif self._automatic and seconds > SECONDS:
-            self._steps = max(1, self._steps // 2)
+            self.steps = max(1, self.steps // 2)
 
 
 def _whole_step(run: Run, solo: Solo) -> WholeStep | None:

@@ -172,16 +172,20 @@ class ELBO(Objective):
     def reduce(self, t: Terms, again: Again) -> Tensor:
         costs = {"log_lik": -t.log_lik, **t.auxiliary}
         surrogate = _sum(_total(cost) for cost in costs.values())
-        for site, log_p in t.log_p.items():
+        exact = not (t.score or self.free_bits)
+        for site in t.log_p:
             analytic = self.kl == "analytic" and site in t.kl
             cost = t.kl_of(site, analytic=analytic)
-            pathwise = cost if analytic else t.entropy.get(site, 0.0) - log_p
+            pathwise = cost if analytic else t.entropy.get(site, 0.0) - t.log_p[site]
+            exact = exact and analytic
             if self.free_bits:
                 floor = self.free_bits * t.scale
                 active = (cost.detach().mean() > floor).to(cost)
                 cost, pathwise = cost * active + floor * (1 - active), pathwise * active
             costs[site] = self.weight.value * cost
             surrogate = surrogate + _total(self.weight.value * pathwise)
+        if exact:
+            return surrogate
         value = _sum(_total(cost.detach()) for cost in costs.values())
         for site, score in t.score.items():
             skipped = site if self.kl == "analytic" and site in t.kl else None
@@ -223,7 +227,7 @@ def _sum(tensors: Iterable[Tensor]) -> Tensor:
 
 def _total(term: Tensor) -> Tensor:
     """The sum over data of the mean over particles."""
-    return term.mean(0).sum()
+    return term.sum() / term.shape[0]
 
 
 def _summed_to(score: Tensor, cost: Tensor) -> Tensor:

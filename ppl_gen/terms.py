@@ -9,8 +9,9 @@ reduction of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyro
@@ -21,7 +22,7 @@ from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
 from ppl_gen.relaxed import discrete
 
@@ -57,10 +58,10 @@ class Terms:
     """
 
     log_lik: Tensor
-    log_p: dict[str, Tensor] = field(default_factory=dict)
-    log_q: dict[str, Tensor] = field(default_factory=dict)
+    log_p: Mapping[str, Tensor] = field(default_factory=dict)
+    log_q: Mapping[str, Tensor] = field(default_factory=dict)
     score: dict[str, Tensor] = field(default_factory=dict)
-    entropy: dict[str, Tensor] = field(default_factory=dict)
+    entropy: Mapping[str, Tensor] = field(default_factory=dict)
     kl: dict[str, Tensor] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class Terms:
 
     def per_datum(self, term: Tensor) -> Tensor:
         """The mean of a term over data and particles, without the subsampling scale; 0-d."""
-        return term.sum(1).mean() / (self.log_lik.shape[1] * self.scale)
+        return term.sum() / (term.shape[0] * self.log_lik.shape[1] * self.scale)
 
     def log_weight(self) -> Tensor:
         r""":math:`\log p(x, z) - \log q(z \mid x)`, of shape ``(K, B)``.
@@ -98,6 +99,28 @@ class Terms:
             base = base.base_dist
         support = self.prior[site].support
         return isinstance(base, Delta) and not (support is not None and support.is_discrete)
+
+
+class Lazy(Mapping[str, Tensor]):
+    """Terms by site, each computed when it is first asked for: many objectives need only the KL."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], Tensor]] = {}
+        self._made: dict[str, Tensor] = {}
+
+    def add(self, site: str, make: Callable[[], Tensor]) -> None:
+        self._makers[site] = make
+
+    def __getitem__(self, site: str) -> Tensor:
+        if site not in self._made:
+            self._made[site] = self._makers[site]()
+        return self._made[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 class Substitute(Messenger):
@@ -143,8 +166,6 @@ def terms(
     with Substitute(values or {}):
         guide_trace = _trace(guide, args, kwargs)
     model_trace = _trace(poutine.replay(model, trace=guide_trace), args, kwargs)
-    model_trace.compute_log_prob()
-    guide_trace.compute_score_parts()
 
     def sites(trace: poutine.Trace) -> list[tuple[str, Any]]:
         return [(name, site) for name, site in trace.nodes.items() if site["type"] == "sample"]
@@ -160,26 +181,43 @@ def terms(
         outside = [dim for dim in range(-term.dim(), 0) if dim not in frames]
         return (term.sum(outside) if outside else term).reshape(particles or 1, -1)
 
+    def log_prob(trace: poutine.Trace, name: str) -> Callable[[], Tensor]:
+        def make() -> Tensor:
+            trace.compute_log_prob(lambda other, _: other == name)
+            return reduce(trace.nodes[name]["log_prob"])
+
+        return make
+
+    model_trace.compute_log_prob(lambda _, site: site["is_observed"])
     log_lik = sum((reduce(site["log_prob"]) for site in observed), torch.zeros(particles or 1, 1))
-    result = Terms(log_lik, scale=observed[0]["scale"] if observed else 1.0)
+    log_p, log_q, entropy = Lazy(), Lazy(), Lazy()
+    scale = observed[0]["scale"] if observed else 1.0
+    result = Terms(log_lik, log_p, log_q, entropy=entropy, scale=scale)
     for name, site in sites(guide_trace):
         if site["is_observed"] or site["infer"].get("is_auxiliary"):
-            result.auxiliary[name] = reduce(site["log_prob"])
+            result.auxiliary[name] = log_prob(guide_trace, name)()
             continue
         if name not in model_trace.nodes:
             raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
         twin: Any = model_trace.nodes[name]
-        parts = site["score_parts"]
         result.above[name] = above.get(name, frozenset())
-        given = result.above[name] <= set(result.log_p)
-        result.log_p[name] = reduce(twin["log_prob"])
-        result.log_q[name] = reduce(parts.log_prob)
-        if not is_identically_zero(parts.score_function):
-            result.score[name] = reduce(parts.score_function)
-        if not is_identically_zero(parts.entropy_term):
-            result.entropy[name] = reduce(parts.entropy_term)
-        one = 1.0 if site["mask"] is None else torch.ones_like(parts.log_prob)
-        result.scales[name] = scale_and_mask(one, site["scale"], site["mask"])
+        given = result.above[name] <= set(log_p)
+        log_p.add(name, log_prob(model_trace, name))
+        log_q.add(name, log_prob(guide_trace, name))
+        if _is_pathwise(site["fn"]):
+            entropy.add(name, partial(log_q.__getitem__, name))
+        else:
+            parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
+            parts = parts.scale_and_mask(site["scale"], site["mask"])
+            if not is_identically_zero(parts.score_function):
+                result.score[name] = reduce(parts.score_function)
+            if not is_identically_zero(parts.entropy_term):
+                entropy.add(name, partial(reduce, parts.entropy_term))
+        mask = site["mask"]
+        one = (
+            1.0 if mask is None else torch.ones(site["fn"].batch_shape, device=site["value"].device)
+        )
+        result.scales[name] = scale_and_mask(one, site["scale"], mask)
         result.values[name] = site["value"]
         result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
         if not given:
@@ -193,6 +231,13 @@ def terms(
     if missing:
         raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
     return result
+
+
+def _is_pathwise(fn: Any) -> bool:
+    """Whether a draw carries the whole gradient, as Pyro assumes of reparameterised samplers."""
+    while isinstance(fn, Independent):
+        fn = fn.base_dist
+    return fn.has_rsample and type(fn).score_parts is pyro.distributions.Distribution.score_parts
 
 
 def _with_particles(program: Program, particles: int | None, max_plate_nesting: int) -> Program:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 Run = Callable[..., Sequence[Tensor | None]]
+aten = torch.ops.aten
 
 BACKENDS = ("inductor", "eager")
 
@@ -38,8 +39,13 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
     the caller to check, as is that versions of tensors count what was written to them.
     """
     on_cpu = all(tensor.device.type == "cpu" for tensor in inputs)
-    options = {"fallback_random": True, "cpp_wrapper": on_cpu, "size_asserts": False}
-    kernels: list[Callable[[list[Tensor]], Sequence[Tensor | None]]] = []
+    options = {
+        "fallback_random": True,
+        "cpp_wrapper": on_cpu,
+        "size_asserts": False,
+        "layout_optimization": not on_cpu,  # on a CPU the gradients of convolutions lose by it
+    }
+    kernels: list[Any] = []
     sizes = len(inputs), _output_count(module)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch
@@ -51,13 +57,40 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
                 kernels.append(made)
             return made
 
+        from torch._inductor.decomposition import select_decomp_table
+
+        own: dict[Any, Callable[..., Any]] = {
+            aten.addmm.default: _addmm,
+            aten.normal_functional.default: _normal,
+        }
         run: Any = compile_fx(
-            module, list(inputs), inner_compile=compile_inner, config_patches=options
+            module,
+            list(inputs),
+            inner_compile=compile_inner,
+            config_patches=options,
+            decompositions={**select_decomp_table(), **own} if on_cpu else None,
         )
     if not on_cpu or len(kernels) != 1:
         return cast("Run", run)
-    (kernel,) = kernels
+    kernel = kernels[0].current_callable
     return lambda *given: kernel(list(given))
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """Leave the bias to the kernel that reads the product, instead of copying it before.
+
+    The same to the last bit, where Inductor would make a sum into ``addmm`` again.
+    """
+    if beta != 1 or alpha != 1:
+        return NotImplemented
+    return aten.sub.Tensor(aten.mm.default(a, b), aten.neg.default(bias))
+
+
+def _normal(like: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Draw standard normal numbers without copying what they replace; the same numbers."""
+    if mean != 0 or std != 1 or generator is not None:
+        return NotImplemented
+    return aten.randn.default(like.shape, dtype=like.dtype, device=like.device)
 
 
 def _output_count(module: fx.GraphModule) -> int:
