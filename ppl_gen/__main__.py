@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +64,9 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     _data_options(evaluate, default=None)
     evaluate.add_argument("--num-samples", type=int, default=100, help="importance samples")
     evaluate.add_argument("--images", type=int, help="use only the first so many images")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument(
+        "--json", action="store_true", help="print one JSON object, null for infinity"
+    )
 
     gradients = add("gradients", _gradients, "Compare gradient estimators on one problem.")
     gradients.add_argument(
@@ -174,8 +177,8 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     history.to_frame().to_csv(arguments.out / "history.csv")
     _figure(arguments.out / "curves.png", history.plot)
     _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
-    examples = data.test.images[:8]
-    _figure(arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, examples))
+    examples = data.test.images[:8], data.test.labels[:8]
+    _figure(arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples))
     final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
     print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
     print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and pictures")
@@ -213,7 +216,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         found["log_likelihood"] = values.mean().item()
         found["num_samples"] = arguments.num_samples
     if arguments.json:
-        print(json.dumps(found))
+        infinite = (math.inf, -math.inf)  # which JSON has no word for
+        print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))
         return
     for name, value in found.items():
         print(f"{name:16} {value:.2f}" if isinstance(value, float) else f"{name:16} {value}")

@@ -47,8 +47,9 @@ def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = No
 
 
 def samples(vae: VAE, n: int = 64, ax: Axes | None = None, *, seed: int = 0) -> Axes:
-    """Mean images of ``n`` draws from the prior."""
-    return images(vae.sample(n, seed=seed), ax)
+    """Mean images of ``n`` draws from the prior; of a conditional model, for each label in turn."""
+    y = torch.arange(n) % vae.num_classes if vae.num_classes else None
+    return images(vae.sample(n, y, seed=seed), ax)
 
 
 def reconstructions(vae: VAE, x: Tensor, y: Tensor | None = None, ax: Axes | None = None) -> Axes:

@@ -42,6 +42,8 @@ def sc_vae(
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``objective``.
     """
     depth, height, width = require_image_shape(data_shape)
+    if parts.get("num_classes"):
+        raise ValueError("expected no labels with sparse codes, got num_classes")
     likelihood = likelihoods.make(likelihood)
     image = (likelihood.parameters_per_value * depth, height, width)
     coder = LISTA(num_features, latent_dim, penalty, iterations)
@@ -55,6 +57,5 @@ def sc_vae(
         likelihood=likelihood,
         hidden=hidden,
         network=network,
-        num_classes=0,
         **parts,
     )

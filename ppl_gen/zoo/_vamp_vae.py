@@ -34,10 +34,17 @@ def vamp_vae(
     """
     if num_pseudo_inputs < 1:
         raise ValueError(f"expected at least one pseudo-input, got {num_pseudo_inputs}")
-    model = vae(data_shape, latent_dim, prior=None, num_classes=0, **parts)
+    if parts.get("num_classes"):
+        raise ValueError("expected no labels with pseudo-inputs, got num_classes")
+    model = vae(data_shape, latent_dim, prior=None, **parts)
     if pseudo_inputs is None:
         pseudo_inputs = 0.3 + 0.4 * torch.rand(num_pseudo_inputs, *data_shape)
     (latent,) = model.latents
     bounds = model.likelihood.support
+    if tuple(pseudo_inputs.shape[1:]) != model.data_shape:
+        expected = ", ".join(map(str, model.data_shape))
+        raise ValueError(
+            f"expected pseudo-inputs of shape (K, {expected}), got {tuple(pseudo_inputs.shape)}"
+        )
     latent.prior = VampPrior(latent.encoder, latent.family, pseudo_inputs, bounds)
     return model

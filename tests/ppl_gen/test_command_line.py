@@ -2,10 +2,12 @@
 
 import json
 import signal
+import struct
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,6 +125,33 @@ def test_comparing_gradients(capsys, tmp_path):
     assert target.stat().st_size > 1000
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A folder of IDX files: 40 and 10 images of noise with labels."""
+    folder = tmp_path_factory.mktemp("tiny")
+    random = np.random.default_rng(0)
+    for part, n in (("train", 40), ("t10k", 10)):
+        pixels, labels = random.integers(0, 256, (n, 28, 28)), np.arange(n) % 10
+        header = b"\0\0\x08\x03" + struct.pack(">3I", n, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + pixels.astype("u1").tobytes())
+        header = b"\0\0\x08\x01" + struct.pack(">I", n)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.astype("u1").tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", list(registry))
+def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    common = ["train", name, "--hidden", "8", "--latent-dim", "3", "--data", str(tiny)]
+    assert main([*common, "--epochs", "1", "--eager", "--quiet", "--out", folder]) == 0
+    assert main(["sample", folder, "-n", "4"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", folder, "--num-samples", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["images"] == 10
+    assert (found["elbo"] is None) == ("log_likelihood" not in found)
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
@@ -131,6 +160,8 @@ def test_comparing_gradients(capsys, tmp_path):
         (["train", "vae", "--data", "nowhere"], "nowhere"),
         (["train", "vae", "--latent-dim", "0"], "at least one dimension, got 0"),
         (["train", "vae", "--lr", "-1"], "lr > 0"),
+        (["train", "sc_vae", "--num-classes", "10"], "no labels with sparse codes"),
+        (["train", "vamp_vae", "--num-classes", "10"], "no labels with pseudo-inputs"),
         (["train", "vae", "--likelihood", "poisson"], "'poisson'"),
         (["gradients", "nonsense"], "nonsense"),
     ],
