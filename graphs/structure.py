@@ -415,7 +415,8 @@ def node_set(
     A string or a tuple that is itself a node counts as one name.
 
     Raises:
-        ValueError: an unknown node, with the nearest known name.
+        ValueError: an unknown node, with the nearest known name, or how to pass its parts where
+            those are nodes.
     """
     if nodes is None:
         return frozenset()
@@ -425,9 +426,20 @@ def node_set(
     result = set()
     for node in members:
         if not _is_node(known, node):
-            raise ValueError(f"expected nodes of the graph for {role}, got {unknown(known, node)}")
+            got = _flat_list(known, node) or unknown(known, node)
+            raise ValueError(f"expected nodes of the graph for {role}, got {got}")
         result.add(node)
     return frozenset(result)
+
+
+def _flat_list(known: Collection[Node], node: Any) -> str | None:
+    """What to write for a name that is several nodes in one, if it is."""
+    parts = [part.strip() for part in node.split(",")] if isinstance(node, str) else node
+    if not isinstance(parts, Collection) or len(parts) < 2:
+        return None
+    if not all(_is_node(known, part) for part in parts):
+        return None
+    return f"{node!r}, whose parts are nodes: pass several nodes as one flat list, {list(parts)!r}"
 
 
 def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[Node]:

@@ -464,6 +464,12 @@ def test_pgmpy_latents_are_latent():
         (("M", 3), "expected nodes of the graph for y, got 3"),
         (("M", 3.5), "expected nodes of the graph for y, got 3.5"),
         (("M", [["F"]]), "expected nodes of the graph for y"),
+        (
+            ("M", [("F", "T")]),
+            r"\('F', 'T'\), whose parts are nodes: .* one flat list, \['F', 'T'\]",
+        ),
+        (("M", "F, T"), r"'F, T', whose parts are nodes: .* one flat list, \['F', 'T'\]"),
+        (("M", [("F", "Q")]), r"for y, got \('F', 'Q'\); the nodes are"),
     ],
 )
 def test_refused_sets(sets, message):
