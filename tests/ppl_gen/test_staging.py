@@ -271,6 +271,18 @@ def test_there_is_one_graph_per_shape_and_the_last_short_batch_has_its_own():
     assert graphs(step) == [1, 1]
 
 
+def test_tensors_that_lie_otherwise_in_memory_have_a_graph_of_their_own():
+    weight = torch.ones(3, 2, requires_grad=True)
+    step = stage_function(
+        lambda x: ((weight.view(-1) * x.reshape(-1)).sum(), {}), [weight], backend="eager"
+    )
+    turned = torch.arange(6.0).view(2, 3).T
+    for x in (turned.contiguous(), turned, turned.contiguous()):
+        step(x)
+        assert torch.equal(weight.grad, x)
+    assert sorted(map(len, step._graphs.values())) == [1, 1]
+
+
 def test_weights_of_a_schedule_are_inputs():
     weight = schedules.WarmUp(4)
     model, batch = built("beta_vae", beta=weight)
@@ -411,7 +423,8 @@ def test_parameters_are_those_that_stock_svi_would_train():
     step = staged(program)
     with pytest.raises(ValueError, match="expected a first call of the step"):
         step.parameters()
-    step(*program.arguments(0))
+    for i in range(2):  # the third call is none of those that are compared with an eager one
+        step(*program.arguments(i))
     store = pyro.get_param_store()
     assert dict(step.named_parameters()) == dict(store.named_parameters())
     pyro.clear_param_store()
@@ -533,6 +546,26 @@ def test_a_compiler_that_is_wrong_is_caught(monkeypatch):
     torch.manual_seed(0)
     expected = model.objective.differentiable_loss(model.model, model.guide, *batch)
     assert torch.equal(loss, expected.detach())
+
+
+def test_what_a_compiled_graph_writes_is_known_to_autograd(monkeypatch):
+    def silent(module, inputs):
+        def run(*values):
+            with torch.autograd._unsafe_preserve_version_counter(values):
+                return module(*values)
+
+        return run
+
+    monkeypatch.setattr(backends, "compiled", silent)
+    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    weight, held = torch.ones(2, requires_grad=True), torch.zeros(2)
+    step = stage_function(lambda x: ((weight * held.add_(x)).sum(), {}), [weight], staged=True)
+    step(torch.ones(2))
+    before = (weight * held).sum()
+    step(torch.ones(2))
+    assert held.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        before.backward()
 
 
 def test_a_compiler_that_fails_is_reported(monkeypatch):

@@ -79,6 +79,11 @@ class State:
         total[0] = x.sum()
         return total.sum().item()
 
+    def written_by_list(self, z, x):
+        total = [torch.zeros(2)]
+        torch._foreach_add_(total, [x[0, :2]])
+        return total[0].sum().item()
+
     def caught(self, z, x):
         try:
             return z.mean().item()
@@ -98,6 +103,8 @@ REFUSED = {
     "copy": (lambda s: lambda z, x: torch.tensor([x[0, 0], x[0, 1]]).sum(), READS, Z),
     "held tensor": (lambda s: lambda z, x: s.weight.item(), READS, Z),
     "written constant": (lambda s: s.written, READS, Z),
+    "written list": (lambda s: s.written_by_list, READS, Z),
+    "own draw": (lambda s: lambda z, x: torch.rand(()).item(), READS, Z),
     "caught": (lambda s: s.caught, READS, Z),
     "comparison": (lambda s: lambda z, x: 1.0 + torch.equal(x, x + 1), READS, Z),
     "mask": (lambda s: lambda z, x: x[x > 0].mean(), SHAPES, Z),
@@ -158,6 +165,20 @@ def test_the_fallback_is_eager_pyro_bit_for_bit():
         assert len(caught) == (mode == "auto")
         found.append([*record, *(p.grad for p in step.parameters())])
     assert all(map(torch.equal, *found))
+
+
+def test_what_a_refused_program_counts_is_counted_as_without_staging():
+    counts = []
+    for mode in ("auto", False):
+        pyro.clear_param_store()
+        state = State()
+        step = ppl_gen.stage(*pair(state.counted), OBJECTIVE, staged=mode, backend="eager")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(3):
+                step(torch.ones(5, 4))
+        counts.append(state.count)
+    assert counts[0] == counts[1]
 
 
 def test_constants_may_be_read():
@@ -362,7 +383,9 @@ def test_a_recording_serves_other_values_and_takes_the_same_tensor_twice():
         written.add_(x)
         out = torch.zeros(2)
         out[0] = (x * y * held).sum()
-        return [out + torch.tensor([3.0, 4.0]), None]
+        shift = torch.tensor([3.0, 4.0])
+        shift += out  # in each run afresh
+        return [shift, None]
 
     x = torch.tensor([1.0, 1.0])
     recording = record(function, [x, x])
