@@ -115,6 +115,16 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
     assert [p.name for p in saved.parent.iterdir()] == ["model.pt"]
 
 
+def test_a_file_is_on_disk_before_it_takes_the_place_of_the_old_one(saved, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    before = saved.read_bytes()
+    with saved.open("rb") as old:
+        checkpoints.write(saved, "model", {})
+        assert old.read() == before
+    assert synced == [saved.stat().st_size]
+
+
 def test_what_a_killed_process_left_is_tidied_away_and_nothing_else(saved):
     left = saved.with_name(".model.pt.0123abcd")
     others = [saved.with_name(name) for name in (".model.pt.mine", ".other.pt.0123abcd")]
@@ -123,6 +133,10 @@ def test_what_a_killed_process_left_is_tidied_away_and_nothing_else(saved):
     checkpoints.tidy(saved)
     assert not left.exists()
     assert all(path.exists() for path in (saved, *others))
+    left.write_bytes(b"half")
+    model, x = zoo.vae((1, 4, 4), 2, hidden=8), torch.zeros(4, 1, 4, 4)
+    ppl_gen.fit(model, x, epochs=0, checkpoint=saved, staged=False, progress=False)
+    assert not left.exists()
 
 
 def test_a_file_has_the_usual_permissions_and_is_a_plain_torch_file(saved, tmp_path):
