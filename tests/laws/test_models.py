@@ -201,6 +201,64 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
         model.traverse(x[:1], 99, [0.0], None if y is None else y[:1])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_it_refuses_values_it_cannot_traverse(name, x):
+    model = build(name)
+    one, y = x[:1], labels(model, 1)
+    for dim in (1.0, True, None, "0"):
+        with pytest.raises(ValueError, match=r"dimension below .*, got"):
+            model.traverse(one, dim, [0.0], y)
+    for values in ([], 0.5, None, "a", [[0.0, 1.0]]):
+        with pytest.raises(ValueError, match=r"sequence of (numbers|one number or more), got"):
+            model.traverse(one, 0, values, y)
+    for code in (None, [[0.0]], torch.zeros(2, 3, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"codes as a torch\.float32 tensor"):
+            model.decode(code, y)
+    with pytest.raises(ValueError, match="at least one sample, got True"):
+        model.sample(True)
+    if name in ("vq_vae", "gumbel_vae"):
+        for values in ([0.5], [-1], [99], [float("nan")]):
+            with pytest.raises(ValueError, match=r"(indices|categories) below"):
+                model.traverse(one, 0, values, y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_image_is_a_batch(name, x):
+    model = build(name)
+    one, y = x[:1], labels(model, 1)
+    data = one if y is None else (one, y)
+    ppl_gen.fit(model, data, epochs=1, staged=False, progress=False)
+    assert model.reconstruct(one, y).shape == one.shape
+    assert metrics.active_units(model, one, y) == 0
+
+
+def test_labels_must_match_the_images(x):
+    model = build("conditional_vae")
+    y = labels(model, len(x))
+    code = model.code(x, y)
+    for wrong in (y[:5], y[:1], y[:0], torch.cat([y, y])):
+        for call in (
+            lambda y: model.encode(x, y),
+            lambda y: model.code(x, y),
+            lambda y: model.reconstruct(x, y),
+            lambda y: model.traverse(x, 0, [0.0], y),
+            lambda y: model.model(x, y),
+            lambda y: model.guide(x, y),
+            lambda y: metrics.elbo_terms(model, x, y),
+            lambda y: metrics.log_likelihood(model, x, 2, y),
+        ):
+            with pytest.raises(ValueError, match=f"20 labels, .*, got {len(wrong)}"):
+                call(wrong)
+    for wrong in (y[:5], y[:0]):
+        with pytest.raises(ValueError, match=f"labels for 20 codes, got {len(wrong)}"):
+            model.decode(code, wrong)
+    assert model.decode(code[:1], y[:10]).batch_shape == (10,)
+    assert model.decode(code, y[:1]).batch_shape == (20,)
+    for wrong in (y + 1, y > 4):
+        with pytest.raises(ValueError, match=r"labels from 0 to 9|whole labels"):
+            model.traverse(x, 0, [0.0], wrong)
+
+
 def test_labels_must_be_known(x):
     model = build("conditional_vae")
     y = labels(model, len(x))
@@ -223,19 +281,21 @@ def test_labels_must_be_known(x):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_staged_step_is_the_eager_one_under_the_same_seed(name, x):
-    steps = []
+def test_staged_training_is_the_eager_one_bit_for_bit(name, x):
+    found = []
     for staged in (True, False):
         model = build(name)
         y = labels(model, len(x))
         step = ppl_gen.stage(
             model.model, model.guide, model.objective, staged=staged, backend="eager"
         )
+        optimizer = torch.optim.Adam(step.parameters(), lr=0.01)
         torch.manual_seed(0)
-        losses = []
-        for _ in range(3):
-            losses.append(step(x, y).item())
-            gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-        steps.append((losses, gradients, step.terms, torch.get_rng_state()))
-    for one, other in zip(*steps, strict=True):
+        record = []
+        for _ in range(4):
+            record += [step(x, y), *step.terms.values(), torch.get_rng_state()]
+            record += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            optimizer.step()
+        found.append([*record, *model.state_dict().values()])
+    for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
