@@ -39,6 +39,7 @@ from torch import Tensor
 import ppl_gen
 from ppl_gen import VAE, metrics, zoo
 from ppl_gen.data import Sprites, sprites
+from ppl_gen.networks import MLP
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
 
@@ -94,11 +95,12 @@ class Settings:
     """What determines a run besides its model and seed."""
 
     size: int = 32
-    steps: int = 51_200
+    steps: int = 40_000
     batch_size: int = 128
-    lr: float = 2e-3
+    lr: float = 5e-4
     training_images: int = 102_400
-    hidden: tuple[int, ...] = (128, 256)
+    encoder: tuple[int, ...] = (128, 256)
+    decoder: tuple[int, ...] = (256, 256, 128)
     latents: int = 10
 
     @property
@@ -108,10 +110,12 @@ class Settings:
 
     @property
     def parts(self) -> dict[str, Any]:
+        shape = (1, self.size, self.size)
         return {
-            "data_shape": (1, self.size, self.size),
+            "data_shape": shape,
             "latent_dim": self.latents,
-            "hidden": self.hidden,
+            "hidden": self.encoder,
+            "decoder": MLP([(self.latents,)], self.decoder, shape),
         }
 
 
@@ -128,8 +132,8 @@ def control(s: Settings) -> VAE:
 
 
 def total_correlation(s: Settings) -> VAE:
-    """The β-TCVAE with the largest β of the source."""
-    return zoo.tc_vae(beta=20 * s.scale, num_data=s.training_images, **s.parts)
+    """The β-TCVAE with β = 32."""
+    return zoo.tc_vae(beta=32 * s.scale, num_data=s.training_images, **s.parts)
 
 
 MODELS: dict[str, Callable[[Settings], VAE]] = {
@@ -324,12 +328,12 @@ def budget(records: Sequence[dict[str, Any]]) -> str:
     if any(r["settings"] != settings for r in records):
         raise ValueError("expected results of one budget, got several")
     tools = ", ".join(f"{name} {number}" for name, number in versions.items())
-    widths = "-".join(map(str, settings["hidden"]))
+    encoder, decoder = ("-".join(map(str, settings[part])) for part in ("encoder", "decoder"))
     days = sorted({r["ended"] for r in records})
     return (
         f"{' to '.join(sorted({days[0], days[-1]}))}, {tools}. "
         f"Images {settings['size']} × {settings['size']}, {settings['training_images']:,} of the "
-        f"grid; MLP {widths} with {settings['latents']} latents, mirrored in the decoder; "
+        f"grid; MLPs {encoder} and {decoder} around {settings['latents']} latents; "
         f"Bernoulli likelihood summed over pixels; {settings['steps']:,} steps of "
         f"{settings['batch_size']} images; Adam, learning rate {settings['lr']:g} falling to 0 as "
         "a cosine; one thread a run."
