@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ppl_gen.processes import World
+from ppl_gen.ranges import is_whole
 
 Batch = tuple[Tensor, ...]
 
@@ -134,7 +135,7 @@ def as_batches(
     Raises:
         ValueError: another type, no data, sizes that differ, or a batch size below one.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size, 1):
         raise ValueError(f"expected a batch size of at least one, got {batch_size}")
     world = World() if world is None else world
     source = data.dataset if isinstance(data, DataLoader) else data

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyro.optim import PyroOptim
 
 from ppl_gen.batches import Batches, TensorBatches
+from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.vae import VAE
 
 
@@ -28,14 +28,13 @@ def callables(
 
 def whole(least: int, *, optional: bool = False, **numbers: Any) -> None:
     for name, value in numbers.items():
-        if not (isinstance(value, int) and value >= least) and not (optional and value is None):
+        if not is_whole(value, least) and not (optional and value is None):
             raise ValueError(f"expected a whole number from {least} for {name}, got {value!r}")
 
 
 def positive(*, optional: bool = False, **numbers: Any) -> None:
     for name, value in numbers.items():
-        number = isinstance(value, (int, float)) and 0 < value < math.inf
-        if not number and not (optional and value is None):
+        if not is_positive(value) and not (optional and value is None):
             raise ValueError(f"expected {name} > 0, got {value!r}")
 
 
@@ -62,16 +61,20 @@ def consistent(
             raise ValueError(f"expected an existing folder for the checkpoint, got {checkpoint}")
 
 
+def batch(model: Any, tensors: Sequence[Any]) -> None:
+    """Refuse images and labels that the model cannot be given."""
+    if isinstance(model, VAE):
+        model.check(tensors[0])
+        model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
+
+
 def values(model: Any, batches: Batches) -> None:
     """Refuse data in memory that the model cannot be given, or too few to make a batch of."""
     if len(batches) == 0:
         raise ValueError("expected data for a batch of every process, got fewer rows than those")
     if not isinstance(batches, TensorBatches):
         return
-    if isinstance(model, VAE):
-        model.check(batches.tensors[0])
-        if model.num_classes:
-            model.check_labels(batches.tensors[1] if len(batches.tensors) > 1 else None)
+    batch(model, batches.tensors)
     for position, tensor in enumerate(batches.tensors):
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"expected finite data, got NaN or infinity in tensor {position}")

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import embedding, mse_loss
 
+from ppl_gen import posteriors
 from ppl_gen.posteriors import Family
+from ppl_gen.ranges import is_whole
 
 
 class Codebook(nn.Module):
@@ -42,7 +44,7 @@ class Codebook(nn.Module):
 
     def __init__(self, num_codes: int, dim: int, decay: float | None = 0.99, restart: float = 0.01):
         super().__init__()
-        if num_codes < 1 or dim < 1:
+        if not (is_whole(num_codes, 1) and is_whole(dim, 1)):
             raise ValueError(f"expected at least one code and dimension, got {num_codes} and {dim}")
         if decay is not None and not 0 < decay < 1:
             raise ValueError(f"expected a decay in (0, 1), got {decay}")
@@ -117,11 +119,9 @@ class Quantized(Family):
 
     def place(self, code: Tensor, dim: int, values: Tensor) -> Tensor:
         """Codes with one position at the vectors of the indices ``values``."""
-        indices = values.long()
-        if not (indices.min() >= 0 and indices.max() < self.codebook.num_codes):
-            raise ValueError(f"expected indices below {self.codebook.num_codes}, got {values}")
+        chosen = posteriors.indices(values, self.codebook.num_codes, "indices")
         code = code.clone()
-        code[:, dim] = self.codebook.look_up(indices)
+        code[:, dim] = self.codebook.look_up(chosen)
         return code
 
     def forward(self, parameters: Tensor) -> Distribution:
@@ -239,7 +239,7 @@ class CodePrior(nn.Module):
 
     def __init__(self, codebook: Codebook, length: int, logits: nn.Module):
         super().__init__()
-        if length < 1:
+        if not is_whole(length, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {length}")
         self._codebook = (codebook,)  # a tuple: the module belongs to the posterior's family
         self.length, self.logits = length, logits

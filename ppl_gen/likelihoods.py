@@ -16,6 +16,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from ppl_gen.grey_levels import GreyCategorical, GreyLogistic
+from ppl_gen.ranges import is_positive, is_whole
 
 
 class Likelihood(nn.Module):
@@ -87,7 +88,7 @@ class Gaussian(Likelihood):
 
     def __init__(self, scale: float = 0.1, learn: bool = False):
         super().__init__()
-        if not (scale > 0 and math.isfinite(scale)):
+        if not is_positive(scale):
             raise ValueError(f"expected a positive scale, got {scale}")
         raw = torch.tensor(scale + math.log(-math.expm1(-scale)))
         if learn:
@@ -119,7 +120,7 @@ class GaussianPerPixel(Likelihood):
 
     def __init__(self, floor: float = 0.01):
         super().__init__()
-        if not (floor > 0 and math.isfinite(floor)):
+        if not is_positive(floor):
             raise ValueError(f"expected a positive floor, got {floor}")
         self.floor = floor
 
@@ -175,7 +176,7 @@ class DiscretizedLogistic(Likelihood):
 
     def __init__(self, levels: int = 256, floor: float = 1e-3):
         super().__init__()
-        if not (floor > 0 and math.isfinite(floor)):
+        if not is_positive(floor):
             raise ValueError(f"expected a positive floor, got {floor}")
         self.levels, self.floor = _require_levels(levels), floor
 
@@ -185,7 +186,7 @@ class DiscretizedLogistic(Likelihood):
 
 
 def _require_levels(levels: int) -> int:
-    if levels < 2:
+    if not is_whole(levels, 2):
         raise ValueError(f"expected at least two grey levels, got {levels}")
     return levels
 
@@ -205,6 +206,6 @@ def make(likelihood: str | Likelihood) -> Likelihood:
         "categorical": Categorical,
         "discretized_logistic": DiscretizedLogistic,
     }
-    if likelihood not in named:
+    if not isinstance(likelihood, str) or likelihood not in named:
         raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")
     return named[likelihood]()

@@ -6,14 +6,13 @@ shape ``(...)`` and event shape ``(Z,)``.
 
 from __future__ import annotations
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.relaxed import one_hot
 from ppl_gen.schedules import Schedule
 
@@ -40,6 +39,14 @@ class Family(nn.Module):
         return code.index_copy(1, torch.tensor([dim], device=code.device), values.unsqueeze(1))
 
 
+def indices(values: Tensor, count: int, kind: str) -> Tensor:
+    """Values as indices below a count, or ``ValueError`` that calls them by their kind."""
+    whole = values.long()
+    if not ((whole == values) & (whole >= 0) & (whole < count)).all():
+        raise ValueError(f"expected {kind} below {count}, got {values.tolist()}")
+    return whole
+
+
 class DiagonalNormal(Family):
     r""":math:`q(z \mid x) = N(\mu, \mathrm{diag}\,\sigma^2)` with :math:`\sigma` by softplus.
 
@@ -54,7 +61,7 @@ class DiagonalNormal(Family):
 
     def __init__(self, floor: float = 1e-5):
         super().__init__()
-        if not 0 < floor < math.inf:
+        if not is_positive(floor):
             raise ValueError(f"expected a positive floor, got {floor}")
         self.floor = floor
 
@@ -97,7 +104,7 @@ class Categorical(Family):
         self, num_categories: int, temperature: Schedule, *, straight_through: bool = False
     ):
         super().__init__()
-        if num_categories < 2:
+        if not is_whole(num_categories, 2):
             raise ValueError(f"expected at least two categories, got {num_categories}")
         if not temperature.value > 0:
             raise ValueError(f"expected a positive temperature, got {temperature.value.item():g}")
@@ -109,9 +116,7 @@ class Categorical(Family):
 
     def place(self, code: Tensor, dim: int, values: Tensor) -> Tensor:
         """Codes with one variable in the categories ``values``."""
-        categories = values.long()
-        if not (categories.min() >= 0 and categories.max() < self.num_categories):
-            raise ValueError(f"expected categories below {self.num_categories}, got {values}")
+        categories = indices(values, self.num_categories, "categories")
         code = code.clone()
         code[:, dim] = torch.nn.functional.one_hot(categories, self.num_categories).to(code)
         return code

@@ -20,6 +20,7 @@ from torch.distributions import (
 )
 
 from ppl_gen.posteriors import Categorical, DiagonalNormal
+from ppl_gen.ranges import is_positive, is_whole
 
 
 class StandardNormal(nn.Module):
@@ -33,7 +34,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        if dim < 1:
+        if not is_whole(dim, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {dim}")
         self.dim = dim
         self.register_buffer("loc", torch.zeros(dim), persistent=False)
@@ -57,7 +58,7 @@ class Laplace(nn.Module):
 
     def __init__(self, dim: int, rate: float):
         super().__init__()
-        if dim < 1 or not 0 < rate < math.inf:
+        if not (is_whole(dim, 1) and is_positive(rate)):
             raise ValueError(f"expected a dimension and a rate above zero, got {dim} and {rate}")
         self.rate = rate
         self.register_buffer("loc", torch.zeros(dim), persistent=False)
@@ -94,7 +95,7 @@ class Bernoulli(nn.Module):
 
     def __init__(self, dim: int, learn: bool = True):
         super().__init__()
-        if dim < 1:
+        if not is_whole(dim, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {dim}")
         self.logits = nn.Parameter(torch.zeros(dim), learn)
 
@@ -114,7 +115,7 @@ class UniformCategorical(nn.Module):
 
     def __init__(self, dim: int, family: Categorical):
         super().__init__()
-        if dim < 1:
+        if not is_whole(dim, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {dim}")
         self._family = (family,)  # a tuple: the module belongs to the latent
         self.register_buffer("logits", torch.zeros(dim, family.num_categories), persistent=False)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.ranges import is_positive
+
 Number = float | int
 
 
@@ -94,7 +96,7 @@ class Cyclical(Schedule):
         super().__init__(start)
         _require_positive(period=period)
         _require_finite(end)
-        if not 0 < ramp <= 1:
+        if not (is_positive(ramp) and ramp <= 1):
             raise ValueError(f"expected a ramp fraction in (0, 1], got {ramp}")
         self.period, self.ramp, self.start, self.end = period, ramp, start, end
 

@@ -300,6 +300,7 @@ class _ModulePair(Pair):
 
     def prepare(self, *batch: Tensor) -> None:
         self.module.check(batch[0])
+        self.module.check_labels(batch[1] if len(batch) > 1 else None, len(batch[0]))
         named = self.module.named_parameters()
         self._parameters = {name: p for name, p in named if p.requires_grad}
 

@@ -152,6 +152,9 @@ def fit(
     for source in (batches, held_out):
         if source is not None:
             checks.values(model, source)
+    if held_out is not None:
+        with generators.seeded(seed):
+            checks.batch(model, next(iter(held_out.epoch(0))))
     with ExitStack() as stack:
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))

@@ -32,7 +32,9 @@ from ppl_gen.likelihoods import Likelihood
 from ppl_gen.networks import Shape
 from ppl_gen.objectives import ELBO, Objective
 from ppl_gen.posteriors import Family
+from ppl_gen.ranges import is_whole
 
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _registering: ContextVar[bool] = ContextVar("registering", default=True)
 _counter = itertools.count()
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -149,8 +151,8 @@ class VAE(nn.Module):
         """The generative program; observes ``x`` of shape ``(B, C, H, W)``, or draws ``size``."""
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
+        label = self._label(y, size)
         with pyro.plate("data", size, dim=-1):
-            label = self._label(y)
             above = list(label)
             for latent in self.latents:
                 above.append(pyro.sample(latent.name, latent.prior(*above)))
@@ -159,8 +161,9 @@ class VAE(nn.Module):
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         """The inference program for images ``x`` of shape ``(B, C, H, W)``."""
         register(self)
-        with pyro.plate("data", self._require_shape(x).shape[0], dim=-1):
-            above = self._label(y)
+        size = self._require_shape(x).shape[0]
+        above = self._label(y, size)
+        with pyro.plate("data", size, dim=-1):
             for latent in self.latents:
                 law = latent.posterior(x, *above)
                 above.append(pyro.sample(latent.name, law))
@@ -175,18 +178,32 @@ class VAE(nn.Module):
         In a hierarchy it is given the posterior means of the latents above.
         """
         self.check(x)
-        self.check_labels(y)
+        self.check_labels(y, len(x))
         above = self._label(y)
         for latent in self.latents[:-1]:
             above.append(latent.posterior(x, *above).mean)
         return self.latents[-1].posterior(x, *above)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Distribution:
-        """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``(C, H, W)``."""
-        return self.likelihood(self.decoder(z, *self._label(y)))
+        """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``(C, H, W)``.
+
+        Labels are broadcast against the codes: one code, say, with each of several labels.
+        """
+        dtype = next(self.parameters()).dtype
+        if not isinstance(z, Tensor) or z.dtype != dtype:
+            got = z.dtype if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")
+        self.check_labels(y)
+        label = self._label(y)
+        batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
+        if label and batch and 1 not in (batch[-1], len(label[0])) and batch[-1] != len(label[0]):
+            raise ValueError(f"expected labels for {batch[-1]} codes, got {len(label[0])}")
+        return self.likelihood(self.decoder(z, *label))
 
     def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The last latent when every latent is at its posterior mean, ``(B, Z)``."""
+        self.check(x)
+        self.check_labels(y, len(x))
         with evaluating(self):
             above = self._label(y)
             for latent in self.latents:
@@ -208,19 +225,26 @@ class VAE(nn.Module):
             raise ValueError(f"expected images of shape (B, {expected}), got {tuple(x.shape)}")
         return x
 
-    def _label(self, y: Tensor | None) -> list[Tensor]:
+    def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
         if not self.num_classes:
             return []
         if y is None:
             raise ValueError(f"expected labels below {self.num_classes} for y, got none")
-        if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
+        if not isinstance(y, Tensor) or y.dim() != 1 or y.dtype not in _WHOLE:
             raise ValueError(f"expected whole labels of shape (B,), got {y}")
+        if size is not None and len(y) != size:
+            raise ValueError(f"expected {size} labels, one for each image, got {len(y)}")
         classes = torch.arange(self.num_classes, device=y.device)
         return [(y.unsqueeze(-1) == classes).to(next(self.parameters()))]
 
-    def check_labels(self, y: Tensor | None) -> None:
-        """Raise ``ValueError`` unless a conditional model is given labels it knows."""
-        if self._label(y) and y is not None and len(y):
+    def check_labels(self, y: Tensor | None, size: int | None = None) -> None:
+        """Raise ``ValueError`` unless a conditional model is given labels it knows.
+
+        Args:
+            y: the labels ``(B,)``; not looked at by other models.
+            size: how many there must be, if that is known.
+        """
+        if self._label(y, size) and y is not None and len(y):
             low, high = int(y.min()), int(y.max())
             if low < 0 or high >= self.num_classes:
                 raise ValueError(
@@ -232,7 +256,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None) -> Tensor:
         """Mean images of ``n`` draws from the prior, ``(n, C, H, W)``."""
-        if not isinstance(n, int) or n < 1:
+        if not is_whole(n, 1):
             raise ValueError(f"expected at least one sample, got {n}")
         self.check_labels(y)
         if y is not None and self.num_classes and len(y) != n:
@@ -246,8 +270,6 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Mean images decoded from the posterior means, of the shape of ``x``."""
-        self.check(x)
-        self.check_labels(y)
         with evaluating(self):
             return self.likelihood.mean_image(self.decode(self.code(x, y), y))
 
@@ -264,12 +286,16 @@ class VAE(nn.Module):
         Returns:
             ``(N · V, C, H, W)`` for ``N`` images, the values varying fastest.
         """
-        self.check(x)
         with evaluating(self):
             code = self.code(x, y)
-            if not 0 <= dim < code.shape[1]:
-                raise ValueError(f"expected a latent dimension below {code.shape[1]}, got {dim}")
-            steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
+            if not is_whole(dim, 0) or dim >= code.shape[1]:
+                raise ValueError(f"expected a latent dimension below {code.shape[1]}, got {dim!r}")
+            try:
+                steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
+            except (TypeError, RuntimeError) as error:
+                raise ValueError(f"expected a sequence of numbers, got {values!r}") from error
+            if steps.dim() != 1 or not len(steps):
+                raise ValueError(f"expected a sequence of one number or more, got {values!r}")
             codes = code.repeat_interleave(len(steps), 0)
             codes = self.latents[-1].family.place(codes, dim, steps.repeat(len(code)))
             labels = None if y is None else y.repeat_interleave(len(steps))
@@ -283,7 +309,7 @@ def _kind(part: Any) -> str:
 def require_image_shape(shape: Shape) -> Shape:
     """The shape as ``(C, H, W)``, or ``ValueError``."""
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if len(sizes) != 3 or not all(is_whole(size, 1) for size in sizes):
         raise ValueError(f"expected a data shape (C, H, W), got {shape}")
     return sizes
 

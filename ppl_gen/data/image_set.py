@@ -119,6 +119,8 @@ class ImageSet(Dataset):
             raise ValueError(
                 f"expected grey images to binarise, got a set under {self.binarization!r}"
             )
+        if not isinstance(seed, int):
+            raise ValueError(f"expected a whole seed, got {seed!r}")
         if how == "threshold":
             return replace(self, images=(self.images >= 0.5).float(), binarization=how)
         generator = torch.Generator(self.images.device).manual_seed(seed)

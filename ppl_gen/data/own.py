@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen.ranges import is_whole
+
 from .image_set import Binarization, ImageSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -109,8 +111,8 @@ def _unit_range(pixels: Tensor, value_range: tuple[float, float] | None) -> Tens
 def _resized(pixels: Tensor, size: int | tuple[int, int] | None) -> Tensor:
     if size is None:
         return pixels
-    shape = (size, size) if isinstance(size, int) else tuple(size)
-    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
+    shape = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(shape) != 2 or not all(is_whole(side, 1) for side in shape):
         raise ValueError(f"expected a positive size or (height, width), got {size!r}")
     if pixels.shape[2:] == shape:
         return pixels

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ppl_gen.ranges import is_whole
+
 from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, to_rows
 from .image_set import Indices
 from .rasteriser import render
@@ -91,7 +93,7 @@ class Sprites(Dataset):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw n images uniformly, with replacement: images (n, 1, size, size), classes (n, 5)."""
-        if n < 1:
+        if not is_whole(n, 1):
             raise ValueError(f"expected to sample at least 1 image, got {n}")
         device = None if generator is None else generator.device
         rows = self.factors(torch.randint(len(self), (n,), generator=generator, device=device))
@@ -108,7 +110,7 @@ def sprites(size: int = 64) -> Sprites:
     Other sizes show the same scenes at that resolution. The published file itself is read by
     :meth:`Sprites.from_npz`. Raises ValueError unless ``size`` is an integer from 8 to 1024.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= 1024:
+    if not is_whole(size, 8) or size > 1024:
         raise ValueError(f"expected an integer size from 8 to 1024, got {size!r}")
     return Sprites(size, partial(_rendered, size=size))
 

@@ -13,7 +13,7 @@ from ppl_gen.metrics.evaluation import (
     binarization,
     evaluation,
     images_and_labels,
-    require_samples,
+    require_counts,
     terms_of,
 )
 from ppl_gen.vae import VAE
@@ -71,7 +71,7 @@ def elbo_terms(
         ValueError: images the model cannot be given, or no samples.
     """
     x, y = images_and_labels(vae, images, labels)
-    require_samples(num_samples)
+    require_counts(sample=num_samples, image_a_batch=batch_size)
     reconstruction = kl = 0.0
     with evaluation(vae, seed):
         for rows in torch.arange(len(x)).split(batch_size):
@@ -109,7 +109,7 @@ def log_likelihood(
             proposal distribution.
     """
     x, y = images_and_labels(vae, images, labels)
-    require_samples(num_samples)
+    require_counts(sample=num_samples)
     batch_size = min(len(x), 100)
     chunk = max(1, min(num_samples, _CELLS // (batch_size * math.prod(vae.data_shape))))
     found = []

@@ -21,7 +21,7 @@ def active_units(
 
     Source: Burda et al. (2016), section 5.2.
     """
-    return int((_codes(vae, images, labels).flatten(1).var(0) > threshold).sum())
+    return int((_codes(vae, images, labels).flatten(1).var(0, correction=0) > threshold).sum())
 
 
 @dataclass(frozen=True)

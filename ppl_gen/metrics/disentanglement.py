@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from ppl_gen.metrics.aggregate import Posterior, log_aggregate, posterior_of
-from ppl_gen.metrics.evaluation import evaluation
+from ppl_gen.metrics.evaluation import evaluation, require_counts
+from ppl_gen.ranges import is_whole
 from ppl_gen.vae import VAE
 
 PROTOCOLS = ("chen", "locatello")
@@ -37,7 +38,9 @@ _BATCH = 500
 class Factors(Protocol):
     """Images with known factors of variation, such as :class:`ppl_gen.data.Sprites`."""
 
-    factor_sizes: Sequence[int]
+    @property
+    def factor_sizes(self) -> Sequence[int]:
+        """The number of classes of each factor."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, H, W) drawn uniformly, and their integer classes (n, F)."""
@@ -56,8 +59,15 @@ class FactorArrays:
     """
 
     def __init__(
-        self, images: Tensor, classes: Tensor, factor_names: Sequence[str] | None = None
+        self,
+        images: Tensor | np.ndarray,
+        classes: Tensor | np.ndarray,
+        factor_names: Sequence[str] | None = None,
     ) -> None:
+        for part, role in ((images, "images"), (classes, "factors")):
+            if not isinstance(part, (Tensor, np.ndarray)):
+                raise ValueError(f"expected {role} as a tensor or array, got {type(part).__name__}")
+        images, classes = torch.as_tensor(images), torch.as_tensor(classes)
         if classes.dim() != 2 or len(classes) != len(images) or not classes.numel():
             raise ValueError(
                 f"expected one row of factors for each of {len(images)} images, got factors of "
@@ -145,6 +155,13 @@ def mig(
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"expected a protocol among {', '.join(PROTOCOLS)}, got {protocol!r}")
+    if not isinstance(vae, VAE):
+        raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
+    if not hasattr(dataset, "factor_sizes"):
+        raise ValueError(
+            "expected images with factors, such as FactorArrays(images, classes), got "
+            f"{type(dataset).__name__}"
+        )
     names = _factor_names(dataset)
     if factors is None:
         factors = [name for name in names if protocol != "chen" or name != "shape"]
@@ -176,8 +193,7 @@ def chen_information(posterior: Posterior, classes: Tensor, num_samples: int = 2
         classes: the integer value of each factor in each image, ``(N, F)``.
         num_samples: how many images to draw a point for.
     """
-    if num_samples < 1:
-        raise ValueError(f"expected at least one sample, got {num_samples}")
+    require_counts(sample=num_samples)
     everything = torch.arange(len(classes))
     queries = torch.randperm(len(classes))[:num_samples]
 
@@ -200,7 +216,7 @@ def locatello_information(codes: Tensor, classes: Tensor, num_bins: int = 20) ->
     """Mutual information in nats of binned codes ``(N, Z)`` and classes ``(N, F)``, ``(F, Z)``."""
     from sklearn.metrics import mutual_info_score
 
-    if num_bins < 2:
+    if not is_whole(num_bins, 2):
         raise ValueError(f"expected at least two bins, got {num_bins}")
     if len(codes) != len(classes):
         raise ValueError(
@@ -245,7 +261,7 @@ def _encoded(
     vae: VAE, dataset: Factors, num_images: int, seed: int, *, means: bool
 ) -> tuple[Tensor, Tensor]:
     """Codes, or else the outputs of the encoder, of images drawn from the data set; classes."""
-    if num_images < 2:
+    if not is_whole(num_images, 2):
         raise ValueError(f"expected at least two images, got {num_images}")
     if vae.num_classes:
         raise ValueError("expected a model without labels, got a conditional one")
@@ -253,15 +269,28 @@ def _encoded(
     outputs, classes = [], []
     for start in range(0, num_images, _BATCH):
         images, values = dataset.sample(min(_BATCH, num_images - start), generator)
-        if values.shape != (len(images), len(dataset.factor_sizes)):
-            raise ValueError(
-                f"expected factors of shape {(len(images), len(dataset.factor_sizes))} for "
-                f"{len(images)} images, got {tuple(values.shape)}"
-            )
+        _check_classes(values, len(images), dataset.factor_sizes)
         vae.check(images)
         outputs.append(vae.code(images) if means else vae.latents[0].encoder(images))
         classes.append(values)
     return torch.cat(outputs), torch.cat(classes)
+
+
+def _check_classes(classes: Tensor, count: int, sizes: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless factors are rows for so many images, each below its size."""
+    if not isinstance(classes, Tensor) or classes.shape != (count, len(sizes)):
+        got = tuple(classes.shape) if isinstance(classes, Tensor) else type(classes).__name__
+        raise ValueError(
+            f"expected factors of shape {(count, len(sizes))} for {count} images, got {got}"
+        )
+    if classes.is_floating_point():
+        raise ValueError(f"expected integer factors, got {classes.dtype}")
+    for position, (column, size) in enumerate(zip(classes.T, sizes, strict=True)):
+        low, high = int(column.min()), int(column.max())
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"expected factor {position} from 0 to {size - 1}, got {low} to {high}"
+            )
 
 
 def _entropies(classes: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppl_gen.ranges import is_whole
 from ppl_gen.terms import Terms, terms
 from ppl_gen.vae import VAE, evaluating, seeded, unregistered
 
@@ -54,14 +55,14 @@ def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Ten
     if not vae.num_classes:
         return x, None
     labels = getattr(images, "labels", None) if labels is None else labels
-    if labels is None or len(labels) != len(x):
-        found = "none" if labels is None else f"{len(labels)}"
-        raise ValueError(f"expected {len(x)} labels for a conditional model, got {found}")
-    vae.check_labels(labels)
+    if labels is None:
+        raise ValueError(f"expected {len(x)} labels for a conditional model, got none")
+    vae.check_labels(labels, len(x))
     return x, labels
 
 
-def require_samples(num_samples: int) -> None:
-    """Raise ``ValueError`` for fewer than one sample."""
-    if num_samples < 1:
-        raise ValueError(f"expected at least one sample, got {num_samples}")
+def require_counts(**counts: int) -> None:
+    """Raise ``ValueError`` for a count that is no whole number from one."""
+    for name, count in counts.items():
+        if not is_whole(count, 1):
+            raise ValueError(f"expected at least one {name.replace('_', ' ')}, got {count!r}")

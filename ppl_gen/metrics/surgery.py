@@ -27,7 +27,7 @@ from ppl_gen.metrics.evaluation import (
     binarization,
     evaluation,
     images_and_labels,
-    require_samples,
+    require_counts,
     terms_of,
 )
 from ppl_gen.vae import VAE
@@ -81,7 +81,7 @@ def rate_distortion(
             a density independent over dimensions.
     """
     x, y = images_and_labels(vae, images, labels)
-    require_samples(len(x))
+    require_counts(image_a_batch=batch_size)
     rate = distortion = 0.0
     outputs, points = [], []
     with evaluation(vae, seed):
@@ -97,7 +97,7 @@ def rate_distortion(
         everything = torch.arange(len(x))
         law = posterior(everything)
         information = (law.log_prob(z) - log_aggregate(posterior, everything, z)).mean().item()
-        active = int((law.mean.flatten(1).var(0) > 0.01).sum())
+        active = int((law.mean.flatten(1).var(0, correction=0) > 0.01).sum())
     return RateDistortion(
         rate, distortion, information, rate - information, active, len(x), binarization(images)
     )

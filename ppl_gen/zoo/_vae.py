@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from ppl_gen import likelihoods, networks, posteriors, priors
@@ -7,7 +8,7 @@ from ppl_gen.likelihoods import Likelihood
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives import Objective
 from ppl_gen.posteriors import Family
-from ppl_gen.vae import VAE, Latent, require_image_shape
+from ppl_gen.vae import VAE, Latent, evaluating, require_image_shape
 from ppl_gen.zoo._registry import named
 
 
@@ -61,4 +62,34 @@ def vae(
             network, [posterior.code_shape(latent_dim), *label], hidden, image
         )
     latent = Latent("z", prior, encoder, posterior)
-    return VAE([latent], decoder, likelihood, data_shape, objective, num_classes)
+    model = VAE([latent], decoder, likelihood, data_shape, objective, num_classes)
+    _require_fit(model, code, posterior.code_shape(latent_dim), image)
+    return model
+
+
+@torch.no_grad()
+def _require_fit(model: VAE, code: Shape, event: Shape, image: Shape) -> None:
+    """Raise ``ValueError`` unless the parts take and give what each other gives and takes."""
+    (latent,) = model.latents
+    weight = next(model.parameters())
+    x, z = (weight.new_zeros(2, *shape) for shape in (model.data_shape, event))
+    label = model._label(torch.zeros(2, dtype=torch.int64)) if model.num_classes else []
+    label = [part.to(weight.device) for part in label]
+    with evaluating(model):
+        found = latent.prior(*label).event_shape
+        if tuple(found) != event:
+            raise ValueError(f"expected a prior over {event}, got one over {tuple(found)}")
+        for part, network, given, taken in (
+            ("an encoder", latent.encoder, x, code),
+            ("a decoder", model.decoder, z, image),
+        ):
+            try:
+                shape = tuple(network(given, *label).shape)
+            except (RuntimeError, TypeError) as error:
+                raise ValueError(
+                    f"expected {part} for inputs {tuple(given.shape)}, got {error}"
+                ) from error
+            if shape != (2, *taken):
+                raise ValueError(
+                    f"expected {part} from {tuple(given.shape)} to {(2, *taken)}, got {shape}"
+                )

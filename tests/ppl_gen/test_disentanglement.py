@@ -156,7 +156,10 @@ def test_bad_input():
         ({"factors": ["colour"]}, "factors among shape, scale.*colour"),
         ({"num_images": 1}, "at least two images, got 1"),
         ({"num_samples": 0}, "at least one sample, got 0"),
+        ({"num_samples": 2.5}, "at least one sample, got 2.5"),
+        ({"num_images": 2.5}, "at least two images, got 2.5"),
         ({"protocol": "locatello", "num_bins": 1}, "at least two bins, got 1"),
+        ({"protocol": "locatello", "num_bins": 2.5}, "at least two bins, got 2.5"),
     ]:
         with pytest.raises(ValueError, match=match):
             metrics.mig(vae, sprites, **({"num_images": 50} | arguments))
@@ -170,6 +173,54 @@ def test_bad_input():
     ]:
         with pytest.raises(ValueError, match=match):
             metrics.mig(other, sprites, num_images=50)
+
+
+class Labelled:
+    """A data set whose factors are what a function makes of two and five classes."""
+
+    factor_sizes = (2, 5)
+
+    def __init__(self, change):
+        self.change = change
+
+    def sample(self, n, generator=None):
+        rows = torch.randint(20, (n,), generator=generator)
+        return torch.zeros(n, 1, 8, 8), self.change(torch.stack([rows % 2, rows % 5], 1))
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda v: v[:5], r"shape \(50, 2\) for 50 images, got \(5, 2\)"),
+        (lambda v: v.numpy(), r"for 50 images, got ndarray"),
+        (lambda v: v.double(), "integer factors, got torch.float64"),
+        (lambda v: v * torch.nan, "integer factors, got torch.float32"),
+        (lambda v: v - 1, "factor 0 from 0 to 1, got -1 to 0"),
+        (lambda v: v + torch.tensor([0, 3]), "factor 1 from 0 to 4, got 3 to 7"),
+    ],
+)
+def test_factors_of_a_data_set_must_be_what_it_says(change, match, protocol):
+    vae = zoo.vae((1, 8, 8), 3, hidden=8)
+    with pytest.raises(ValueError, match=match):
+        metrics.mig(vae, Labelled(change), protocol, num_images=50)
+
+
+def test_what_has_no_factors_is_refused():
+    vae = zoo.vae((1, 8, 8), 3, hidden=8)
+    with pytest.raises(ValueError, match=r"images with factors, .*, got Tensor"):
+        metrics.mig(vae, torch.zeros(4, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"ppl_gen\.VAE to evaluate, got NoneType"):
+        metrics.mig(None, data.sprites(8))
+
+
+def test_factor_arrays_may_be_of_numpy():
+    images, classes = torch.rand(6, 1, 8, 8), torch.arange(12).reshape(6, 2) % 3
+    own = metrics.FactorArrays(images.numpy(), classes.numpy())
+    assert torch.equal(own.images, images)
+    assert torch.equal(own.classes, classes)
+    with pytest.raises(ValueError, match="factors as a tensor or array, got list"):
+        metrics.FactorArrays(images, classes.tolist())
 
 
 def test_factor_arrays_that_do_not_match_the_images():

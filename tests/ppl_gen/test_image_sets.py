@@ -175,6 +175,9 @@ def test_resampling_keeps_what_is_constant_and_the_mean():
         (np.zeros((2, 3, 3)), {"labels": [0, -1]}, "labels of at least 0, got -1"),
         (np.zeros((2, 3, 3)), {"size": 0}, "positive size"),
         (np.zeros((2, 3, 3)), {"size": (4, 4, 4)}, "positive size"),
+        (np.zeros((2, 3, 3)), {"size": 2.5}, "positive size"),
+        (np.zeros((2, 3, 3)), {"size": True}, "positive size"),
+        (np.zeros((2, 3, 3)), {"binarize": "static", "seed": None}, "whole seed, got None"),
         (np.zeros((2, 3, 3)), {"channels": 1}, "channels only with folders"),
     ],
 )

@@ -1,5 +1,7 @@
 """Metrics against models whose evidence and posterior are known."""
 
+import math
+
 import linear_gaussian
 import pytest
 import torch
@@ -93,6 +95,14 @@ def test_bad_input():
     model, x = zoo.vae((1, 4, 4), 2, hidden=8), torch.rand(4, 1, 4, 4)
     with pytest.raises(ValueError, match="at least one sample, got 0"):
         metrics.log_likelihood(model, x, 0)
+    for count in (2.0, True, "3", None, math.nan):
+        with pytest.raises(ValueError, match=f"at least one sample, got {count!r}"):
+            metrics.log_likelihood(model, x, count)
+        with pytest.raises(ValueError, match=f"at least one sample, got {count!r}"):
+            metrics.elbo_terms(model, x, num_samples=count)
+        for measure in (metrics.elbo_terms, metrics.rate_distortion):
+            with pytest.raises(ValueError, match=f"at least one image a batch, got {count!r}"):
+                measure(model, x, batch_size=count)
     with pytest.raises(ValueError, match=r"shape \(B, 1, 4, 4\)"):
         metrics.elbo_terms(model, x[:, :, :2])
     with pytest.raises(ValueError, match="point posterior at z"):

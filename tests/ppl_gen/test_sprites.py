@@ -266,8 +266,9 @@ def test_other_bad_requests_are_refused(grid):
         grid.batch([-1])
     with pytest.raises(ValueError, match="integer indices"):
         grid.factors([0.5])
-    with pytest.raises(ValueError, match="at least 1 image, got 0"):
-        grid.sample(0)
+    for n in (0, 2.5, True, None):
+        with pytest.raises(ValueError, match=f"at least 1 image, got {n}"):
+            grid.sample(n)
 
 
 # The published file

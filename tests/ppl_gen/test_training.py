@@ -280,9 +280,37 @@ def test_bad_data_is_refused_before_any_work(data, match):
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("wrap", [TensorDataset, lambda x: DataLoader(TensorDataset(x), 4)])
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda x: x[:, :, :2], r"shape \(B, 1, 4, 4\)"),
+        (lambda x: x.long(), "floating-point images"),
+        (lambda x: x.double(), "images, like the weights"),
+        (lambda x: x * 3, "pixels in"),
+        (lambda x: x * math.nan, "without NaN"),
+    ],
+)
+def test_validation_data_are_looked_at_before_any_work(change, match, wrap, x):
+    taken, held_out = [], wrap(change(x))
+    with pytest.raises(ValueError, match=match):
+        ppl_gen.fit(build(), x, validation=held_out, epochs=1, callbacks=[taken.append], **QUIET)
+    assert not taken
+
+
+def test_labels_of_a_data_set_are_looked_at_before_any_work(x):
+    model, y = zoo.conditional_vae((1, 4, 4), 2, hidden=8), torch.arange(len(x)) % 10
+    for bad, match in [(y + 5, "labels from 0 to 9"), (y.float(), "whole labels")]:
+        with pytest.raises(ValueError, match=match):
+            ppl_gen.fit(model, TensorDataset(x, bad), epochs=1, **QUIET)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"epochs": True}, "whole number from 0 for epochs, got True"),
+        ({"batch_size": True}, "batch size of at least one, got True"),
+        ({"lr": True}, "lr > 0, got True"),
         ({"epochs": -1}, "whole number from 0 for epochs, got -1"),
         ({"epochs": 1.5}, "whole number from 0 for epochs, got 1.5"),
         ({"epochs": None}, "whole number from 0 for epochs, got None"),

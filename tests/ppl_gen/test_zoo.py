@@ -7,11 +7,16 @@ import pytest
 import torch
 
 from ppl_gen import zoo
+from ppl_gen.codebook import Codebook
+from ppl_gen.likelihoods import Categorical, DiscretizedLogistic, Gaussian, GaussianPerPixel
 from ppl_gen.objectives import ELBO
+from ppl_gen.posteriors import DiagonalNormal
+from ppl_gen.priors import Laplace, StandardNormal
 from ppl_gen.schedules import Constant, Cyclical, PIController, WarmUp
 from ppl_gen.total_correlation import TotalCorrelationELBO
 
 SHAPE = (1, 8, 8)
+FLAT = torch.nn.Flatten()
 ZEROS = {  # where zero has a meaning
     *(("vae", "num_classes"), ("bernoulli_vae", "top_dim"), ("beta_vae", "beta")),
     *(("tc_vae", "beta"), ("control_vae", "beta_min"), ("sc_vae", "iterations")),
@@ -54,12 +59,24 @@ def test_numbers_out_of_range_are_refused(name, argument):
         ("vq_vae", {"codebook": "mean"}, "codebook 'ema' or 'gradient', got 'mean'"),
         ("tc_vae", {"beta": -1}, "weight of zero or more, got -1"),
         ("control_vae", {"beta_min": 3.0, "beta_max": 2.0}, "minimum < maximum, got 3.0 and 2.0"),
+        ("vae", {"data_shape": (True, 8, 8)}, r"data shape \(C, H, W\)"),
+        (
+            "vamp_vae",
+            {"pseudo_inputs": torch.rand(3, 1, 4, 4)},
+            r"8, 8\), got \(3, 1, 4, 4\)",
+        ),
+        ("vamp_vae", {"num_classes": 10}, "no labels with pseudo-inputs"),
+        ("sc_vae", {"num_classes": 10}, "no labels with sparse codes"),
+        ("vae", {"encoder": FLAT}, r"an encoder from \(2, 1, 8, 8\) to \(2, 20\), got \(2, 64\)"),
+        ("vae", {"encoder": torch.nn.Linear(3, 4)}, r"an encoder for inputs \(2, 1, 8, 8\)"),
+        ("vae", {"decoder": FLAT}, r"a decoder from \(2, 10\) to \(2, 1, 8, 8\), got \(2, 10\)"),
+        ("vae", {"prior": StandardNormal(4)}, r"a prior over \(10,\), got one over \(4,\)"),
         ("vamp_vae", {"pseudo_inputs": [1]}, r"Tensor or None for pseudo_inputs, got \[1\]"),
     ],
 )
 def test_parts_of_another_kind_are_refused(name, options, match):
     with pytest.raises(ValueError, match=match):
-        zoo.registry[name].build(SHAPE, **options)
+        zoo.registry[name].build(**{"data_shape": SHAPE} | options)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +91,19 @@ def test_parts_of_another_kind_are_refused(name, options, match):
         (lambda: WarmUp(10, end=math.nan), "finite number, got nan"),
         (lambda: Cyclical(10, end=math.inf), "finite number, got inf"),
         (lambda: PIController("8"), "positive target, got 8"),
+        (lambda: Cyclical(10, "a"), "ramp fraction"),
+        (lambda: Gaussian("a"), "positive scale, got a"),
+        (lambda: Gaussian(True), "positive scale, got True"),
+        (lambda: GaussianPerPixel(None), "positive floor, got None"),
+        (lambda: Categorical(2.5), "two grey levels, got 2.5"),
+        (lambda: DiscretizedLogistic(math.nan), "two grey levels, got nan"),
+        (lambda: DiagonalNormal("a"), "positive floor, got a"),
+        (lambda: StandardNormal(2.0), "at least one dimension, got 2.0"),
+        (lambda: Laplace(True, 1.0), "dimension and a rate above zero, got True"),
+        (lambda: Codebook(2.0, 3), "at least one code and dimension, got 2.0"),
     ],
 )
-def test_objectives_and_schedules_refuse_numbers_out_of_range(make, match):
+def test_parts_refuse_numbers_out_of_range(make, match):
     with pytest.raises(ValueError, match=match):
         make()
 
