@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import ppl_gen
-from ppl_gen import checkpoints, zoo
+from ppl_gen import checkpoints, training, zoo
 
 QUIET = {"staged": False, "progress": False}
 
@@ -361,3 +361,47 @@ def test_data_of_unknown_length_are_refused(data):
 def test_bad_settings_are_refused(options, match, x):
     with pytest.raises(ValueError, match=match):
         ppl_gen.fit(build(), x, **options, **QUIET)
+
+
+def test_held_out_data_are_judged_under_the_averaged_weights(x):
+    model = zoo.autoencoder((1, 4, 4), 2, hidden=8)
+    options = {"epochs": 3, "batch_size": 8, "lr": 1e-2, "ema": 0.5, "validation": x, **QUIET}
+    history = ppl_gen.fit(model, x, **options)
+    held_out = model.decode(model.code(x)).log_prob(x).mean().item()
+    assert history["val_reconstruction"][-1] == pytest.approx(held_out)
+    assert history["val_reconstruction"][-1] != pytest.approx(history["reconstruction"][-1])
+
+
+def test_a_site_is_named_that_only_the_draws_of_the_step_break():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.where(z < 2.5, torch.nan), 1.0), obs=x)
+
+    def guide(x):
+        loc = pyro.param("loc", torch.zeros(()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
+
+    pyro.clear_param_store()
+    with pytest.raises(training.NonFiniteLossError, match="not finite: .*observed"):
+        ppl_gen.fit(ppl_gen.Pair(model, guide), torch.zeros(2), epochs=5000, **QUIET)
+    pyro.clear_param_store()
+
+
+def test_adam_is_fused_by_default_where_it_can_be():
+    plain, complex_too = torch.ones(2), torch.ones(2, dtype=torch.complex64)
+    assert training.adam([plain], 0.1).param_groups[0]["fused"]
+    assert not training.adam([plain, complex_too], 0.1).param_groups[0]["fused"]
+
+
+def test_checkpoints_are_written_as_often_as_asked(x, tmp_path):
+    path, steps = tmp_path / "run.pt", []
+
+    def look(metrics):
+        if path.exists():
+            steps.append(checkpoints.read(path, "checkpoint")["history"]["steps"])
+
+    options = {"epochs": 2, "batch_size": 5, "checkpoint": path, "checkpoint_every": 3, **QUIET}
+    ppl_gen.fit(build(), x, callbacks=[look], **options)
+    assert steps == [3, 3, 5, 6, 6, 6, 9]
