@@ -384,7 +384,7 @@ def test_a_site_is_named_that_only_the_draws_of_the_step_break():
             pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
 
     pyro.clear_param_store()
-    with pytest.raises(training.NonFiniteLossError, match="not finite: .*observed"):
+    with pytest.raises(training.NonFiniteLossError, match=r"not finite: .*observed"):
         ppl_gen.fit(ppl_gen.Pair(model, guide), torch.zeros(2), epochs=5000, **QUIET)
     pyro.clear_param_store()
 
