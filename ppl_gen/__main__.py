@@ -142,13 +142,15 @@ def _train(arguments: argparse.Namespace) -> None:
             f"expected a new folder for --out, {arguments.out} holds a run: continue it with "
             "--resume, or choose another"
         )
+    if arguments.epochs < 1:
+        raise ValueError(f"expected at least one epoch, got {arguments.epochs}")
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(arguments.seed)
         model = build(tuple(data.train.images.shape[1:]), **options)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with processes.joined() as world:
         history = ppl_gen.fit(
             model,
@@ -196,6 +198,8 @@ def _sample(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from ppl_gen import metrics
 
+    if arguments.images is not None and arguments.images < 1:
+        raise ValueError(f"expected at least one image, got {arguments.images}")
     model, _, settings = _trained(arguments.run)
     data = _data(
         arguments.data or settings.get("data", "mnist"),

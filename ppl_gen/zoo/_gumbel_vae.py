@@ -40,6 +40,10 @@ def gumbel_vae(
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
             ``network``, ``likelihood``, ``objective``, ``num_classes``.
     """
+    rates = {"temperature": temperature, "annealing": annealing}
+    for name, value in (rates | {"final_temperature": final_temperature}).items():
+        if not value > 0:
+            raise ValueError(f"expected a positive {name}, got {value}")
     schedule = Exponential(temperature, annealing, final_temperature)
     family = Categorical(num_categories, schedule, straight_through=straight_through)
     objective = parts.pop("objective", None) or ELBO()

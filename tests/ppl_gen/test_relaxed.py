@@ -107,7 +107,7 @@ def test_the_temperature_is_annealed_by_training():
 def test_bad_settings():
     with pytest.raises(ValueError, match="at least two categories, got 1"):
         zoo.gumbel_vae((1, 2, 2), 2, num_categories=1)
-    with pytest.raises(ValueError, match="positive start, got 0"):
+    with pytest.raises(ValueError, match="positive temperature, got 0"):
         zoo.gumbel_vae((1, 2, 2), 2, temperature=0)
     model = zoo.gumbel_vae((1, 2, 2), 2, num_categories=3, hidden=8)
     with pytest.raises(ValueError, match="categories below 3"):
