@@ -63,12 +63,18 @@ def traversal(
     dims: Sequence[int] | None = None,
     values: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
     ax: Axes | None = None,
+    *,
+    y: Tensor | None = None,
 ) -> Axes:
-    """One image ``(1, C, H, W)`` with each latent dimension in turn (a row) set to each value."""
+    """One image ``(1, C, H, W)`` with each latent dimension in turn (a row) set to each value.
+
+    A conditional model needs the image's label ``y`` of shape ``(1,)``; the values of a discrete
+    latent are indices.
+    """
     if len(x) != 1:
         raise ValueError(f"expected one image to start from, got {len(x)}")
-    dims = range(vae.code(x).shape[-1]) if dims is None else dims
-    rows = torch.cat([vae.traverse(x, dim, values) for dim in dims])
+    dims = range(vae.code(x, y).shape[1]) if dims is None else dims
+    rows = torch.cat([vae.traverse(x, dim, values, y) for dim in dims])
     ax = images(rows, ax, columns=len(values))
     ax.set_title(f"each row: one latent dimension from {values[0]:g} to {values[-1]:g}", fontsize=9)
     return ax
@@ -76,11 +82,16 @@ def traversal(
 
 @torch.no_grad()
 def latent_map(vae: VAE, x: Tensor, labels: Tensor | None = None, ax: Axes | None = None) -> Axes:
-    """Posterior means in the plane of the two dimensions that vary most, coloured by label."""
-    code = vae.code(x).flatten(1).cpu()
+    """Posterior means in the plane of the two dimensions that vary most, coloured by label.
+
+    A conditional model needs the labels.
+    """
+    if labels is not None and len(labels) != len(x):
+        raise ValueError(f"expected {len(x)} labels, one for each image, got {len(labels)}")
+    code = vae.code(x, labels).flatten(1).cpu()
     if code.shape[1] < 2:
         raise ValueError(f"expected a latent of two dimensions or more, got {code.shape[1]}")
-    first, second = code.var(0).argsort(descending=True)[:2].sort().values.tolist()
+    first, second = code.var(0, correction=0).argsort(descending=True)[:2].sort().values.tolist()
     ax = _axes(ax, 5, 4.5)
     if labels is None:
         ax.scatter(code[:, first], code[:, second], s=5, alpha=0.6)

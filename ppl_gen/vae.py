@@ -223,6 +223,8 @@ class VAE(nn.Module):
         if tuple(x.shape[1:]) != self.data_shape:
             expected = ", ".join(map(str, self.data_shape))
             raise ValueError(f"expected images of shape (B, {expected}), got {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"expected floating-point images, got {x.dtype}")
         return x
 
     def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:

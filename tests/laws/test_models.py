@@ -195,6 +195,9 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
     ]:
         with pytest.raises(ValueError, match=match):
             model.encode(bad, y)
+    for program in (model.model, model.guide):
+        with pytest.raises(ValueError, match=r"floating-point images, got torch\.int64"):
+            program(x.long(), y)
     with pytest.raises(ValueError, match="at least one sample, got 0"):
         model.sample(0)
     with pytest.raises(ValueError, match="dimension below"):

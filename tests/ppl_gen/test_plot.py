@@ -52,6 +52,32 @@ def test_pictures_of_a_model(model):
         plot.latent_map(zoo.vae((1, 4, 4), 1, hidden=8), x)
 
 
+@pytest.mark.parametrize("name", ["vq_vae", "gumbel_vae"])
+def test_a_traversal_has_a_row_for_every_discrete_variable(name):
+    model = zoo.registry[name].build((1, 4, 4), 3, hidden=8)
+    ax = plot.traversal(model, torch.rand(1, 1, 4, 4), values=(0, 1))
+    assert ax.get_images()[0].get_array().shape == (3 * 5 - 1, 2 * 5 - 1)
+
+
+def test_pictures_of_a_conditional_model():
+    model = zoo.conditional_vae((1, 4, 4), 3, hidden=8, num_classes=4)
+    x, y = torch.rand(6, 1, 4, 4), torch.arange(6) % 4
+    for ax in (plot.samples(model, 6), plot.reconstructions(model, x[:3], y[:3])):
+        assert ax.get_images()[0].get_array().shape == (2 * 5 - 1, 3 * 5 - 1)
+    plot.traversal(model, x[:1], y=y[:1])
+    assert len(plot.latent_map(model, x, y).collections) == 4
+    for draw in (plot.traversal, plot.latent_map):
+        with pytest.raises(ValueError, match="labels below 4 for y, got none"):
+            draw(model, x[:1])
+
+
+def test_labels_of_a_map_must_match_the_images(model):
+    x = torch.rand(6, 1, 4, 4)
+    with pytest.raises(ValueError, match="6 labels, one for each image, got 3"):
+        plot.latent_map(model, x, torch.arange(3))
+    plot.latent_map(model, x[:1])
+
+
 def test_curves_show_the_terms_and_skip_gaps():
     history = History()
     for step in range(100):
