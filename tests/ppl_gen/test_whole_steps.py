@@ -1,6 +1,7 @@
 """Steps taken whole, several in a call, are the steps of the loop: they change nothing else."""
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO
@@ -143,7 +144,7 @@ def test_parameters_with_gradients_on_some_batches_are_counted_apart(taken):
         both = [pyro.param(name, torch.zeros(4)) for name in ("always", "full")]
         mean = sum(both if len(x) == 5 else both[:1])
         with pyro.plate("data", len(x)):
-            pyro.sample("x", pyro.distributions.Normal(mean, 1.0).to_event(1), obs=x)
+            pyro.sample("x", dist.Normal(mean, 1.0).to_event(1), obs=x)
 
     found = []
     data = torch.rand(23, 4, generator=torch.Generator().manual_seed(0))
@@ -207,6 +208,7 @@ def test_a_loss_that_is_not_finite_is_the_last_within_a_call_too(taken):
         with pytest.raises(NonFiniteLossError) as caught:
             ppl_gen.fit(model, x, ema=0.9, seed=1, **OPTIONS | how)
         stopped.append((str(caught.value), dict(model.named_parameters())))
+        assert all(buffer.isfinite().all() for buffer in objective.buffers())
     assert max(taken) > 1
     assert stopped[0][0] == stopped[1][0]
     assert "z (guide)" in stopped[0][0]
@@ -214,11 +216,34 @@ def test_a_loss_that_is_not_finite_is_the_last_within_a_call_too(taken):
         torch.testing.assert_close(stopped[1][1][name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_a_site_is_named_that_only_the_draws_of_its_step_break(taken):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.where(z < 2.5, torch.nan), 1.0), obs=x)
+
+    def guide(x):
+        loc = pyro.param("loc", torch.zeros(()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
+
+    messages = []
+    for how in ({"staged": False}, {"staged": True, "steps_per_call": 5}):
+        pyro.clear_param_store()
+        with pytest.raises(NonFiniteLossError) as caught:
+            ppl_gen.fit(ppl_gen.Pair(model, guide), torch.zeros(40), **OPTIONS | how)
+        messages.append(str(caught.value))
+    pyro.clear_param_store()
+    assert max(taken) > 1
+    assert messages[0] == messages[1]
+    assert "not finite: " in messages[0]
+
+
 def test_a_parameter_that_comes_late_is_refused_within_calls_too(taken):
     def model(x):
         shift = pyro.param("shift", torch.zeros(())) + pyro.param(f"of {len(x)}", torch.zeros(()))
         with pyro.plate("data", len(x)):
-            pyro.sample("x", pyro.distributions.Normal(shift, 1.0), obs=x)
+            pyro.sample("x", dist.Normal(shift, 1.0), obs=x)
 
     pyro.clear_param_store()
     pair = ppl_gen.Pair(model, lambda x: None, Trace_ELBO())
