@@ -71,7 +71,9 @@ def test_its_file_is_short():
         "test_training_is_reproducible_and_leaves_the_generators_alone",
         "test_the_elbo_is_below_the_importance_weighted_bound",
         "test_it_refuses_sizes_that_are_none",
-        "test_a_staged_step_is_the_eager_one_under_the_same_seed",
+        "test_it_refuses_values_it_cannot_traverse",
+        "test_one_image_is_a_batch",
+        "test_staged_training_is_the_eager_one_bit_for_bit",
     ],
 )
 def test_it_keeps_the_laws_of_named_models(law, x, tmp_path):
