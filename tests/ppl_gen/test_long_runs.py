@@ -81,6 +81,13 @@ def test_the_bar_shows_throughput_and_the_time_left(x, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_the_bar_of_a_resumed_run_goes_on(x, capsys, tmp_path):
+    options = {"batch_size": 6, "staged": False, "checkpoint": tmp_path / "run.pt"}
+    ppl_gen.fit(build(), x, epochs=1, **options)
+    ppl_gen.fit(build(), x, epochs=2, resume=True, **options)
+    assert re.search(r"100%.* 8/8 \[", capsys.readouterr().err.split("\r")[-1])
+
+
 class FakeWriter:
     """What torch.utils.tensorboard.SummaryWriter is to a callback."""
 
