@@ -128,7 +128,8 @@ def fit(
 
     To watch a run in TensorBoard, give ``callbacks=[log]`` for
 
-    >>> writer = torch.utils.tensorboard.SummaryWriter("runs/vae")
+    >>> from torch.utils.tensorboard import SummaryWriter
+    >>> writer = SummaryWriter("runs/vae")
     >>> def log(metrics):
     ...     for name, value in metrics.items():
     ...         writer.add_scalar(name, value, metrics["step"])
