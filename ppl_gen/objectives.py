@@ -32,6 +32,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.schedules import Number, Schedule, as_weight
 from ppl_gen.terms import Program, Terms, terms
 
@@ -54,8 +55,8 @@ class Objective(pyro.infer.ELBO, nn.Module):
 
     def __init__(self, num_particles: int = 1, max_plate_nesting: int = 1):
         nn.Module.__init__(self)
-        if num_particles < 1:
-            raise ValueError(f"expected at least one particle, got {num_particles}")
+        if not is_whole(num_particles, 1):
+            raise ValueError(f"expected at least one particle, got {num_particles!r}")
         pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting)
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
@@ -165,8 +166,8 @@ class ELBO(Objective):
         super().__init__(num_particles, max_plate_nesting)
         if kl not in ("analytic", "sampled"):
             raise ValueError(f"expected kl 'analytic' or 'sampled', got {kl!r}")
-        if not 0 <= free_bits < math.inf:
-            raise ValueError(f"expected free_bits >= 0, got {free_bits}")
+        if free_bits != 0 and not is_positive(free_bits):
+            raise ValueError(f"expected free_bits >= 0, got {free_bits!r}")
         self.weight, self.kl, self.free_bits = as_weight(weight), kl, free_bits
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
