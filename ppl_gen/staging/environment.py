@@ -3,18 +3,21 @@
 A recorded graph contains the Python values that the program had when it was recorded: numbers in
 attributes, closures and globals, the training mode of modules, which tensor an attribute holds.
 An :class:`Environment` remembers them, walking from the function through closures, the globals its
-code names, bound objects, modules and containers. Objects of torch, Pyro and the standard library
-are followed no further, except modules, objectives and effect handlers.
+code names, bound objects, classes, modules and containers. Objects of torch, Pyro and the standard
+library are followed no further, except modules, objectives, effect handlers and namespaces. Not
+watched are entries of long containers and of arrays: a change there is found by the next comparison
+with an eager step.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import call, is_
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pyro.infer
@@ -27,16 +30,18 @@ LIBRARIES = frozenset({"torch", "pyro", "numpy", "ppl_gen"} | sys.stdlib_module_
 LARGEST_CONTAINER = 64
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
 SETTINGS = (bool, int, float, str)
+CONTAINERS = (dict, list, deque, set, tuple)
+PLAIN = (SimpleNamespace, Namespace)
 MODULE_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
 MODULE_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
 
 class Slots:
-    """Some values of one holder: a mapping, a list or a closure cell.
+    """Some values of one holder, which may change.
 
     Args:
         owner: what to call the holder in messages.
-        holder: where the values are.
+        holder: a mapping, a list, a set, a closure cell, a class or an object with slots.
         keys: which of them count.
         sized: whether the number of entries counts too.
     """
@@ -44,16 +49,16 @@ class Slots:
     def __init__(self, owner: str, holder: Any, keys: Iterable[Any], sized: bool = False):
         self.owner, self.holder, self.keys = owner, holder, list(keys)
         self.size = len(holder) if sized else None
-        if isinstance(holder, CellType):
-            self.get: Any = functools.partial(getattr, holder)
-        else:
-            self.get = holder.__getitem__ if isinstance(holder, list) else holder.get
+        self.get: Any = _getter(holder)
         self.values = list(map(self.get, self.keys))
 
     def changes(self) -> Iterator[tuple[Any, Any, Any]]:
         """The key, old and new value of everything that differs."""
         for key, old in zip(self.keys, self.values, strict=True):
-            new = self.get(key)
+            try:
+                new = self.get(key)
+            except IndexError:  # the list has become shorter, which counts as such
+                continue
             if old is not new and not _equal(old, new):
                 yield key, old, new
 
@@ -64,10 +69,12 @@ class Slots:
         return f"{self.owner}.{key}" if dotted else f"{self.owner}[{key!r}]"
 
     def put(self, key: Any, value: Any) -> None:
-        if isinstance(self.holder, CellType):
-            self.holder.cell_contents = value
-        else:
+        if isinstance(self.holder, (dict, list, deque)):
             self.holder[key] = value
+        elif isinstance(self.holder, set):
+            self.holder.add(key)
+        else:
+            setattr(self.holder, key, value)
 
     def resized(self) -> bool:
         return self.size is not None and len(self.holder) != self.size
@@ -160,16 +167,18 @@ class Environment:
             self._visit_function(value)
         elif isinstance(value, type):
             self._visit_class(value)
-        elif isinstance(value, (dict, list)):
-            keys = list(value) if isinstance(value, dict) else range(len(value))
+        elif isinstance(value, (dict, list, deque, set)):
+            keys = range(len(value)) if isinstance(value, (list, deque)) else list(value)
             self.watch(name, value, keys if len(value) <= LARGEST_CONTAINER else [], sized=True)
-        elif isinstance(value, (tuple, set, frozenset)):
+        elif isinstance(value, (tuple, frozenset)):
             if len(value) <= LARGEST_CONTAINER:
                 self._queue += [(name, item) for item in value]
         elif isinstance(value, nn.Module):
             self._visit_module(value)
-        elif hasattr(value, "__dict__") and _keeps_state(value):
-            self._visit_attributes(value, vars(value))
+        elif _keeps_state(value):
+            if hasattr(value, "__dict__"):
+                self._visit_attributes(value, vars(value))
+            self.watch(type(value).__name__, value, _filled_slots(value))
 
     def _visit_module(self, module: nn.Module) -> None:
         for table in MODULE_TABLES:
@@ -211,19 +220,47 @@ class Environment:
         title = namespace.get("__name__", "global")
         self.watch(title, namespace, [name for name in present if name not in modules])
         for module in (namespace[name] for name in modules):
-            if module.__name__.partition(".")[0] not in LIBRARIES and vars(module) is not namespace:
-                self.watch(module.__name__, vars(module), sorted(names & vars(module).keys()))
+            own = module.__name__.partition(".")[0] not in LIBRARIES
+            seen = id(module), frozenset(names)
+            if own and vars(module) is not namespace and seen not in self._taken:
+                self._taken.add(seen)
+                self._visit_globals(vars(module), names)
 
     def _visit_class(self, cls: type) -> None:
         for base in filter(_is_own, cls.__mro__):
             if base is cls or id(base) not in self._kept:
                 self._kept[id(base)] = base
                 entries = {k: v for k, v in vars(base).items() if not k.startswith("__")}
-                scalars = [k for k, v in entries.items() if isinstance(v, SCALARS)]
-                self.watch(base.__name__, vars(base), scalars)
-                self._queue += [
-                    (k, v) for k, v in vars(base).items() if isinstance(v, FunctionType)
-                ]
+                values = [k for k, v in entries.items() if isinstance(v, (*SCALARS, *CONTAINERS))]
+                self.watch(base.__name__, base, values)
+                self._queue += [(k, _function_of(v)) for k, v in vars(base).items()]
+
+
+def _getter(holder: Any) -> Any:
+    """What gives the value of a key of a holder, in C where most values are."""
+    if isinstance(holder, (CellType, ModuleType)):
+        return functools.partial(getattr, holder)
+    if isinstance(holder, (list, deque)):
+        return holder.__getitem__
+    if isinstance(holder, set):
+        return holder.__contains__
+    if isinstance(holder, type):
+        return vars(holder).get
+    return holder.get if isinstance(holder, Mapping) else lambda key: getattr(holder, key, None)
+
+
+def _function_of(entry: Any) -> Any:
+    """The function behind an entry of a class, if it is one; other entries are watched by name."""
+    for attribute in ("__func__", "fget", "func"):
+        if isinstance(entry, (staticmethod, classmethod, property, functools.cached_property)):
+            entry = getattr(entry, attribute, entry)
+    return entry if isinstance(entry, FunctionType) else None
+
+
+def _filled_slots(value: Any) -> list[str]:
+    names = (vars(base).get("__slots__", ()) for base in type(value).__mro__)
+    each = [name for n in names for name in ([n] if isinstance(n, str) else n)]
+    return [name for name in each if name != "__weakref__" and hasattr(value, name)]
 
 
 def _is_own(thing: Any) -> bool:
@@ -243,7 +280,7 @@ def _library_names(cls: type) -> frozenset[str]:
 def _keeps_state(value: Any) -> bool:
     if isinstance(value, ModuleType):
         return False
-    return isinstance(value, (pyro.infer.ELBO, Messenger)) or _is_own(type(value))
+    return isinstance(value, (pyro.infer.ELBO, Messenger, *PLAIN)) or _is_own(type(value))
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -36,6 +36,7 @@ PACKAGE = str(Path(__file__).parents[1])
 GRAPHS_PER_KEY = 4
 KEYS = 32
 SEEDS = 3
+AUTOCAST = ("cpu", "cuda")
 DTYPE, SHAPE, TRAINED = map(attrgetter, ("dtype", "shape", "requires_grad"))
 # How Pyro names the running average that it keeps as the baseline of a sample site.
 BASELINE = "__baseline_avg_downstream_cost_"
@@ -94,7 +95,8 @@ class Graph:
     def _layout(self) -> list[Any]:
         kinds = [*map(DTYPE, self.lifted), *map(Tensor.get_device, self.lifted)]
         layouts = [*map(SHAPE, self.lifted), *map(Tensor.stride, self.lifted)]
-        return [*kinds, *layouts, *map(TRAINED, self.parameters)]
+        modes = [torch.get_default_dtype(), *map(torch.is_autocast_enabled, AUTOCAST)]
+        return [*kinds, *layouts, *map(TRAINED, self.parameters), *modes]
 
     def serves(self, call: Call) -> bool:
         """Whether everything that is constant in the graph is what it was."""

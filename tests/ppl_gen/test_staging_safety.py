@@ -18,7 +18,6 @@ from torch import nn
 import ppl_gen
 from ppl_gen.staging import StagingError, StagingWarning, stage_function
 from ppl_gen.staging.comparison import Outcome, difference
-from ppl_gen.staging.environment import Environment
 from ppl_gen.staging.recording import record
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 
@@ -398,52 +397,3 @@ def test_a_recording_serves_other_values_and_takes_the_same_tensor_twice():
         assert found.tolist() == [63.0, 4.0]
         assert none is None
     assert written.tolist() == [2.0, 2.0]
-
-
-def test_an_environment_sees_closures_attributes_containers_globals_and_modules():
-    class Base:
-        level = 1
-
-    class Held(Base):
-        def __init__(self):
-            self.options = {"rate": 0.1, "steps": [1, 2]}
-
-        def method(self, x):
-            return x * self.options["rate"] * scale * GLOBAL
-
-    scale, held = 1.0, Held()
-    module = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
-
-    def function(x):
-        return module(held.method(x)) * scale
-
-    def changes(change):
-        environment = Environment({"function": function})
-        assert environment.holds()
-        change()
-        assert not environment.holds()
-        (found,) = environment.changes()
-        return found
-
-    def rescale():
-        nonlocal scale
-        scale = 2.0
-
-    assert changes(rescale) == "scale (1.0, then 2.0)"
-    assert changes(lambda: held.options.update(rate=0.2)) == "Held.options.rate (0.1, then 0.2)"
-    assert changes(lambda: held.options["steps"].append(3)).startswith("Held.options.steps (2 en")
-    assert changes(lambda: setattr(Base, "level", 2)) == "Base.level (1, then 2)"
-    assert changes(lambda: setattr(module[1], "p", 0.1)) == "Dropout.p (0.5, then 0.1)"
-    assert changes(lambda: module[1].eval()) == "Dropout.training (True, then False)"
-    assert "Linear.weight" in changes(
-        lambda: setattr(module[0], "weight", nn.Parameter(torch.ones(2, 2)))
-    )
-    assert "_forward_hooks" in changes(lambda: module[0].register_forward_hook(lambda *a: None))
-    assert "GLOBAL (5, then 6)" in changes(lambda: globals().update(GLOBAL=6))
-    held.options["rate"] = float("nan")
-    environment = Environment({"function": function})
-    held.options["rate"] = float("nan")
-    assert environment.holds()
-
-
-GLOBAL = 5
