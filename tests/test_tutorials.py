@@ -145,9 +145,9 @@ def _(found):
     for protocol in ("chen", "locatello"):
         assert all(0 <= score <= 1 for score in found[protocol].values())
     assert found["chen"] != found["locatello"]
-    assert found["rate"][8.0] < found["rate"][1.0]
-    assert found["distortion"][8.0] > found["distortion"][1.0]
-    assert found["active_units"][8.0] <= found["active_units"][1.0]
+    assert found["rate"]["β = 8"] < found["rate"]["β = 1"]
+    assert found["distortion"]["β = 8"] > found["distortion"]["β = 1"]
+    assert found["active_units"]["β = 8"] <= found["active_units"]["β = 1"]
 
 
 @tutorial("07_control_vae")
