@@ -124,8 +124,11 @@ class Graph:
         """Run the graph on the tensors of one call after the other; keep the last gradients."""
         count, outputs = 1 + len(self.metrics), cast("Sequence[Tensor | None]", ())
         results = []
+        for parameter in self.parameters:
+            parameter.grad = None  # so that the memory, still in the caches, serves again
         with torch.no_grad():
             for tensors in calls:
+                outputs = ()
                 outputs = run(*tensors, *fixed)
                 results.append(outputs[:count])
             torch.autograd.graph.increment_version(self.written)
