@@ -94,7 +94,7 @@ def train(name: str, images: torch.Tensor, epochs: int, seed: int, smoke: bool) 
     else:
         beta, size = 32 * scale, len(images)
         vae = zoo.tc_vae(shape, 10, beta=beta, num_data=size, hidden=hidden, decoder=decoder)
-    settings: dict[str, Any] = {"batch_size": 128, "lr": 5e-4, "seed": seed}
+    settings: dict[str, Any] = {"batch_size": 128, "lr": 4e-3 if smoke else 5e-4, "seed": seed}
     ppl_gen.fit(vae, images, epochs=epochs, progress=False, staged=not smoke, **settings)
     return vae
 
@@ -136,7 +136,7 @@ def main(smoke: bool = False, out: str | Path | None = None, seed: int = 1) -> d
     """
     grid = sprites(SIZE)
     generator = torch.Generator().manual_seed(seed)
-    chunks, epochs = (1, 10) if smoke else (50, 16)
+    chunks, epochs = (1, 7) if smoke else (50, 16)
     images = torch.cat([grid.tensor(2_048, generator) for _ in range(chunks)])
     held_out = grid.tensor(200 if smoke else 1_000, generator)
     names = ("chen", "locatello", "active_units", "rate", "distortion")
