@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -47,7 +49,7 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
     }
     kernels: list[Any] = []
     sizes = len(inputs), _output_count(module)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
         warnings.simplefilter("ignore")  # deprecations inside torch
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 
@@ -74,6 +76,18 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         return cast("Run", run)
     kernel = kernels[0].current_callable
     return lambda *given: kernel(list(given))
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a logger from telling users which kernels are called in a slower way."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(max(level, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
