@@ -52,14 +52,13 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
     with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
         warnings.simplefilter("ignore")  # deprecations inside torch
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
+        from torch._inductor.decomposition import select_decomp_table
 
         def compile_inner(graph: fx.GraphModule, examples: Sequence[Any], **kwargs: Any) -> Any:
             made = compile_fx_inner(graph, examples, **kwargs)
             if (len(examples), _output_count(graph)) == sizes:
                 kernels.append(made)
             return made
-
-        from torch._inductor.decomposition import select_decomp_table
 
         own: dict[Any, Callable[..., Any]] = {
             aten.addmm.default: _addmm,

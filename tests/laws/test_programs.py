@@ -11,14 +11,7 @@ import ppl_gen
 # That one keeps state where no graph can follow, and is refused.
 STAGEABLE = [name for name in PROGRAMS if name != "decaying_average_baseline"]
 
-
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 def stage(program, staged=True, backend="eager"):

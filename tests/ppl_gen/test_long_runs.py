@@ -9,6 +9,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from small_models import breaking_pair
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -380,19 +381,9 @@ def test_held_out_data_are_judged_under_the_averaged_weights(x):
 
 
 def test_a_site_is_named_that_only_the_draws_of_the_step_break():
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
-            pyro.sample("x", dist.Normal(z.where(z < 2.5, torch.nan), 1.0), obs=x)
-
-    def guide(x):
-        loc = pyro.param("loc", torch.zeros(()))
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
-
     pyro.clear_param_store()
     with pytest.raises(training.NonFiniteLossError, match=r"not finite: .*observed"):
-        ppl_gen.fit(ppl_gen.Pair(model, guide), torch.zeros(2), epochs=5000, **QUIET)
+        ppl_gen.fit(ppl_gen.Pair(*breaking_pair()), torch.zeros(2), epochs=5000, **QUIET)
     pyro.clear_param_store()
 
 

@@ -18,14 +18,7 @@ from ppl_gen.staging import StagingError, StagingWarning, backends, stage_functi
 
 SHAPE = (1, 8, 8)
 
-
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 def staged(program, **options):

@@ -24,14 +24,7 @@ from ppl_gen.staging.sandbox import RandomState, Sandbox
 OBJECTIVE = Trace_ELBO()
 LEGACY = np.random.rand  # the global generator, which programs still use
 
-
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 def pair(factor):

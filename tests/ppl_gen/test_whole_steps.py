@@ -5,6 +5,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO
+from small_models import breaking_pair
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
@@ -217,21 +218,11 @@ def test_a_loss_that_is_not_finite_is_the_last_within_a_call_too(taken):
 
 
 def test_a_site_is_named_that_only_the_draws_of_its_step_break(taken):
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
-            pyro.sample("x", dist.Normal(z.where(z < 2.5, torch.nan), 1.0), obs=x)
-
-    def guide(x):
-        loc = pyro.param("loc", torch.zeros(()))
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
-
     messages = []
     for how in ({"staged": False}, {"staged": True, "steps_per_call": 5}):
         pyro.clear_param_store()
         with pytest.raises(NonFiniteLossError) as caught:
-            ppl_gen.fit(ppl_gen.Pair(model, guide), torch.zeros(40), **OPTIONS | how)
+            ppl_gen.fit(ppl_gen.Pair(*breaking_pair()), torch.zeros(40), **OPTIONS | how)
         messages.append(str(caught.value))
     pyro.clear_param_store()
     assert max(taken) > 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -110,3 +112,19 @@ class Diffusion(nn.Module):
             if t:
                 x = x + beta.sqrt() * torch.randn_like(x)
         return x
+
+
+def breaking_pair() -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]:
+    """A model and guide whose likelihood is NaN where a draw is large, which few are."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z.where(z < 2.5, torch.nan), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        loc = pyro.param("loc", torch.zeros(()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc.expand(len(x)), 1.0))
+
+    return model, guide
