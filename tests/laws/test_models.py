@@ -31,11 +31,7 @@ def labels(model, n):
     return torch.arange(n) % model.num_classes if model.num_classes else None
 
 
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 @pytest.mark.parametrize("name", NAMES)

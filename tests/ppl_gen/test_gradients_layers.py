@@ -36,11 +36,7 @@ def guide(x):
         pyro.sample("top", law(c * low - 0.5))
 
 
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 def exact():

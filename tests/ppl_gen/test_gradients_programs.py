@@ -16,6 +16,8 @@ from ppl_gen.gradients.families import leaves
 from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
 from ppl_gen.vae import unregistered
 
+pytestmark = pytest.mark.usefixtures("fresh_store")
+
 
 def images(n, side=6):
     generator = torch.Generator().manual_seed(0)
@@ -186,13 +188,6 @@ def guide(x, subsample=None):
     mean = pyro.sample("mean", dist.Normal(loc, 0.5))
     with pyro.plate("data", 4, subsample_size=subsample):
         pyro.sample("on", dist.Bernoulli(logits=logit + weight * mean * x))
-
-
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    yield
-    pyro.clear_param_store()
 
 
 def exact_gradient():

@@ -33,11 +33,7 @@ def x():
     return torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
 
 
-@pytest.fixture(autouse=True)
-def fresh_store():
-    pyro.clear_param_store()
-    yield
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("fresh_store")
 
 
 def test_the_loop_takes_the_same_steps_as_stock_svi(x):
