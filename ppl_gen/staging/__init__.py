@@ -20,6 +20,9 @@ module           what it does
 ``sandbox``      running a function and undoing what it wrote
 ``comparison``   whether two runs agree up to rounding
 ``backends``     running a graph, compiled or not
+``products``     large matrix products in compiled graphs
+``whole``        steps with their update of the parameters as one graph, several in a call
+``updates``      that update: clipping, Adam, averages
 ===============  =================================================================================
 """
 

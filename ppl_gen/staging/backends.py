@@ -11,6 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
+from ppl_gen.staging import products
+
 Run = Callable[..., Sequence[Tensor | None]]
 aten = torch.ops.aten
 
@@ -61,7 +63,8 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
             return made
 
         own: dict[Any, Callable[..., Any]] = {
-            aten.addmm.default: _addmm,
+            aten.mm.default: products.mm,
+            aten.addmm.default: products.addmm,
             aten.normal_functional.default: _normal,
         }
         run: Any = compile_fx(
@@ -87,16 +90,6 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """Leave the bias to the kernel that reads the product, instead of copying it before.
-
-    The same to the last bit, where Inductor would make a sum into ``addmm`` again.
-    """
-    if beta != 1 or alpha != 1:
-        return NotImplemented
-    return aten.sub.Tensor(aten.mm.default(a, b), aten.neg.default(bias))
 
 
 def _normal(like: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
