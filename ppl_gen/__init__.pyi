@@ -1,6 +1,7 @@
 from . import data as data
 from . import gradients as gradients
 from . import likelihoods as likelihoods
+from . import memory as memory
 from . import metrics as metrics
 from . import networks as networks
 from . import objectives as objectives

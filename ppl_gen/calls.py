@@ -21,7 +21,7 @@ from ppl_gen.staging.whole import WholeStep
 from ppl_gen.trainables import Solo, fill
 
 # How long the steps of one call may take, and how many they may be.
-SECONDS, MOST = 0.05, 256
+SECONDS, MOST = 0.1, 256
 
 
 class Calls:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ppl_gen import checkpoints, checks, generators
+from ppl_gen import checkpoints, checks, generators, memory
 from ppl_gen.batches import Batches, as_batches
 from ppl_gen.calls import Calls
 from ppl_gen.history import History
@@ -160,6 +160,7 @@ def fit(
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainable.running())
+        stack.enter_context(memory.kept())
         trainable.prepare(*next(iter(batches.epoch(0))))
         settings = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),

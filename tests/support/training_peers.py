@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import ppl_gen
-from ppl_gen import objectives, zoo
+from ppl_gen import memory, objectives, zoo
 from ppl_gen.calls import Calls
 from ppl_gen.processes import World
 from ppl_gen.run import Run
@@ -82,12 +83,14 @@ class Contestant:
         loss: the loss of a batch under the weights as they are, summed over images.
         sampled: whether the KL is estimated from the draw.
         chunk: steps in one call.
+        around: what its loop holds while it trains.
     """
 
     run: Callable[[int], Any]
     loss: Callable[[Tensor], float]
     sampled: bool = False
     chunk: int = 1
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Networks(nn.Module):
@@ -394,7 +397,7 @@ def fit_steps(
                 for _ in calls.take([(next(batches),) for _ in range(several)]):
                     steps -= 1
 
-    return Contestant(run, _loss_of(vae))
+    return Contestant(run, _loss_of(vae), around=memory.kept)
 
 
 def fit_singly(problem: Problem) -> Contestant:

@@ -1,0 +1,44 @@
+"""The thresholds by which glibc hands out and takes back large blocks, read and set.
+
+They adapt to what a program frees, until somebody sets them. Where ours does, its peers are timed
+with those that they had before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ppl_gen.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+
+SMALLEST, LARGEST = 2**17, 2**25  # between which glibc adapts
+MAPPED = 2  # the bit in a block's header that says it has a mapping of its own
+
+
+def threshold() -> int | None:
+    """The size in bytes, to 4 KiB, from which a block gets a mapping of its own; for glibc only.
+
+    The blocks tried are not freed, as that might change what is asked for, nor touched.
+    """
+    if platform.libc_ver()[0] != "glibc" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    allocate = ctypes.CDLL(None).malloc
+    allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    low, high = SMALLEST, LARGEST
+    while high - low > 4096:
+        middle = (low + high) // 2
+        header = ctypes.c_size_t.from_address(allocate(middle) - 8)
+        low, high = (low, middle) if header.value & MAPPED else (middle, high)
+    return high
+
+
+@contextmanager
+def adapted(size: int | None) -> Iterator[None]:
+    """Hold the thresholds that glibc has after blocks of at most this size were freed."""
+    if size is not None:
+        library = ctypes.CDLL(None)
+        library.mallopt(MMAP_THRESHOLD, size)
+        library.mallopt(TRIM_THRESHOLD, 2 * size)
+    yield
