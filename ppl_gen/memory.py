@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-# Parameters of mallopt(3). Blocks above 32 MiB, where glibc's adaptation of the thresholds ends, stay
-# mappings of their own: in one heap with the others, they would leave gaps that grow.
+# Parameters of mallopt(3). Blocks above 32 MiB, where glibc's adaptation of the thresholds ends,
+# are mapped one by one as before: in one heap with the others, they would leave gaps that grow.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 * 2**20
 

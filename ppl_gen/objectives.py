@@ -24,8 +24,10 @@ the true, unweighted bound.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
+from operator import add
 from typing import Any
 
 import pyro.infer
@@ -183,8 +185,9 @@ class ELBO(Objective):
                 floor = self.free_bits * t.scale
                 active = (cost.detach().mean() > floor).to(cost)
                 cost, pathwise = cost * active + floor * (1 - active), pathwise * active
-            costs[site] = self.weight.value * cost
-            surrogate = surrogate + _total(self.weight.value * pathwise)
+            costs[site] = weighted = self.weight.value * cost
+            own = weighted if pathwise is cost else self.weight.value * pathwise
+            surrogate = surrogate + _total(own)
         if exact:
             return surrogate
         value = _sum(_total(cost.detach()) for cost in costs.values())
@@ -208,7 +211,7 @@ class IWAE(Objective):
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         bound = self.bound(t)
-        loss = _sum(_total(a) for a in t.auxiliary.values()) - bound.sum()
+        loss = _sum([-bound.sum(), *map(_total, t.auxiliary.values())])
         for score in t.score.values():
             own = bound.detach() * score.sum(0)
             loss = loss - (own.sum() - own.sum().detach())
@@ -223,12 +226,12 @@ class IWAE(Objective):
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:
-    return sum(tensors, torch.zeros(()))
+    return functools.reduce(add, tensors)
 
 
 def _total(term: Tensor) -> Tensor:
     """The sum over data of the mean over particles."""
-    return term.sum() / term.shape[0]
+    return term.sum() if term.shape[0] == 1 else term.sum() / term.shape[0]
 
 
 def _summed_to(score: Tensor, cost: Tensor) -> Tensor:

@@ -44,8 +44,9 @@ class Schedule(nn.Module):
     @torch.no_grad()
     def update(self, metrics: Mapping[str, Tensor]) -> None:
         """Advance by one step, given the metrics of the step just taken."""
-        self.steps += 1
-        self.value.copy_(self.at(self.steps, metrics))
+        value = self.at(self.steps.add_(1), metrics)
+        if value is not self.value:
+            self.value.copy_(value)
 
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         """The value after ``step`` updates, a 0-d tensor."""

@@ -9,9 +9,11 @@ reduction of these.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import add
 from typing import Any
 
 import pyro
@@ -189,7 +191,8 @@ def terms(
         return make
 
     model_trace.compute_log_prob(lambda _, site: site["is_observed"])
-    log_lik = sum((reduce(site["log_prob"]) for site in observed), torch.zeros(particles or 1, 1))
+    parts = [reduce(site["log_prob"]) for site in observed] or [torch.zeros(particles or 1, 1)]
+    log_lik = functools.reduce(add, parts)
     log_p, log_q, entropy = Lazy(), Lazy(), Lazy()
     scale = observed[0]["scale"] if observed else 1.0
     result = Terms(log_lik, log_p, log_q, entropy=entropy, scale=scale)

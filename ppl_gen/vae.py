@@ -152,7 +152,7 @@ class VAE(nn.Module):
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
         label = self._label(y, size)
-        with pyro.plate("data", size, dim=-1):
+        with self._plate(size):
             above = list(label)
             for latent in self.latents:
                 above.append(pyro.sample(latent.name, latent.prior(*above)))
@@ -163,12 +163,17 @@ class VAE(nn.Module):
         register(self)
         size = self._require_shape(x).shape[0]
         above = self._label(y, size)
-        with pyro.plate("data", size, dim=-1):
+        with self._plate(size):
             for latent in self.latents:
                 law = latent.posterior(x, *above)
                 above.append(pyro.sample(latent.name, law))
                 for name, loss in getattr(law, "auxiliary", {}).items():
                     pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
+
+    def _plate(self, size: int) -> pyro.plate:
+        """The plate of all data; unless told which, Pyro would draw them at every step."""
+        indices: Any = range(size)
+        return pyro.plate("data", size, subsample=indices, dim=-1)
 
     # --- The pieces -----------------------------------------------------------------------------
 

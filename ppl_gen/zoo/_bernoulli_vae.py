@@ -27,7 +27,7 @@ class BeliefNetwork(VAE):
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         register(self)
-        with pyro.plate("data", self._require_shape(x).shape[0], dim=-1):
+        with self._plate(self._require_shape(x).shape[0]):
             below = x
             for latent in reversed(self.latents):
                 below = pyro.sample(latent.name, latent.posterior(below))
