@@ -75,15 +75,13 @@ class Calls:
             return
         self._learn(time.perf_counter() - started, len(batches))
         solo.check()
-        names = [*taken[0][1], "loss"]
-        table = torch.stack([value for loss, each in taken for value in (*each.values(), loss)])
-        for i, values in enumerate(table.view(-1, len(names)).tolist()):
-            if not math.isfinite(values[-1]):
+        for i, recorded in enumerate(taken):
+            loss = recorded["loss"]
+            if not math.isfinite(loss):
                 torch.set_rng_state(before[0])
                 fill(self._buffers, before[1])
                 whole.replay(batches[:i])
-                run.stop(solo.player, values[-1], torch.get_rng_state(), batches[i])
-            recorded = dict(zip(names, values, strict=True))
+                run.stop(solo.player, loss, torch.get_rng_state(), batches[i])
             run.record(recorded)
             self.settled = i + 1 == len(batches)
             yield recorded

@@ -31,8 +31,9 @@ class History(Mapping[str, list[float]]):
                 self._columns[name] = [math.nan] * self.steps
             self._columns[name].append(float(value))
         self.steps += 1
-        for column in self._columns.values():
-            column.extend([math.nan] * (self.steps - len(column)))
+        if len(metrics) < len(self._columns):
+            for name in self._columns.keys() - metrics.keys():
+                self._columns[name].append(math.nan)
 
     def amend(self, metrics: Mapping[str, float]) -> None:
         """Add metrics to the last step, such as those of a validation after it."""

@@ -21,6 +21,7 @@ module           what it does
 ``comparison``   whether two runs agree up to rounding
 ``backends``     running a graph, compiled or not
 ``products``     large matrix products in compiled graphs
+``loops``        several calls of one graph, in C++ where that is compiled
 ``whole``        steps with their update of the parameters as one graph, several in a call
 ``updates``      that update: clipping, Adam, averages
 ===============  =================================================================================

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from ppl_gen.staging import products
+from ppl_gen.staging.loops import Kernel
 
 Run = Callable[..., Sequence[Tensor | None]]
 aten = torch.ops.aten
@@ -76,8 +77,7 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         )
     if not on_cpu or len(kernels) != 1:
         return cast("Run", run)
-    kernel = kernels[0].current_callable
-    return lambda *given: kernel(list(given))
+    return Kernel(kernels[0].current_callable, sizes[1])
 
 
 @contextmanager

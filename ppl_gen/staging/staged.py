@@ -24,6 +24,7 @@ from torch import Tensor
 from ppl_gen.staging import backends
 from ppl_gen.staging.comparison import Outcome, difference
 from ppl_gen.staging.environment import Environment, Slots
+from ppl_gen.staging.loops import several
 from ppl_gen.staging.recording import Recording, Refusal, record, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.signatures import Call, Key, take_apart
@@ -115,27 +116,36 @@ class Graph:
 
     def __call__(self, call: Call, run: backends.Run | None = None) -> tuple[Tensor, Metrics]:
         """Run the graph and replace the gradients of its parameters."""
-        (result,) = self.repeat([call.tensors], self.fixed(call), run or self.run)
-        return result
+        with self._replacing_gradients() as gradients:
+            outputs = (run or self.run)(*call.tensors, *self.fixed(call))
+            loss, *values = cast("Sequence[Tensor]", outputs[: 1 + len(self.metrics)])
+            gradients += outputs[1 + len(self.metrics) :]
+        return loss, dict(zip(self.metrics, values, strict=True))
 
     def repeat(
-        self, calls: Iterable[Sequence[Tensor]], fixed: Sequence[Tensor], run: backends.Run
-    ) -> list[tuple[Tensor, Metrics]]:
-        """Run the graph on the tensors of one call after the other; keep the last gradients."""
-        count, outputs = 1 + len(self.metrics), cast("Sequence[Tensor | None]", ())
-        results = []
+        self, calls: Sequence[Sequence[Tensor]], fixed: Sequence[Tensor]
+    ) -> list[dict[str, float]]:
+        """Run the graph on the tensors of one call after the other; keep the last gradients.
+
+        Returns:
+            The metrics of each call, and the loss.
+        """
+        with self._replacing_gradients() as gradients:
+            rows, last = several(self.run, calls, fixed, 1 + len(self.metrics))
+            gradients += last
+        return [dict(zip(self.metrics, row, strict=True), loss=loss) for loss, *row in rows]
+
+    @contextmanager
+    def _replacing_gradients(self) -> Iterator[list[Tensor | None]]:
+        """Without tracking operations, give a list to put the gradients of the parameters in."""
+        gradients: list[Tensor | None] = []
         for parameter in self.parameters:
             parameter.grad = None  # so that the memory, still in the caches, serves again
         with torch.no_grad():
-            for tensors in calls:
-                outputs = ()
-                outputs = run(*tensors, *fixed)
-                results.append(outputs[:count])
+            yield gradients
             torch.autograd.graph.increment_version(self.written)
-        for parameter, gradient in zip(self.parameters, outputs[count:], strict=False):
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        found = cast("list[Sequence[Tensor]]", results)
-        return [(loss, dict(zip(self.metrics, rest, strict=True))) for loss, *rest in found]
 
 
 class Moving:

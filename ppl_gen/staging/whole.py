@@ -51,12 +51,12 @@ class WholeStep(StagedFunction):
         self.refusal: str | None = None
         self._last: tuple[Graph, list[Tensor], list[Tensor]]
 
-    def take(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]] | None:
+    def take(self, batches: Sequence[tuple[Tensor, ...]]) -> list[dict[str, float]] | None:
         """Take a step on each of some batches of one kind, until a loss is not finite.
 
         Returns:
-            The loss and metrics of each step, or ``None`` if steps of this kind cannot be taken so,
-            in which case nothing has happened.
+            The metrics of each step, and the loss, or ``None`` if steps of this kind cannot be
+            taken so, in which case nothing has happened.
         """
         if not self.update.ready() or not all(type(part) is Tensor for part in batches[0]):
             return None
@@ -75,12 +75,13 @@ class WholeStep(StagedFunction):
 
     def replay(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
         """Draw once more what the last steps drew that led to a loss that is not finite."""
-        self._run(batches)
+        if batches:
+            self._run(batches)
 
-    def _run(self, batches: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, Metrics]]:
+    def _run(self, batches: Sequence[tuple[Tensor, ...]]) -> list[dict[str, float]]:
         graph, fixed, rows = self._last
-        calls = ((row, *batch) for row, batch in zip(rows, batches, strict=False))
-        return graph.repeat(calls, fixed, graph.run)
+        calls = [(row, *batch) for row, batch in zip(rows, batches, strict=False)]
+        return graph.repeat(calls, fixed)
 
     # --- What differs from a loss with its gradients --------------------------------------------
 

@@ -1,0 +1,157 @@
+"""Calls of one graph after the other, in C++ where what calls its kernels is compiled too.
+
+Between two steps of a small model Python takes as long as some of the kernels: for handing over the
+parameters, and for gradients that nobody looks at. A few lines of C++ around the compiled entry
+keep the parameters at hand and drop those gradients. Where anything is lacking for that, Python
+does the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+Outputs = Sequence[Tensor | None]
+ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spell it
+
+SOURCE = r"""
+#include <Python.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <exception>
+#include <vector>
+
+static AtenTensorHandle handle(PyObject* list, long i) {
+  return static_cast<AtenTensorHandle>(PyCapsule_GetPointer(PyList_GET_ITEM(list, i), nullptr));
+}
+
+static void append(PyObject* list, AtenTensorHandle tensor) {
+  PyObject* item = tensor ? PyCapsule_New(tensor, nullptr, nullptr) : Py_NewRef(Py_None);
+  PyList_Append(list, item);
+  Py_DECREF(item);
+}
+
+static PyObject* number(AtenTensorHandle tensor) {
+  int32_t type;
+  aoti_torch_get_dtype(tensor, &type);
+  double value;
+  if (type == aoti_torch_dtype_float32()) {
+    void* data;
+    aoti_torch_get_data_ptr(tensor, &data);
+    value = *static_cast<float*>(data);
+  } else {
+    aoti_torch_item_float64(tensor, &value);
+  }
+  aoti_torch_delete_tensor_object(tensor);
+  return PyFloat_FromDouble(value);
+}
+
+// The lists hold tensor handles as capsules. `given` has those of one call after the other, which
+// are used up; `fixed` follows them in every call. Returns the first outputs of each call, as lists
+// of numbers, and then the other ones of the last.
+extern "C" PyObject* repeat(
+    void (*entry)(AtenTensorHandle*, AtenTensorHandle*),
+    PyObject* given, PyObject* fixed, long calls, long heads, long outputs) {
+  const long changing = PyList_Size(given) / calls, constant = PyList_Size(fixed);
+  std::vector<AtenTensorHandle> in(changing + constant), out(outputs);
+  PyObject* found = PyList_New(0);
+  long call = 0;
+  try {
+    for (; call < calls; ++call) {
+      for (long i = 0; i < changing; ++i) in[i] = handle(given, call * changing + i);
+      for (long i = 0; i < constant; ++i) {
+        aoti_torch_new_tensor_handle(handle(fixed, i), &in[changing + i]);
+      }
+      entry(in.data(), out.data());
+      PyObject* numbers = PyList_New(heads);
+      for (long i = 0; i < heads; ++i) PyList_SET_ITEM(numbers, i, number(out[i]));
+      PyList_Append(found, numbers);
+      Py_DECREF(numbers);
+      for (long i = heads; i < outputs; ++i) {
+        if (call + 1 == calls) append(found, out[i]);
+        else if (out[i]) aoti_torch_delete_tensor_object(out[i]);
+      }
+    }
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    Py_CLEAR(found);
+    for (long i = (call + 1) * changing; i < calls * changing; ++i) {
+      aoti_torch_delete_tensor_object(handle(given, i));
+    }
+  }
+  for (long i = 0; i < constant; ++i) aoti_torch_delete_tensor_object(handle(fixed, i));
+  return found;
+}
+"""
+
+
+class Kernel:
+    """A graph compiled with a C++ wrapper.
+
+    Args:
+        call: what takes the list of inputs and returns the outputs.
+        outputs: how many these are.
+    """
+
+    def __init__(self, call: Callable[[list[Tensor]], Outputs], outputs: int):
+        self._call, self.outputs = call, outputs
+
+    def __call__(self, *inputs: Tensor) -> Outputs:
+        return self._call(list(inputs))
+
+    @cached_property
+    def entry(self) -> Any:
+        """The compiled function behind the Python one, or ``None``."""
+        try:
+            module = inspect.getclosurevars(self._call).nonlocals["f"].__self__
+            return ctypes.CDLL(module.__file__)[ENTRY]
+        except (TypeError, KeyError, AttributeError, OSError):
+            return None
+
+
+def several(
+    run: Callable[..., Outputs],
+    calls: Sequence[Sequence[Tensor]],
+    fixed: Sequence[Tensor],
+    heads: int,
+) -> tuple[list[list[float]], Outputs]:
+    """Run a graph on the tensors of one call after the other, each followed by the fixed ones.
+
+    Returns:
+        The first ``heads`` outputs of each call, which are 0-d, as numbers, and the other outputs
+        of the last call.
+    """
+    loop = _loop() if len(calls) > 1 and isinstance(run, Kernel) and run.entry else None
+    if loop is None or not isinstance(run, Kernel):
+        found: list[Tensor] = []
+        outputs: Outputs = ()
+        for tensors in calls:
+            outputs = ()  # so that the memory, still in the caches, serves again
+            outputs = run(*tensors, *fixed)
+            found += cast("Sequence[Tensor]", outputs[:heads])
+        return torch.stack(found).view(-1, heads).tolist(), outputs[heads:]
+    hand_over = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
+    given = hand_over([tensor for tensors in calls for tensor in tensors])
+    made = loop(run.entry, given, hand_over(list(fixed)), len(calls), heads, run.outputs)
+    last = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(made[len(calls) :])
+    return made[: len(calls)], last
+
+
+@cache
+def _loop() -> Any:
+    """The function ``repeat`` above, compiled, or ``None`` where that fails."""
+    try:
+        from torch._inductor.codecache import CppCodeCache
+
+        library = ctypes.PyDLL(CppCodeCache.load(SOURCE, device_type="cpu")._name)
+    except Exception:
+        return None
+    repeat = library.repeat
+    repeat.restype = ctypes.py_object
+    repeat.argtypes = [ctypes.c_void_p, *2 * [ctypes.py_object], *3 * [ctypes.c_long]]
+    return repeat

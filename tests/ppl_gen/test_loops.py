@@ -1,0 +1,85 @@
+"""Calls of a compiled graph in C++ are those in Python: numbers, state, last outputs, errors."""
+
+import math
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from ppl_gen.staging import backends, loops
+from ppl_gen.staging.recording import record
+
+pytestmark = pytest.mark.skipif(
+    loops._loop() is None, reason="torch cannot compile the calls of kernels here"
+)
+
+
+def step(x, state):
+    """Three numbers of three types, a tensor, and nothing; adds to the state."""
+    state.add_(x.mean())
+    noisy = x + torch.randn_like(x)
+    return [noisy.sum(), (x > 0).sum(), x.double().sum().sqrt(), noisy * state, None]
+
+
+def compiled(function, *inputs):
+    kept = [tensor.clone() for tensor in inputs]
+    run = backends.compiled(record(function, inputs).module, inputs)
+    for tensor, value in zip(inputs, kept, strict=True):
+        tensor.copy_(value)
+    return run
+
+
+def taken(run, calls, heads=3):
+    state = torch.zeros(())
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return *loops.several(run, calls, [state], heads), state
+
+
+def test_calls_in_cpp_are_those_in_python():
+    calls = [(torch.randn(40, generator=torch.Generator().manual_seed(i)),) for i in range(7)]
+    run = compiled(step, calls[0][0], torch.zeros(()))
+    assert run.entry is not None
+    rows, last, state = taken(run, calls)
+    expected, final, total = taken(lambda *given: run(*given), calls)  # no kernel: in Python
+    torch.testing.assert_close(torch.tensor(rows), torch.tensor(expected), equal_nan=True)
+    assert [row[0] for row in rows] == [row[0] for row in expected]
+    assert any(math.isnan(row[2]) for row in rows)
+    assert {row[1] for row in rows} == {int((x > 0).sum()) for (x,) in calls}
+    assert torch.equal(last[0], final[0])
+    assert last[1] is None
+    assert final[1] is None
+    assert torch.equal(state, total)
+
+
+def pick(x, index):
+    return [x[index].sum(), x * 2]
+
+
+def test_errors_of_kernels_are_raised_and_leave_the_loop_usable():
+    x, inside, outside = torch.arange(5.0), torch.tensor([1, 2]), torch.tensor([1, 7])
+    run = compiled(pick, x, inside)
+    with torch.no_grad():
+        with pytest.raises(RuntimeError, match="index"):
+            loops.several(run, [(x, inside), (x, outside), (x, inside)], [], 1)
+        rows, last = loops.several(run, [(x, inside), (x, inside)], [], 1)
+    assert rows == [[3.0], [3.0]]
+    assert torch.equal(last[0], x * 2)
+
+
+def test_nothing_is_held_afterwards():
+    run = compiled(step, torch.zeros(2**18), torch.zeros(()))
+
+    def work():
+        for _ in range(20):
+            taken(run, [(torch.randn(2**18),) for _ in range(8)])
+
+    def resident():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    work()
+    before = resident()
+    work()
+    assert resident() - before < 40 * 2**20  # of 160 MiB handed over
