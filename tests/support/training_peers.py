@@ -365,7 +365,7 @@ def numpyro_loop(problem: Problem) -> Contestant:
 
 
 def staged_step(problem: Problem) -> Contestant:
-    """``ppl_gen.stage`` as a user calls it, with an optimiser of one's own."""
+    """``ppl_gen.stage`` in a loop of one's own that keeps its memory."""
     vae = problem.vae()
     step = ppl_gen.stage(vae.model, vae.guide, vae.objective, staged=True)
     optimizer = torch.optim.Adam(step.parameters(), lr=LR, fused=True)
@@ -377,7 +377,7 @@ def staged_step(problem: Problem) -> Contestant:
                 step(next(batches))
                 optimizer.step()
 
-    return Contestant(run, _loss_of(vae))
+    return Contestant(run, _loss_of(vae), around=memory.kept)
 
 
 def fit_steps(
