@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, fx
 
 from ppl_gen.staging import products
-from ppl_gen.staging.loops import Kernel
+from ppl_gen.staging.loops import Kernel, Run
 
-Run = Callable[..., Sequence[Tensor | None]]
 aten = torch.ops.aten
 
 BACKENDS = ("inductor", "eager")

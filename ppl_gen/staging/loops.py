@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 Outputs = Sequence[Tensor | None]
+Run = Callable[..., Outputs]
 ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spell it
 
 SOURCE = r"""
@@ -115,7 +116,7 @@ class Kernel:
 
 
 def several(
-    run: Callable[..., Outputs],
+    run: Run,
     calls: Sequence[Sequence[Tensor]],
     fixed: Sequence[Tensor],
     heads: int,
@@ -126,20 +127,19 @@ def several(
         The first ``heads`` outputs of each call, which are 0-d, as numbers, and the other outputs
         of the last call.
     """
-    loop = _loop() if len(calls) > 1 and isinstance(run, Kernel) and run.entry else None
-    if loop is None or not isinstance(run, Kernel):
-        found: list[Tensor] = []
-        outputs: Outputs = ()
-        for tensors in calls:
-            outputs = ()  # so that the memory, still in the caches, serves again
-            outputs = run(*tensors, *fixed)
-            found += cast("Sequence[Tensor]", outputs[:heads])
-        return torch.stack(found).view(-1, heads).tolist(), outputs[heads:]
-    hand_over = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
-    given = hand_over([tensor for tensors in calls for tensor in tensors])
-    made = loop(run.entry, given, hand_over(list(fixed)), len(calls), heads, run.outputs)
-    last = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(made[len(calls) :])
-    return made[: len(calls)], last
+    if len(calls) > 1 and isinstance(run, Kernel) and run.entry and (loop := _loop()):
+        hand_over = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
+        given = hand_over([tensor for tensors in calls for tensor in tensors])
+        made = loop(run.entry, given, hand_over(list(fixed)), len(calls), heads, run.outputs)
+        last = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(made[len(calls) :])
+        return made[: len(calls)], last
+    found: list[Tensor] = []
+    outputs: Outputs = ()
+    for tensors in calls:
+        outputs = ()  # so that the memory, still in the caches, serves again
+        outputs = run(*tensors, *fixed)
+        found += cast("Sequence[Tensor]", outputs[:heads])
+    return torch.stack(found).view(-1, heads).tolist(), outputs[heads:]
 
 
 @cache

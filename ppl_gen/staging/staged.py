@@ -116,10 +116,12 @@ class Graph:
 
     def __call__(self, call: Call, run: backends.Run | None = None) -> tuple[Tensor, Metrics]:
         """Run the graph and replace the gradients of its parameters."""
-        with self._replacing_gradients() as gradients:
+        heads = 1 + len(self.metrics)
+        self._drop_gradients()
+        with torch.no_grad():
             outputs = (run or self.run)(*call.tensors, *self.fixed(call))
-            loss, *values = cast("Sequence[Tensor]", outputs[: 1 + len(self.metrics)])
-            gradients += outputs[1 + len(self.metrics) :]
+        self._finish(outputs[heads:])
+        loss, *values = cast("Sequence[Tensor]", outputs[:heads])
         return loss, dict(zip(self.metrics, values, strict=True))
 
     def repeat(
@@ -130,20 +132,19 @@ class Graph:
         Returns:
             The metrics of each call, and the loss.
         """
-        with self._replacing_gradients() as gradients:
-            rows, last = several(self.run, calls, fixed, 1 + len(self.metrics))
-            gradients += last
+        self._drop_gradients()
+        with torch.no_grad():
+            rows, gradients = several(self.run, calls, fixed, 1 + len(self.metrics))
+        self._finish(gradients)
         return [dict(zip(self.metrics, row, strict=True), loss=loss) for loss, *row in rows]
 
-    @contextmanager
-    def _replacing_gradients(self) -> Iterator[list[Tensor | None]]:
-        """Without tracking operations, give a list to put the gradients of the parameters in."""
-        gradients: list[Tensor | None] = []
+    def _drop_gradients(self) -> None:
+        """Free the gradients, so that their memory, still in the caches, serves again."""
         for parameter in self.parameters:
-            parameter.grad = None  # so that the memory, still in the caches, serves again
-        with torch.no_grad():
-            yield gradients
-            torch.autograd.graph.increment_version(self.written)
+            parameter.grad = None
+
+    def _finish(self, gradients: Sequence[Tensor | None]) -> None:
+        torch.autograd.graph.increment_version(self.written)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 

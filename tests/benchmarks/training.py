@@ -225,7 +225,8 @@ class Benchmark:
         for _ in range(rounds):
             for title, contestant in contestants.items():
                 count = max(steps, contestant.chunk)
-                with self.heaps.adapted(self.threshold), contestant.around():
+                self.heaps.adapt(self.threshold)
+                with contestant.around():
                     contestant.run(contestant.chunk)
                     started = time.perf_counter()
                     contestant.run(count)

@@ -7,13 +7,10 @@ with those that they had before.
 from __future__ import annotations
 
 import ctypes
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from ppl_gen.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+from ppl_gen.memory import LARGEST, MMAP_THRESHOLD, TRIM_THRESHOLD, _glibc
 
-SMALLEST, LARGEST = 2**17, 2**25  # between which glibc adapts
+SMALLEST = 2**17  # from which to LARGEST glibc adapts
 MAPPED = 2  # the bit in a block's header that says it has a mapping of its own
 
 
@@ -22,7 +19,7 @@ def threshold() -> int | None:
 
     The blocks tried are not freed, as that might change what is asked for, nor touched.
     """
-    if platform.libc_ver()[0] != "glibc" or ctypes.sizeof(ctypes.c_void_p) != 8:
+    if _glibc() is None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     allocate = ctypes.CDLL(None).malloc
     allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -34,11 +31,9 @@ def threshold() -> int | None:
     return high
 
 
-@contextmanager
-def adapted(size: int | None) -> Iterator[None]:
-    """Hold the thresholds that glibc has after blocks of at most this size were freed."""
+def adapt(size: int | None) -> None:
+    """Set the thresholds that glibc has after blocks of at most this size were freed."""
     if size is not None:
-        library = ctypes.CDLL(None)
+        library = _glibc()
         library.mallopt(MMAP_THRESHOLD, size)
         library.mallopt(TRIM_THRESHOLD, 2 * size)
-    yield
