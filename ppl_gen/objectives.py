@@ -19,7 +19,11 @@ weighted bound of Burda et al. (2016) is
     w_k = p(x, z_k) / q(z_k \mid x).
 
 Losses are sums over the batch, as in Pyro; metrics are means in nats per datum and always describe
-the true, unweighted bound.
+the true, unweighted bound, whatever scale handlers stand around a site.
+
+What is assumed of the programs is checked where it is used: closed forms in
+:mod:`ppl_gen.closed_forms`, plates and the guide's sites in :mod:`ppl_gen.terms`, vectorised
+particles in :mod:`ppl_gen.particles`.
 """
 
 from __future__ import annotations
@@ -34,9 +38,10 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.particles import plate_nesting
 from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.schedules import Number, Schedule, as_weight
-from ppl_gen.terms import Program, Terms, terms
+from ppl_gen.terms import Program, Scale, Terms, cat, terms
 
 Again = Callable[..., Terms]
 
@@ -49,17 +54,30 @@ class Objective(pyro.infer.ELBO, nn.Module):
 
     Args:
         num_particles: draws of the guide per datum.
-        max_plate_nesting: plate dimensions the programs use themselves.
+        max_plate_nesting: plate dimensions the programs use themselves, at least.
+        vectorize_particles: ``True`` draws particles at once, in a plate to the left of all others;
+            ``False`` one after the other; ``"auto"`` at once where a trial shows that the programs
+            accept it.
 
     Raises:
-        ValueError: fewer than one particle.
+        ValueError: fewer than one particle, or another way to draw them.
     """
 
-    def __init__(self, num_particles: int = 1, max_plate_nesting: int = 1):
+    def __init__(
+        self,
+        num_particles: int = 1,
+        max_plate_nesting: int = 1,
+        vectorize_particles: bool | str = "auto",
+    ):
         nn.Module.__init__(self)
         if not is_whole(num_particles, 1):
-            raise ValueError(f"expected at least one particle, got {num_particles!r}")
+            raise ValueError(f"expected num_particles >= 1, got {num_particles!r}")
+        if not (vectorize_particles == "auto" or isinstance(vectorize_particles, bool)):
+            raise ValueError(
+                f"expected vectorize_particles 'auto', True or False, got {vectorize_particles!r}"
+            )
         pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting)
+        self.vectorize_particles = vectorize_particles
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
         """The loss as a 0-d tensor whose gradient is the gradient estimate.
@@ -72,11 +90,14 @@ class Objective(pyro.infer.ELBO, nn.Module):
         raise NotImplementedError
 
     def metrics(self, t: Terms) -> dict[str, Tensor]:
-        """What the loss is made of: detached 0-d means in nats per datum."""
-        kl = t.log_lik.new_zeros(())
-        for site in t.log_p:
-            kl = kl + (math.inf if t.is_degenerate(site) else t.per_datum(t.kl_of(site)))
-        reconstruction = t.per_datum(t.log_lik)
+        """What the loss is made of: detached 0-d means in nats per datum.
+
+        The density of a point posterior counts as one, as in Pyro: with it, the ELBO is the
+        logarithm of the joint density, which MAP estimation maximises.
+        """
+        t = t.true()
+        kl = _sum([t.log_lik.new_zeros(()), *(t.per_datum(t.kl_of(site)) for site in t.log_p)])
+        reconstruction = _sum(map(t.per_datum, [t.log_lik, *t.factors.values()]))
         found = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
         found |= {name: t.per_datum(term) for name, term in t.auxiliary.items()}
         return {name: value.detach() for name, value in found.items()}
@@ -97,23 +118,58 @@ class Objective(pyro.infer.ELBO, nn.Module):
         return self.reduce(t, run), self.metrics(t)
 
     def runner(
-        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        model: Program,
+        guide: Program,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> Again:
-        """What evaluates the terms of the programs: at a draw, or at other latent values."""
-        own = None if self.num_particles == 1 else self.num_particles
+        """What evaluates the terms of the programs: at a draw, or at other latent values.
 
-        def run(values: Mapping[str, Tensor] | None = None, particles: int | None = own) -> Terms:
-            return terms(
-                model,
-                guide,
-                args,
-                kwargs,
-                values=values,
-                particles=particles,
-                max_plate_nesting=self.max_plate_nesting,
-            )
+        ``run(values, particles, stand_in)`` may be given another guide with the same sites.
+
+        All evaluations see the same subsample of the data, the one the first draws.
+        """
+        own = None if self.num_particles == 1 else self.num_particles
+        held: dict[str, Tensor] = {}
+
+        def run(
+            values: Mapping[str, Tensor] | None = None,
+            particles: int | None = own,
+            stand_in: Program = guide,
+        ) -> Terms:
+            draw = functools.partial(terms, model, stand_in, args, kwargs)
+            nesting = None if particles is None else self._nesting(model, guide, args, kwargs)
+            if nesting is not None:
+                t = draw(
+                    values=values, subsamples=held, particles=particles, max_plate_nesting=nesting
+                )
+            elif particles is None or particles == 1:
+                t = draw(values=values, subsamples=held)
+            elif values:
+                raise ValueError(
+                    "expected programs that accept a leading dimension of particles, since the "
+                    f"objective evaluates them at {particles} values at once"
+                )
+            else:
+                first = draw(subsamples=held)
+                held.update(first.subsamples)
+                t = cat([first, *(draw(subsamples=held) for _ in range(particles - 1))])
+            held.update(t.subsamples)
+            return t
 
         return run
+
+    def _nesting(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> int | None:
+        """The plate dimensions to the left of which particles go; None where they cannot."""
+        if self.vectorize_particles is True:
+            return self.max_plate_nesting
+        if not self.vectorize_particles:
+            return None
+        found = plate_nesting(model, guide, args, kwargs)
+        return None if found is None else max(found, self.max_plate_nesting)
 
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
@@ -151,10 +207,12 @@ class ELBO(Objective):
         free_bits: nats per site and datum below which the batch-mean KL costs nothing
             (Kingma et al. 2016, appendix C.8).
         num_particles: draws of the guide per datum.
-        max_plate_nesting: plate dimensions the programs use themselves.
+        max_plate_nesting: plate dimensions the programs use themselves, at least.
+        vectorize_particles: see :class:`Objective`.
 
     Raises:
-        ValueError: an unknown ``kl``, negative ``free_bits``, a weight below zero or no number.
+        ValueError: an unknown ``kl``, negative ``free_bits``, a negative or non-numeric weight; on
+            use, ``free_bits`` for latents that the guide draws together.
     """
 
     def __init__(
@@ -164,38 +222,73 @@ class ELBO(Objective):
         free_bits: float = 0.0,
         num_particles: int = 1,
         max_plate_nesting: int = 1,
+        vectorize_particles: bool | str = "auto",
     ):
-        super().__init__(num_particles, max_plate_nesting)
+        super().__init__(num_particles, max_plate_nesting, vectorize_particles)
         if kl not in ("analytic", "sampled"):
             raise ValueError(f"expected kl 'analytic' or 'sampled', got {kl!r}")
         if free_bits != 0 and not is_positive(free_bits):
             raise ValueError(f"expected free_bits >= 0, got {free_bits!r}")
         self.weight, self.kl, self.free_bits = as_weight(weight), kl, free_bits
+        self._ignores_kl = not isinstance(weight, Schedule) and weight == 0
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
-        costs = {"log_lik": -t.log_lik, **t.auxiliary}
+        declared = {**{name: -f for name, f in t.factors.items()}, **t.auxiliary}
+        costs: dict[tuple[str, ...], Tensor] = {
+            (name,): cost for name, cost in {"": -t.log_lik, **declared}.items()
+        }
         surrogate = _sum(_total(cost) for cost in costs.values())
-        exact = not (t.score or self.free_bits)
-        for site in t.log_p:
-            analytic = self.kl == "analytic" and site in t.kl
-            cost = t.kl_of(site, analytic=analytic)
-            pathwise = cost if analytic else t.entropy.get(site, 0.0) - t.log_p[site]
-            exact = exact and analytic
+        exact, skipped = not t.score, set()
+        for sites in t.latents():
+            cost, pathwise = self._kl(t, sites)
+            exact = exact and pathwise is cost
+            if self.kl == "analytic" and sites[0] in t.kl:
+                skipped.add(sites)
             if self.free_bits:
-                floor = self.free_bits * t.scale
-                active = (cost.detach().mean() > floor).to(cost)
-                cost, pathwise = cost * active + floor * (1 - active), pathwise * active
-            costs[site] = weighted = self.weight.value * cost
+                floor = self._floor(t, sites).expand_as(cost)
+                active = (cost.detach().sum() > floor.sum()).to(cost)
+                cost = cost * active + floor * (1 - active)
+                pathwise, exact = pathwise * active, False
+            costs[sites] = weighted = self.weight.value * cost
             own = weighted if pathwise is cost else self.weight.value * pathwise
             surrogate = surrogate + _total(own)
         if exact:
             return surrogate
         value = _sum(_total(cost.detach()) for cost in costs.values())
         for site, score in t.score.items():
-            skipped = site if self.kl == "analytic" and site in t.kl else None
-            cost = _sum(_summed_to(score, c) for name, c in costs.items() if name != skipped)
-            surrogate = surrogate + _total(score * cost)
+            # a closed form does not depend on the draw of its own site
+            others = (c for sites, c in costs.items() if not (site in sites and sites in skipped))
+            surrogate = surrogate + _total(score * _sum(_summed_to(score, c) for c in others))
         return value + (surrogate - surrogate.detach())
+
+    def _kl(self, t: Terms, sites: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """The KL of a latent, and what of it to differentiate through its draw."""
+        if self.kl == "analytic" and len(sites) == 1 and sites[0] in t.kl:
+            return t.kl[sites[0]], t.kl[sites[0]]
+        cost = _sum(t.kl_of(site, analytic=False) for site in sites)
+        if all(site in t.entropy and t.entropy[site] is t.log_q[site] for site in sites):
+            return cost, cost
+        return cost, _sum(t.entropy.get(site, 0.0) - t.log_p[site] for site in sites)
+
+    def _floor(self, t: Terms, sites: tuple[str, ...]) -> Tensor:
+        """The free bits of a latent, scaled and masked as its KL is."""
+        site, like = sites[-1], t.log_q[sites[-1]]
+        if sum(s in t.prior for s in sites) > 1:
+            raise ValueError(
+                "expected free bits for latents that are drawn one by one, the guide draws "
+                f"{', '.join(sites)} together"
+            )
+        scale = torch.as_tensor(t.scales[site]).to(like)
+        fits = scale.numel() in (1, like.numel())
+        return self.free_bits * (
+            scale.reshape(like.shape if scale.dim() else ()) if fits else scale.amax()
+        )
+
+    def metrics(self, t: Terms) -> dict[str, Tensor]:
+        found = super().metrics(t)
+        if self._ignores_kl and any(map(t.is_degenerate, t.prior)):  # an autoencoder: no bound
+            del found["elbo"], found["kl"]
+        return found
 
 
 class IWAE(Objective):
@@ -210,19 +303,25 @@ class IWAE(Objective):
     """
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
-        bound = self.bound(t)
-        loss = _sum([-bound.sum(), *map(_total, t.auxiliary.values())])
+        bound, scale = self.bound(t), self._scale(t)
+        loss = _sum([-(scale * bound).sum(), *map(_total, t.auxiliary.values())])
         for score in t.score.values():
-            own = bound.detach() * score.sum(0)
+            own = scale * bound.detach() * score.sum(0)
             loss = loss - (own.sum() - own.sum().detach())
         return loss
 
     def bound(self, t: Terms) -> Tensor:
-        """The bound per datum, of shape ``(B,)``."""
+        """The bound per datum, of shape ``(B,)``, or ``(1,)`` of all data with a global latent."""
         return t.log_weight().logsumexp(0) - math.log(t.log_lik.shape[0])
 
+    def _scale(self, t: Terms) -> Scale:
+        """What :meth:`~ppl_gen.terms.Terms.log_weight` leaves out of the logarithm."""
+        return t.common_weight() * (t.scale if t.log_weight().shape == t.log_lik.shape else 1.0)
+
     def metrics(self, t: Terms) -> dict[str, Tensor]:
-        return super().metrics(t) | {"bound": t.per_datum(self.bound(t).unsqueeze(0)).detach()}
+        t = t.true()
+        bound = t.per_datum((self._scale(t) * self.bound(t)).unsqueeze(0))
+        return super().metrics(t) | {"bound": bound.detach()}
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

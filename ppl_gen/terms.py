@@ -2,33 +2,43 @@ r"""The one place that turns a model/guide pair into the terms of its variationa
 
 A guide :math:`q(z \mid x)` is run and its choices are replayed through the model
 :math:`p(x, z) = p(x \mid z) \prod_s p(z_s)`. What remains are, per datum, :math:`\log p(x \mid z)`
-and, per latent site :math:`s`, :math:`\log p(z_s)`, :math:`\log q(z_s)` and, where a closed form is
-registered, :math:`\mathrm{KL}(q_s \,\|\, p_s)`. Every objective of :mod:`ppl_gen.objectives` is a
-reduction of these.
+and, per latent site :math:`s`, :math:`\log p(z_s)`, :math:`\log q(z_s)` and, where a closed form
+may stand for their difference, :math:`\mathrm{KL}(q_s \,\|\, p_s)`. Every objective of
+:mod:`ppl_gen.objectives` is a reduction of these.
+
+What belongs to one datum is decided by the plates of the programs, never by sizes: the data plates
+are those that all observed sites share, and of which every latent site has all or none.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from operator import add
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import Delta
+from pyro.distributions.unit import Unit
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import prune_subsample_sites
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, Independent
 
-from ppl_gen.relaxed import discrete
+from ppl_gen.closed_forms import base_of, closed_kl
 
-Program = Callable[..., Any]
+Program: TypeAlias = Callable[..., Any]
+Site: TypeAlias = Any  # a message of Pyro's
+Scale: TypeAlias = float | Tensor
+PARTICLES = "_particles"
+# A flag in ``infer`` of a site whose value was drawn elsewhere, in the plates of the model.
+GIVEN = "_given"
 
 
 @dataclass(frozen=True)
@@ -36,27 +46,34 @@ class Terms:
     r"""The terms of one draw of the guide, plate-scaled, in nats.
 
     Every term has shape ``(K, B)`` for ``K`` particles and ``B`` data, or ``(K, 1)`` for a site
-    outside the data plate, a global latent. The data plate is what all observed sites share; other
-    dimensions are summed out.
+    outside the data plates, a global latent. Other dimensions are summed out.
 
     Attributes:
-        log_lik: :math:`\log p(x \mid z)`, summed over the observed sites.
-        log_p: :math:`\log p(z_s)` by latent site.
+        log_lik: :math:`\log p(x \mid z)`, summed over the observed sites in the data plates.
+        log_p: :math:`\log p(z_s)` by latent site; 0 for an auxiliary site of the guide, which the
+            model knows through the latents that are functions of it.
         log_q: :math:`\log q(z_s)` by latent site.
         score: the part of log_q whose gradient needs the score function, by site without a
             reparameterised sampler.
         entropy: the part of log_q to differentiate through the sample, by reparameterised site.
-        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where one is registered and
-            the guide draws what the prior may depend on before the site itself; of a relaxed site
-            that of the discrete distributions it relaxes.
+        kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where there is one that
+            equals the expected difference of what is scored; see
+            :func:`ppl_gen.closed_forms.closed_kl`. The guide must draw what the prior may depend on
+            before the site itself. Of a relaxed site that of the distributions it relaxes.
         auxiliary: losses to be minimised that the guide declares with
             ``pyro.factor(name, loss, has_rsample=True)``.
+        factors: logarithms of the model's factors and observations outside the data plates.
         values: the latent values, by site.
         above: by site the latent sites that the model draws before it.
-        prior: :math:`p_s`, by site.
+        prior: :math:`p_s`, by site of the model.
         posterior: :math:`q_s`, by site.
-        scale: the factor N/B that scales the terms of the data plate, 1 without subsampling.
+        scale: the factor N/B that scales the terms of the data plates, 1 without subsampling.
         scales: by latent site, what its terms were multiplied by: its scale and mask together.
+        weights: what handlers such as ``poutine.scale`` multiply the sites by, plates apart.
+        partial: plates outside the data plates of which only a subsample was seen.
+        subsamples: the indices that plates drew, by plate.
+        nesting: how many dimensions the plates of the programs take.
+        unweighted: makes these terms without the handlers' scales; None where there are none.
     """
 
     log_lik: Tensor
@@ -66,12 +83,22 @@ class Terms:
     entropy: Mapping[str, Tensor] = field(default_factory=dict)
     kl: dict[str, Tensor] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    factors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
     above: dict[str, frozenset[str]] = field(default_factory=dict)
     prior: dict[str, Distribution] = field(default_factory=dict)
     posterior: dict[str, Distribution] = field(default_factory=dict)
-    scale: float | Tensor = 1.0
-    scales: dict[str, float | Tensor] = field(default_factory=dict)
+    scale: float = 1.0
+    scales: dict[str, Scale] = field(default_factory=dict)
+    weights: list[Scale] = field(default_factory=list)
+    partial: frozenset[str] = frozenset()
+    subsamples: dict[str, Tensor] = field(default_factory=dict)
+    nesting: int = 0
+    unweighted: Callable[[], Terms] | None = None
+
+    def true(self) -> Terms:
+        """The terms of the model as it is, without the scales that handlers put on its sites."""
+        return self if self.unweighted is None else self.unweighted()
 
     def kl_of(self, site: str, *, analytic: bool = True) -> Tensor:
         """KL of one site: its closed form if wanted and known, else the estimate log q − log p."""
@@ -83,24 +110,64 @@ class Terms:
         """The mean of a term over data and particles, without the subsampling scale; 0-d."""
         return term.sum() / (term.shape[0] * self.log_lik.shape[1] * self.scale)
 
-    def log_weight(self) -> Tensor:
-        r""":math:`\log p(x, z) - \log q(z \mid x)`, of shape ``(K, B)``.
+    def common_weight(self) -> Scale:
+        """What handlers multiply every term by, 1 where they treat sites differently."""
+        first, *rest = self.weights or [1.0]
+        return first if all(_same(first, other) for other in rest) else 1.0
 
-        With a global latent the data do not factorise: the shape is then ``(K, 1)``, the weight of
-        the whole data set.
+    def log_weight(self) -> Tensor:
+        r""":math:`\log p(x, z) - \log q(z \mid x)` by datum, of shape ``(K, B)``.
+
+        Scales common to all terms are left out: the size of a subsampled data set, and
+        :meth:`common_weight`. With a global latent the data do not factorise: the shape is then
+        ``(K, 1)``, the weight of the whole data set.
+
+        Raises:
+            ValueError: several particles and only a part of the data that share one weight.
         """
-        parts = [self.log_lik, *(self.log_p[s] - self.log_q[s] for s in self.log_p)]
-        if any(part.shape != self.log_lik.shape for part in parts):
+        parts = [self.log_lik, *self.factors.values()]
+        parts += [self.log_p[s] - self.log_q[s] for s in self.log_p]
+        local = all(part.shape == self.log_lik.shape for part in parts)
+        seen_in_part = set(self.partial)
+        if not local and self.scale != 1:
+            seen_in_part.add("the data")
+        if seen_in_part and len(self.log_lik) > 1:
+            raise ValueError(
+                "expected all data behind an importance weight, got a subsample of "
+                f"{', '.join(sorted(seen_in_part))}: its expectation would be no bound"
+            )
+        common = self.common_weight()
+        if local:
+            common = common * self.scale
+        else:
             parts = [part.sum(1, keepdim=True) for part in parts]
-        return sum(parts[1:], parts[0])
+        total = functools.reduce(add, parts)
+        return total if isinstance(common, float) and common == 1 else total / common
+
+    def latents(self) -> list[tuple[str, ...]]:
+        """The latents as the user sees them: sites, each with the auxiliary sites it is made of.
+
+        Sites that are functions of the same auxiliary site are one latent.
+        """
+        auxiliary = [site for site in self.log_q if site not in self.prior]
+        if not auxiliary:
+            return [(site,) for site in self.log_q]
+        made = [s for s in self.log_q if s in auxiliary or self.is_point(s)]
+        rest = [(s,) for s in self.log_q if s not in made]
+        pairs = list(zip(made[::2], made[1::2], strict=False))
+        if len(made) % 2 == 0 and all(a in auxiliary and s not in auxiliary for a, s in pairs):
+            return [*pairs, *rest]
+        return [tuple(made), *rest]
+
+    def is_point(self, site: str) -> bool:
+        return isinstance(base_of(self.posterior[site]), Delta)
 
     def is_degenerate(self, site: str) -> bool:
         """Whether a point posterior meets a continuous prior, so that the KL is infinite."""
-        base: Any = self.posterior[site]
-        while hasattr(base, "base_dist"):
-            base = base.base_dist
-        support = self.prior[site].support
-        return isinstance(base, Delta) and not (support is not None and support.is_discrete)
+        if not self.is_point(site) or any(s not in self.prior for s in self.log_q):
+            return False  # a guide with auxiliary sites changes their variables at points
+        support: Any = getattr(self.prior[site], "support", None)
+        return not (support is not None and support.is_discrete)
 
 
 class Lazy(Mapping[str, Tensor]):
@@ -125,14 +192,14 @@ class Lazy(Mapping[str, Tensor]):
         return len(self._makers)
 
 
-class Substitute(Messenger):
+class SetLatents(Messenger):
     """Gives latent sites stated values, leaving them latent (``condition`` would observe them)."""
 
     def __init__(self, values: Mapping[str, Tensor]):
         super().__init__()
         self.values = values
 
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["name"] in self.values and not msg["is_observed"]:
             msg["value"], msg["done"] = self.values[msg["name"]], True
 
@@ -144,6 +211,7 @@ def terms(
     kwargs: Mapping[str, Any] | None = None,
     *,
     values: Mapping[str, Tensor] | None = None,
+    subsamples: Mapping[str, Tensor] | None = None,
     particles: int | None = None,
     max_plate_nesting: int = 1,
 ) -> Terms:
@@ -155,85 +223,254 @@ def terms(
         args: positional arguments of both.
         kwargs: keyword arguments of both.
         values: latent values to score instead of drawing them from the guide.
+        subsamples: indices for plates that would draw theirs.
         particles: the number ``K`` of draws, vectorised by a plate to the left of all others;
             ``None`` for one draw without that plate.
         max_plate_nesting: how many plate dimensions the programs use themselves.
 
     Raises:
-        ValueError: the guide samples a site that the model lacks, or the other way round.
+        ValueError: the guide samples a site that the model lacks, or the other way round; a site
+            asks to be enumerated; plates deeper than ``max_plate_nesting`` with particles.
     """
     kwargs = kwargs or {}
     model = _with_particles(model, particles, max_plate_nesting)
     guide = _with_particles(guide, particles, max_plate_nesting)
-    with Substitute(values or {}):
-        guide_trace = _trace(guide, args, kwargs)
-    model_trace = _trace(poutine.replay(model, trace=guide_trace), args, kwargs)
+    with SetLatents({**(values or {}), **(subsamples or {})}):
+        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(model, trace=guide_trace)
+        model_trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+    return _Collector(model_trace, guide_trace, particles, max_plate_nesting).terms()
 
-    def sites(trace: poutine.Trace) -> list[tuple[str, Any]]:
-        return [(name, site) for name, site in trace.nodes.items() if site["type"] == "sample"]
 
-    observed = [site for _, site in sites(model_trace) if site["is_observed"]]
-    latent = [name for name, site in sites(model_trace) if not site["is_observed"]]
-    above = {name: frozenset(latent[:i]) for i, name in enumerate(latent)}
-    frames = _shared_frames(observed)
-    if particles is not None:
-        frames |= {-max_plate_nesting - 1}
+class _Collector:
+    """The sites of a pair of traces, and what they come to."""
 
-    def reduce(term: Tensor) -> Tensor:
-        outside = [dim for dim in range(-term.dim(), 0) if dim not in frames]
-        return (term.sum(outside) if outside else term).reshape(particles or 1, -1)
+    def __init__(
+        self, model: poutine.Trace, guide: poutine.Trace, particles: int | None, nesting: int
+    ):
+        self.particles, self.particle_dim = particles, -nesting - 1
+        sites = _scored(model)
+        self.observed = {name: site for name, site in sites.items() if site["is_observed"]}
+        self.model = {name: site for name, site in sites.items() if not site["is_observed"]}
+        guided = _scored(guide)
+        self.guide = {name: site for name, site in guided.items() if not site["is_observed"]}
+        self.declared = {
+            name: site
+            for name, site in guided.items()
+            if site["is_observed"] and (name not in self.observed or _is_declared(site))
+        }
+        self._require_agreement()
+        for name, site in self.guide.items():
+            if site["infer"].get(GIVEN):
+                site["cond_indep_stack"] = self.model[name]["cond_indep_stack"]
+        nodes: list[Site] = [*model.nodes.values(), *guide.nodes.values()]
+        self.subsamples = {site["name"]: site["value"] for site in nodes if _draws_indices(site)}
+        self.data = self._data_plates()
+        self.nesting = max((-dim for s in nodes for _, dim in self.plates(s)), default=0)
+        if particles is not None and self.nesting > nesting:
+            raise ValueError(
+                f"expected max_plate_nesting of at least {self.nesting}, the dimensions that the "
+                f"plates take, got {nesting}"
+            )
 
-    def log_prob(trace: poutine.Trace, name: str) -> Callable[[], Tensor]:
-        def make() -> Tensor:
-            trace.compute_log_prob(lambda other, _: other == name)
-            return reduce(trace.nodes[name]["log_prob"])
+    def _require_agreement(self) -> None:
+        for name, site in (*self.guide.items(), *self.model.items()):
+            if site["infer"].get("enumerate"):
+                raise ValueError(
+                    f"expected no site to be enumerated, {name!r} asks for it: give "
+                    "pyro.infer.TraceEnum_ELBO() as the objective"
+                )
+        for name, site in self.guide.items():
+            if name not in self.model and not site["infer"].get("is_auxiliary"):
+                raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
+        if missing := [name for name in self.model if name not in self.guide]:
+            raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
 
-        return make
+    def plates(self, site: Site) -> dict[tuple[str, int], Any]:
+        """The vectorised plates around a site, by name and dimension."""
+        return {
+            (frame.name, frame.dim): frame
+            for frame in site.get("cond_indep_stack", ())
+            if frame.vectorized and frame.name != PARTICLES
+        }
 
-    model_trace.compute_log_prob(lambda _, site: site["is_observed"])
-    parts = [reduce(site["log_prob"]) for site in observed] or [torch.zeros(particles or 1, 1)]
-    log_lik = functools.reduce(add, parts)
-    log_p, log_q, entropy = Lazy(), Lazy(), Lazy()
-    scale = observed[0]["scale"] if observed else 1.0
-    result = Terms(log_lik, log_p, log_q, entropy=entropy, scale=scale)
-    for name, site in sites(guide_trace):
-        if site["is_observed"] or site["infer"].get("is_auxiliary"):
-            result.auxiliary[name] = log_prob(guide_trace, name)()
-            continue
-        if name not in model_trace.nodes:
-            raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
-        twin: Any = model_trace.nodes[name]
-        result.above[name] = above.get(name, frozenset())
-        given = result.above[name] <= set(log_p)
-        log_p.add(name, log_prob(model_trace, name))
-        log_q.add(name, log_prob(guide_trace, name))
-        if _is_pathwise(site["fn"]):
-            entropy.add(name, partial(log_q.__getitem__, name))
-        else:
-            parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
-            parts = parts.scale_and_mask(site["scale"], site["mask"])
-            if not is_identically_zero(parts.score_function):
-                result.score[name] = reduce(parts.score_function)
-            if not is_identically_zero(parts.entropy_term):
-                entropy.add(name, partial(reduce, parts.entropy_term))
-        mask = site["mask"]
-        one = (
-            1.0 if mask is None else torch.ones(site["fn"].batch_shape, device=site["value"].device)
+    def _data_plates(self) -> dict[tuple[str, int], Any]:
+        """The plates all observed sites share, of which each latent site has all or none."""
+        data = [s for s in self.observed.values() if not isinstance(base_of(s["fn"]), Unit)]
+        around = [self.plates(site) for site in data or self.observed.values()]
+        shared = dict(around[0]) if around else {}
+        shared = {key: f for key, f in shared.items() if all(key in other for other in around)}
+        for name, site in self.guide.items():
+            both = [self.plates(site), self.plates(self.model.get(name, site))]
+            own = {key: f for key, f in shared.items() if all(key in other for other in both)}
+            shared = own or shared
+        return shared
+
+    def is_local(self, *sites: Site) -> bool:
+        """Whether sites lie in all data plates."""
+        return all(self.data.keys() <= self.plates(site).keys() for site in sites)
+
+    def reduce(self, term: Tensor, local: bool) -> Tensor:
+        """Sum out all but particles and, for a local site, data: ``(K, B)`` or ``(K, 1)``."""
+        kept = {dim for _, dim in self.data} if local else set()
+        if self.particles is not None:
+            kept.add(self.particle_dim)
+        outside = [dim for dim in range(-term.dim(), 0) if dim not in kept]
+        return (term.sum(outside) if outside else term).reshape(self.particles or 1, -1)
+
+    def terms(self, weighted: bool = True) -> Terms:
+        """The terms, with or without the scales that handlers put on sites."""
+        scale_of = (lambda site: site["scale"]) if weighted else _plate_scale
+        every = [*self.observed.values(), *self.model.values(), *self.guide.values()]
+        weights = [_handler_scale(site) for site in every]
+        uniform = all(isinstance(w, float) and w == 1 for w in weights)
+
+        def scored(site: Site, local: bool) -> Tensor:
+            scaled = scale_and_mask(_log_prob(site), scale_of(site), site["mask"])
+            return self.reduce(scaled, local)
+
+        inside, factors = [], {}
+        for name, site in self.observed.items():
+            if self.is_local(site):
+                inside.append(scored(site, True))
+            else:
+                factors[name] = scored(site, False)
+        size = math.prod(frame.size for frame in self.data.values())
+        log_lik = (
+            functools.reduce(add, inside) if inside else torch.zeros(self.particles or 1, size)
         )
-        result.scales[name] = scale_and_mask(one, site["scale"], mask)
-        result.values[name] = site["value"]
-        result.prior[name], result.posterior[name] = twin["fn"], site["fn"]
-        if not given:
-            continue  # the prior depends on draws made after this one: its KL is no function of q
+        log_p, log_q, entropy = Lazy(), Lazy(), Lazy()
+        outside = [f for s in every for key, f in self.plates(s).items() if key not in self.data]
+        result = Terms(
+            log_lik,
+            log_p,
+            log_q,
+            entropy=entropy,
+            factors=factors,
+            scale=math.prod(map(_ratio, self.data.values())),
+            weights=weights if weighted else [],
+            partial=frozenset(frame.name for frame in outside if _ratio(frame) != 1),
+            subsamples=self.subsamples,
+            nesting=self.nesting,
+            unweighted=None if uniform or not weighted else partial(self.terms, False),
+        )
+        for name, site in self.declared.items():
+            result.auxiliary[name] = scored(site, self.is_local(site))
+        above = {name: frozenset([*self.model][:i]) for i, name in enumerate(self.model)}
+        for name, site in self.guide.items():
+            twin = self.model.get(name)
+            local = self.is_local(site, twin or site)
+            given = name in self.model and above[name] <= set(log_p)
+            log_q.add(name, partial(scored, site, local))
+            if twin is None:
+                log_p.add(name, partial(_zeros_like, log_q, name))
+            else:
+                log_p.add(name, partial(scored, twin, local))
+                result.prior[name], result.above[name] = twin["fn"], above[name]
+            self._add_gradient_parts(result, name, site, local, scale_of(site))
+            result.scales[name] = _weight(site, scale_of(site))
+            result.values[name], result.posterior[name] = site["value"], site["fn"]
+            if twin is None or not given or not _weighted_alike(site, twin, scale_of):
+                continue
+            divergence = closed_kl(site["fn"], twin["fn"])
+            if divergence is not None:
+                scaled = scale_and_mask(divergence, scale_of(site), site["mask"])
+                result.kl[name] = self.reduce(scaled, local)
+        return result
+
+    def _add_gradient_parts(
+        self, result: Terms, name: str, site: Site, local: bool, scale: Scale
+    ) -> None:
+        """The score-function and the pathwise part of log q."""
+        entropy: Any = result.entropy
+        if _is_pathwise(site["fn"]):
+            entropy.add(name, partial(result.log_q.__getitem__, name))
+            return
+        parts = site["fn"].score_parts(site["value"], *site["args"], **site["kwargs"])
+        parts = parts.scale_and_mask(scale, site["mask"])
+        if not is_identically_zero(parts.score_function):
+            result.score[name] = self.reduce(parts.score_function, local)
+        if not is_identically_zero(parts.entropy_term):
+            entropy.add(name, partial(self.reduce, parts.entropy_term, local))
+
+
+def _scored(trace: poutine.Trace) -> dict[str, Site]:
+    """The sites with a density: samples, but no subsampling and no deterministic values."""
+    nodes: dict[str, Site] = dict(trace.nodes.items())
+    return {
+        name: site
+        for name, site in nodes.items()
+        if site["type"] == "sample"
+        and not site_is_subsample(site)
+        and not site["infer"].get("_deterministic")
+    }
+
+
+def _is_declared(site: Site) -> bool:
+    """Whether a site is a factor that was written for a guide, which says if it is pathwise."""
+    return isinstance(site["fn"], Unit) and "has_rsample" in vars(site["fn"])
+
+
+def _draws_indices(site: Site) -> bool:
+    if site["type"] != "sample" or not site_is_subsample(site):
+        return False
+    size, drawn = site["fn"].size, site["fn"].subsample_size
+    return drawn is not None and drawn < size and isinstance(site["value"], Tensor)
+
+
+def _log_prob(site: Site) -> Tensor:
+    """The log-density of a site, neither scaled nor masked; computed once."""
+    if "unscaled_log_prob" not in site:
         try:
-            divergence = kl_divergence(discrete(site["fn"]), discrete(twin["fn"]))
-        except NotImplementedError:
-            continue
-        result.kl[name] = reduce(scale_and_mask(divergence, site["scale"], site["mask"]))
-    missing = [name for name in latent if name not in result.values]
-    if missing:
-        raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
-    return result
+            log_p = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        except ValueError as error:
+            raise ValueError(f"site {site['name']!r}: {error}") from error
+        site["unscaled_log_prob"] = log_p
+    return site["unscaled_log_prob"]
+
+
+def _ratio(frame: Any) -> float:
+    """By what a plate scales its sites."""
+    return 1.0 if frame.full_size is None else float(frame.full_size / frame.size)
+
+
+def _plate_scale(site: Site) -> float:
+    return math.prod(map(_ratio, site["cond_indep_stack"]))
+
+
+def _handler_scale(site: Site) -> Scale:
+    """By what handlers scale a site, besides its plates."""
+    plates, scale = _plate_scale(site), site["scale"]
+    if isinstance(scale, Tensor):
+        return scale / plates
+    return 1.0 if math.isclose(scale, plates, rel_tol=1e-9) else scale / plates
+
+
+def _same(one: Scale | None, other: Scale | None) -> bool:
+    """Whether two scales or masks are the same."""
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, (bool, int, float)) and isinstance(other, (bool, int, float)):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return False
+
+
+def _weighted_alike(site: Site, twin: Site, scale_of: Callable[[Site], Scale]) -> bool:
+    """Whether log q and log p are scaled and masked alike, so that one KL stands for both."""
+    masks = site["mask"], twin["mask"]
+    return _same(scale_of(site), scale_of(twin)) and _same(*masks)
+
+
+def _weight(site: Site, scale: Scale) -> Scale:
+    mask, device = site["mask"], site["value"].device
+    one = 1.0 if mask is None else torch.ones(site["fn"].batch_shape, device=device)
+    return scale_and_mask(one, scale, mask)
+
+
+def _zeros_like(terms: Mapping[str, Tensor], name: str) -> Tensor:
+    return torch.zeros_like(terms[name])
 
 
 def _is_pathwise(fn: Any) -> bool:
@@ -249,17 +486,57 @@ def _with_particles(program: Program, particles: int | None, max_plate_nesting: 
         return program
 
     def vectorized(*args: Any, **kwargs: Any) -> Any:
-        with pyro.plate("particles", particles, dim=-max_plate_nesting - 1):
+        with pyro.plate(PARTICLES, particles, dim=-max_plate_nesting - 1):
             return program(*args, **kwargs)
 
     return vectorized
 
 
-def _trace(program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> poutine.Trace:
-    return prune_subsample_sites(poutine.trace(program).get_trace(*args, **kwargs))
+def cat(draws: Iterable[Terms]) -> Terms:
+    """The terms of several draws of one particle each, as those of several particles."""
+    found = list(draws)
+    first = found[0]
+
+    def joined(name: str) -> dict[str, Tensor]:
+        parts = [getattr(t, name) for t in found]
+        return {site: torch.cat([part[site] for part in parts]) for site in parts[0]}
+
+    def stacked(name: str) -> dict[str, Tensor]:
+        parts = [getattr(t, name) for t in found]
+        return {site: torch.stack([part[site] for part in parts]) for site in parts[0]}
+
+    log_q = joined("log_q")
+    entropy = {
+        site: log_q[site]
+        if all(t.entropy[site] is t.log_q[site] for t in found)
+        else torch.cat([t.entropy[site] for t in found])
+        for site in first.entropy
+    }
+    unweighted = None
+    if first.unweighted is not None:
+        unweighted = partial(_cat_true, found)
+    return Terms(
+        torch.cat([t.log_lik for t in found]),
+        joined("log_p"),
+        log_q,
+        joined("score"),
+        entropy,
+        joined("kl"),
+        joined("auxiliary"),
+        joined("factors"),
+        stacked("values"),
+        first.above,
+        first.prior,
+        first.posterior,
+        first.scale,
+        first.scales,
+        first.weights,
+        first.partial,
+        first.subsamples,
+        first.nesting,
+        unweighted,
+    )
 
 
-def _shared_frames(observed: list[dict[str, Any]]) -> set[int]:
-    """Dimensions of the vectorised plates that contain every observed site."""
-    shared = [{f.dim for f in site["cond_indep_stack"] if f.vectorized} for site in observed]
-    return set.intersection(*shared) if shared else set()
+def _cat_true(draws: list[Terms]) -> Terms:
+    return cat(t.true() for t in draws)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ppl_gen.likelihoods import Likelihood
+from ppl_gen.modes import evaluating
 from ppl_gen.networks import Shape
 from ppl_gen.objectives import ELBO, Objective
 from ppl_gen.posteriors import Family
@@ -332,18 +333,6 @@ def unregistered() -> Iterator[None]:
         yield
     finally:
         _registering.reset(token)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode for a while."""
-    before = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before:
-            part.training = training
 
 
 @contextmanager

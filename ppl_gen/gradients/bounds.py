@@ -15,9 +15,11 @@ has its own estimator: as surrogates nest, the surrogate of one site is the cost
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from operator import add
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -29,7 +31,7 @@ from torch.types import _size as _Size
 
 from ppl_gen.gradients.base import Estimator, Expectation
 from ppl_gen.gradients.families import base_of, log_prob
-from ppl_gen.terms import Program, Terms
+from ppl_gen.terms import GIVEN, Program, Terms
 
 Run = Callable[[Mapping[str, Tensor], int], Terms]
 
@@ -63,7 +65,9 @@ class Bound:
             fixed: the values of the sites above, in the shapes of ``t``.
         """
         if not sites:
-            return sum(t.auxiliary.values(), -t.log_lik), {}
+            parts = [-t.log_lik, *(-f for f in t.factors.values()), *t.auxiliary.values()]
+            width = min(part.shape[1] for part in parts)
+            return functools.reduce(add, (_sum_to(width, part) for part in parts)), {}
         site, q = sites[0], t.posterior[sites[0]]
         estimator = self.estimator(site, t)
         estimator.require(q)
@@ -106,7 +110,9 @@ class Bound:
             if inner is not None:
                 inner.update(found)
             if total.shape[1] < last:
-                raise ValueError(f"expected sites {sites[1:]} of no plate before {site!r}")
+                raise ValueError(
+                    f"expected sites {sites[1:]} of no plate before {site!r}, and no factors there"
+                )
             total = _sum_to(last, total)
             for scored in scored_here:
                 log_prior = _sum_to(last, self._log_prior(u, scored))
@@ -163,7 +169,8 @@ class _Given:
 
     def __call__(self, *args: object, **kwargs: object) -> None:
         for site, value in self.values.items():
-            pyro.sample(site, _Point(value, self.events[site]))
+            flag: Any = {GIVEN: True}
+            pyro.sample(site, _Point(value, self.events[site]), infer=flag)
 
 
 class _Point(TorchDistribution):

@@ -99,8 +99,10 @@ class EstimatedELBO(Objective):
     def loss_and_metrics(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        evaluated = self.runner(model, guide, args, kwargs)
+
         def evaluate(guide: Program, values: Mapping[str, Tensor], particles: int) -> Terms:
-            return self.runner(model, guide, args, kwargs)(values, particles)
+            return evaluated(values, particles, guide)
 
         run = runner(evaluate, guide)
         t = run({}, self.num_particles)

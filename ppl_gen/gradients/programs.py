@@ -73,9 +73,15 @@ def program(
     if kl not in ("sampled", "analytic"):
         raise ValueError(f"expected kl 'sampled' or 'analytic', got {kl!r}")
 
+    held: dict[str, Tensor] = {}
+
     def evaluate(guide: Program, values: Mapping[str, Tensor], particles: int) -> Terms:
         with unregistered():
-            return terms(model, guide, args, kwargs, values=values, particles=particles)
+            t = terms(
+                model, guide, args, kwargs, values=values, subsamples=held, particles=particles
+            )
+        held.update(t.subsamples)
+        return t
 
     def ordinary(site: str, t: Terms) -> Estimator:
         return make("reparameterized" if t.posterior[site].has_rsample else "score")

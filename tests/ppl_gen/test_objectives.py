@@ -300,11 +300,11 @@ def test_the_schedule_advances_with_the_gradient_step_only():
         (lambda: ELBO(kl="exact"), "analytic.*sampled.*'exact'"),
         (lambda: ELBO(free_bits=-1), "free_bits >= 0"),
         (lambda: ELBO(free_bits="a"), "free_bits >= 0, got 'a'"),
-        (lambda: IWAE(2.0), "at least one particle, got 2.0"),
+        (lambda: IWAE(2.0), "num_particles >= 1, got 2.0"),
         (lambda: ELBO(weight="heavy"), "number or a .*Schedule.*'heavy'"),
         (lambda: ELBO(weight=float("nan")), "finite number"),
         (lambda: ELBO(weight=-1.0), "weight of zero or more, got -1"),
-        (lambda: IWAE(0), "at least one particle"),
+        (lambda: IWAE(0), "num_particles >= 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(build, match):
