@@ -26,6 +26,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 import numpy as np
 
+from .labels import Arranger, Axis, labelled
 from .structure import Factor, Node, require_acyclic
 
 Scope: TypeAlias = tuple[Node, ...]
@@ -107,12 +108,22 @@ def bayesian_network(
             the node's own axis last, so every row along the last axis sums to one. A pair
             ``(factor, table)`` with a factor of a :class:`graphs.Factorization` is the same:
             ``graphs.bayesian_network(zip(graphs.parse("P(I)P(T)P(D|I,T)").factors, tables))``.
-        states: the state names of some or all nodes; 0, 1, ... for the others.
+        states: the state names of some or all nodes; for the others the labels of a table that
+            has labels, or else 0, 1, ...
         name: a name for the network.
+
+    A table with labels (a pandas Series or DataFrame, such as a crosstab, an xarray ``DataArray``,
+    a dict from states to numbers) is read by them, in any order of rows and columns. Which axis is
+    which variable is told by their names, or by labels that fit in one way alone.
+
+    >>> A = graphs.bayesian_network([("A", (), pandas.Series({"no": 0.7, "yes": 0.3}))])
+    >>> A.states
+    {'A': ['no', 'yes']}
 
     Raises:
         ValueError: a shape that does not fit the states, a negative, infinite or NaN entry, a row
-            that does not sum to one, a node without a table or with two, a cycle.
+            that does not sum to one, a node without a table or with two, a cycle; labels that are
+            not the states or fit in several ways.
     """
     entries = [_conditional(entry) for entry in conditionals]
     return checked(entries, states, True, name).to_pgmpy()
@@ -132,9 +143,10 @@ def markov_network(
         factors: pairs ``(scope, table)``: one name, a sequence of names or a factor of a
             :class:`graphs.Factorization`, and a non-negative array with one axis per name in that
             order. Equal factors are all kept.
-        states: the state names of some or all nodes; 0, 1, ... for the others. A node named here
-            that no factor mentions is free: it gets the factor that is one everywhere, since pgmpy
-            knows states through factors alone.
+        states: the state names of some or all nodes; for the others the labels of a table that
+            has labels (as in :func:`bayesian_network`), or else 0, 1, ... A node named here that no
+            factor mentions is free: it gets the factor that is one everywhere, since pgmpy knows
+            states through factors alone.
         name: a name for the network.
 
     Raises:
@@ -190,14 +202,7 @@ def checked(
     """The one gate for parameters that do not come from a file."""
     known: States = {v: _state_names(v, names) for v, names in dict(states or {}).items()}
     factors = []
-    for scope, table in entries:
-        _check_scope(scope)
-        array = as_array(table, called(scope, directed))
-        if array.ndim != len(scope):
-            raise ValueError(
-                f"expected {len(scope)} axes for {called(scope, directed)}, one per variable "
-                f"in that order, got an array of shape {array.shape}"
-            )
+    for scope, array in _arranged(entries, known, directed):
         for v, size in zip(scope, array.shape, strict=True):
             if not size:
                 raise ValueError(f"expected at least one state of {v!r}, got shape {array.shape}")
@@ -219,6 +224,37 @@ def checked(
     if not known:
         raise ValueError("expected at least one node, got none")
     return Tables(known, tuple(factors), directed, name)
+
+
+def _arranged(
+    entries: list[tuple[Scope, Any]], states: States, directed: bool
+) -> list[tuple[Scope, np.ndarray]]:
+    """Arrays with one axis per variable; labels are read and may tell further states."""
+    arrays: list[np.ndarray] = []
+    axes: dict[int, list[Axis]] = {}
+    sizes: dict[Node, int] = {}
+    for k, (scope, table) in enumerate(entries):
+        _check_scope(scope)
+        what = called(scope, directed)
+        found = labelled(table)
+        array = as_array(table if found is None else found[0], what)
+        if array.ndim != len(scope):
+            raise ValueError(
+                f"expected {len(scope)} axes for {what}, one per variable "
+                f"in that order, got an array of shape {array.shape}"
+            )
+        arrays.append(array)
+        if found is None:
+            sizes.update(zip(scope, array.shape, strict=True))
+        else:
+            axes[k] = found[1]
+    if axes:
+        arranger = Arranger(states, sizes, (v for scope, _ in entries for v in scope))
+        scopes = {k: entries[k][0] for k in axes}
+        tables = [(scopes[k], arrays[k], axes[k], called(scopes[k], directed)) for k in axes]
+        for k, array in zip(axes, arranger.arrange(tables), strict=True):
+            arrays[k] = array
+    return [(scope, array) for (scope, _), array in zip(entries, arrays, strict=True)]
 
 
 def _check_nodes(scopes: list[Scope], states: States) -> States:
