@@ -8,21 +8,25 @@ of the scope :math:`C_k` (Koller and Friedman 2009, definitions 3.4 and 4.3). :c
 either kind; it is what files are read into, what pgmpy models are built from, and what exact
 inference takes its potentials from.
 
-Printed tables are rounded. A row of k probabilities written with d decimals may miss the sum one
-by less than :math:`k \cdot 10^{-d} / 2`, which is what rounding explains, and by no more than 0.01:
-0.33, 0.33, 0.33 passes; 0.99, 0.02 does not. Values are kept as they were written.
+Printed tables are rounded. A row of probabilities may miss the sum one by less than what rounding
+each of them to its own last digit explains (:func:`rounding_slack`), and by no more than 0.01:
+0.33, 0.33, 0.33 and 0.270811, 0.72919 pass; 0.99, 0.02 does not. Values are kept as they were
+written.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations
 from typing import Any, TypeAlias
 
 import networkx as nx
 import numpy as np
 
+from .labels import Arranger, Axis, labelled
 from .structure import Factor, Node, require_acyclic
 
 Scope: TypeAlias = tuple[Node, ...]
@@ -104,12 +108,22 @@ def bayesian_network(
             the node's own axis last, so every row along the last axis sums to one. A pair
             ``(factor, table)`` with a factor of a :class:`graphs.Factorization` is the same:
             ``graphs.bayesian_network(zip(graphs.parse("P(I)P(T)P(D|I,T)").factors, tables))``.
-        states: the state names of some or all nodes; 0, 1, ... for the others.
+        states: the state names of some or all nodes; for the others the labels of a table that
+            has labels, or else 0, 1, ...
         name: a name for the network.
+
+    A table with labels (a pandas Series or DataFrame, such as a crosstab, an xarray ``DataArray``,
+    a dict from states to numbers) is read by them, in any order of rows and columns. Which axis is
+    which variable is told by their names, or by labels that fit in one way alone.
+
+    >>> A = graphs.bayesian_network([("A", (), pandas.Series({"no": 0.7, "yes": 0.3}))])
+    >>> A.states
+    {'A': ['no', 'yes']}
 
     Raises:
         ValueError: a shape that does not fit the states, a negative, infinite or NaN entry, a row
-            that does not sum to one, a node without a table or with two, a cycle.
+            that does not sum to one, a node without a table or with two, a cycle; labels that are
+            not the states or fit in several ways.
     """
     entries = [_conditional(entry) for entry in conditionals]
     return checked(entries, states, True, name).to_pgmpy()
@@ -129,9 +143,10 @@ def markov_network(
         factors: pairs ``(scope, table)``: one name, a sequence of names or a factor of a
             :class:`graphs.Factorization`, and a non-negative array with one axis per name in that
             order. Equal factors are all kept.
-        states: the state names of some or all nodes; 0, 1, ... for the others. A node named here
-            that no factor mentions is free: it gets the factor that is one everywhere, since pgmpy
-            knows states through factors alone.
+        states: the state names of some or all nodes; for the others the labels of a table that
+            has labels (as in :func:`bayesian_network`), or else 0, 1, ... A node named here that no
+            factor mentions is free: it gets the factor that is one everywhere, since pgmpy knows
+            states through factors alone.
         name: a name for the network.
 
     Raises:
@@ -187,14 +202,7 @@ def checked(
     """The one gate for parameters that do not come from a file."""
     known: States = {v: _state_names(v, names) for v, names in dict(states or {}).items()}
     factors = []
-    for scope, table in entries:
-        _check_scope(scope)
-        array = as_array(table, called(scope, directed))
-        if array.ndim != len(scope):
-            raise ValueError(
-                f"expected {len(scope)} axes for {called(scope, directed)}, one per variable "
-                f"in that order, got an array of shape {array.shape}"
-            )
+    for scope, array in _arranged(entries, known, directed):
         for v, size in zip(scope, array.shape, strict=True):
             if not size:
                 raise ValueError(f"expected at least one state of {v!r}, got shape {array.shape}")
@@ -216,6 +224,37 @@ def checked(
     if not known:
         raise ValueError("expected at least one node, got none")
     return Tables(known, tuple(factors), directed, name)
+
+
+def _arranged(
+    entries: list[tuple[Scope, Any]], states: States, directed: bool
+) -> list[tuple[Scope, np.ndarray]]:
+    """Arrays with one axis per variable; labels are read and may tell further states."""
+    arrays: list[np.ndarray] = []
+    axes: dict[int, list[Axis]] = {}
+    sizes: dict[Node, int] = {}
+    for k, (scope, table) in enumerate(entries):
+        _check_scope(scope)
+        what = called(scope, directed)
+        found = labelled(table)
+        array = as_array(table if found is None else found[0], what)
+        if array.ndim != len(scope):
+            raise ValueError(
+                f"expected {len(scope)} axes for {what}, one per variable "
+                f"in that order, got an array of shape {array.shape}"
+            )
+        arrays.append(array)
+        if found is None:
+            sizes.update(zip(scope, array.shape, strict=True))
+        else:
+            axes[k] = found[1]
+    if axes:
+        arranger = Arranger(states, sizes, (v for scope, _ in entries for v in scope))
+        scopes = {k: entries[k][0] for k in axes}
+        tables = [(scopes[k], arrays[k], axes[k], called(scopes[k], directed)) for k in axes]
+        for k, array in zip(axes, arranger.arrange(tables), strict=True):
+            arrays[k] = array
+    return [(scope, array) for (scope, _), array in zip(entries, arrays, strict=True)]
 
 
 def _check_nodes(scopes: list[Scope], states: States) -> States:
@@ -306,19 +345,64 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
     off = np.flatnonzero(np.abs(sums - 1) > EXACT)
     if not off.size:
         return None
-    wrong = off[~_rounded(array.reshape(-1, array.shape[-1])[off])]
+    rows = array.reshape(-1, array.shape[-1])[off]
+    wrong = off[np.abs(rows.sum(axis=-1) - 1) > rounding_slack(rows)]
     if not wrong.size:
         return None
     index = tuple(int(i) for i in np.unravel_index(wrong[0], sums.shape))
-    return index, f"expected probabilities that sum to one, got a sum of {sums[index]:.6g}"
+    return index, f"expected probabilities that sum to one, got {described_sum(sums[index])}"
 
 
-def _rounded(rows: np.ndarray) -> np.ndarray:
-    """Which rows' sums are off by no more than rounding to the decimals they show explains."""
-    error = np.abs(rows.sum(axis=-1) - 1)
-    explained = np.zeros(len(rows), dtype=bool)
-    for decimals in range(1, 10):
-        shown = (np.round(rows, decimals) == rows).all(axis=-1)
-        bound = rows.shape[-1] * 10.0**-decimals / 2
-        explained |= shown & (error < bound * (1 - EXACT))
-    return explained & (error < LARGEST_ROUNDING + EXACT)
+def rounding_slack(numbers: Any) -> Any:
+    """How far from one the sum of some probabilities may be because each is rounded.
+
+    Half a unit of the last digit of every number, in all at most 0.01; 1e-6 is always allowed. A
+    float has the digits of the shortest decimal text that reads back as it (in single precision
+    where a row holds nothing else), so that zeros at its end are lost: no number is taken to be
+    coarser than two decimals. A zero is as fine as the finest number beside it.
+
+    >>> float(rounding_slack(["0.074074", "0.92593"]))
+    5.5e-06
+
+    Args:
+        numbers: one row of floats or of their texts, or an array (..., k) of rows.
+
+    Returns:
+        The slack of every row (...), a float for one row.
+    """
+    rows = np.asarray(numbers)
+    texts = rows.dtype.kind in "UO"
+    units = np.vectorize(_last_digit, otypes=[float])(rows) if texts else _last_digits(rows)
+    zero = rows.astype(float) == 0
+    finest = np.where(zero, LARGEST_ROUNDING, units).min(axis=-1, initial=LARGEST_ROUNDING)
+    units = np.where(zero, np.minimum(units, finest[..., None]), units)
+    slack = np.minimum(units, LARGEST_ROUNDING).sum(axis=-1) / 2
+    return np.clip(slack * (1 - EXACT), EXACT, LARGEST_ROUNDING + EXACT)
+
+
+def _last_digit(text: Any) -> float:
+    """The unit of the last digit of a number's text."""
+    exponent = Decimal(str(text)).as_tuple().exponent
+    return 10.0**exponent if isinstance(exponent, int) else 0.0
+
+
+def _last_digits(rows: np.ndarray) -> np.ndarray:
+    """The units of the last digits of the shortest texts of floats; 1e-15 for any finer."""
+    rows = rows.astype(float)
+    single = rows.astype(np.float32)
+    coarse = (single == rows).all(axis=-1, keepdims=True)
+    units = np.full(rows.shape, 1e-15)
+    for decimals in range(15, -1, -1):
+        shown = np.round(rows, decimals)
+        units[np.where(coarse, shown.astype(np.float32) == single, shown == rows)] = 10.0**-decimals
+    return units
+
+
+def described_sum(value: float) -> str:
+    """A sum that should be one, with as many digits as show that it is not."""
+    off = float(value) - 1
+    if abs(off) >= LARGEST_ROUNDING:
+        return f"a sum of {value:.6g}"
+    decimals = 1 - math.floor(math.log10(abs(off)))
+    side = "more" if off > 0 else "less"
+    return f"a sum of {value:.{decimals}f} ({abs(off):.2g} {side} than one)"

@@ -15,6 +15,7 @@ from decimal import Decimal
 import numpy as np
 
 from ..structure import Node
+from .elimination import Order
 from .evidence import MISSING, Evidence
 from .linear import Result
 from .plans import Pattern, Planner
@@ -31,6 +32,30 @@ def require_room(planner: Planner, keep: Sequence[int], max_bytes: int) -> None:
             f"expected a joint table that fits into max_bytes = {max_bytes:,}, got "
             f"{Decimal(asked):.3g} cells for the {len(keep)} nodes asked for"
         )
+
+
+def require_fit(planner: Planner, pattern: Pattern, max_bytes: int, names: Sequence[Node]) -> None:
+    """Raise ``ValueError`` with the cost if a plan of maxima after sums does not fit the memory."""
+    order = planner.order(pattern.removed, pattern.keep, pattern.last)
+    needed = planner.plan(pattern).bytes(True)
+    if needed > max_bytes:
+        raise ValueError(
+            f"expected tables that fit into max_bytes = {max_bytes:,}, got {Decimal(needed):.3g} "
+            f"bytes ({Decimal(order.cells):.3g} cells, treewidth {order.treewidth}) to sum out all "
+            f"but {len(pattern.last)} nodes before the maximum over them; "
+            f"{_largest(order, planner, names)}. "
+            "The maximum over all nodes takes less"
+        )
+
+
+def _largest(order: Order, planner: Planner, names: Sequence[Node]) -> str:
+    """``a largest clique of 3 variables with 8 cells (64 bytes): A, B, C``."""
+    cells = Decimal(planner.states(order.largest))
+    shown = ", ".join(str(names[v]) for v in order.largest[:30])
+    shown += ", ..." if len(order.largest) > 30 else ""
+    count = len(order.largest)
+    size = f"{cells:.3g} cells ({8 * cells:.3g} bytes)"
+    return f"a largest clique of {count} variables with {size}: {shown}"
 
 
 def choose_cutset(
@@ -71,12 +96,9 @@ def choose_cutset(
             )
         cut.append(max(choices, key=lambda v: held[v] * (1 - 1 / sizes[v]) / math.log(sizes[v])))
     order = planner.order(pattern.removed, pattern.keep)
-    cells = Decimal(planner.states(order.largest))
-    shown = ", ".join(str(names[v]) for v in order.largest[:30])
-    shown += ", ..." if len(order.largest) > 30 else ""
     raise ValueError(
-        f"expected tables that fit into max_bytes = {max_bytes:,}, got a largest clique of "
-        f"{len(order.largest)} variables with {cells:.3g} cells ({8 * cells:.3g} bytes): {shown}. "
+        f"expected tables that fit into max_bytes = {max_bytes:,}, got "
+        f"{_largest(order, planner, names)}. "
         f"Conditioning on some of them would take more than {float(MOST_WORK):.0e} cells of work. "
         "What helps: name the nodes that will be observed as evidence_variables, or ask "
         "graphs.marginal for one node, which leaves out what the answer does not need"

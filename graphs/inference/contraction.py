@@ -57,6 +57,7 @@ class Program:
         batched: whether a slot depends on the evidence.
         leaves: how many slots after the first are given.
         forward: steps towards the roots.
+        sums: how many of them come before any that eliminates by a maximum, where both occur.
         roots: slots of the scalars whose product is Z; variables that were not to be summed out
             are all in one further root.
         backward: steps that compute derivatives.
@@ -69,6 +70,7 @@ class Program:
     batched: list[bool]
     leaves: int
     forward: list[Step] = field(default_factory=list)
+    sums: int = 0
     roots: list[int] = field(default_factory=list)
     backward: list[Step] = field(default_factory=list)
     reads: dict[int, Step] = field(default_factory=dict)
@@ -128,6 +130,7 @@ def compile_program(
     batched: Sequence[bool],
     order: Sequence[int],
     targets: Collection[int] = (),
+    last: Collection[int] = (),
 ) -> Program:
     """The contractions that sum out the variables of ``order``, one after the other.
 
@@ -137,6 +140,7 @@ def compile_program(
         batched: whether each leaf depends on the evidence.
         order: the variables to sum out; those left over stay in the roots.
         targets: variables whose marginals the program computes too.
+        last: the end of ``order``, if it is to be eliminated by maxima after sums over the others.
     """
     summed = frozenset(order)
     rank = [0] * len(sizes)
@@ -144,20 +148,20 @@ def compile_program(
         rank[v] = position
     leaves: list[Scope] = [tuple(sorted(scope, key=rank.__getitem__)) for scope in scopes]
     program = Program(sizes, rank, [(), *leaves], [False, *batched], len(leaves))
-    parents = _go_forward(program, order)
+    parents = _go_forward(program, order, frozenset(last))
     if targets:
         _go_backward(program, parents, targets)
     return program
 
 
-def _go_forward(program: Program, order: Sequence[int]) -> dict[int, int]:
+def _go_forward(program: Program, order: Sequence[int], last: frozenset[int]) -> dict[int, int]:
     """Append the forward steps; the position of the step that consumes each slot."""
     mentions: list[set[int]] = [set() for _ in program.sizes]
     for slot in range(1, program.leaves + 1):
         for v in program.scopes[slot]:
             mentions[v].add(slot)
     parents: dict[int, int] = {}
-    removable = set(order)
+    removable = set(order) - last
 
     def contract(left: int, right: int) -> None:
         pair = {left, right}
@@ -172,6 +176,9 @@ def _go_forward(program: Program, order: Sequence[int]) -> dict[int, int]:
         program.forward.append(step)
 
     for v in order:
+        if v in last and v not in removable:
+            removable |= last
+            program.sums = len(program.forward)
         while len(mentions[v]) > 1:
             contract(*_cheapest_pair(program, mentions[v]))
         if mentions[v]:

@@ -25,6 +25,7 @@ from .conditioning import (
     choose_cutset,
     contradicted,
     mixture,
+    require_fit,
     require_room,
 )
 from .evidence import MISSING, Evidence
@@ -96,7 +97,7 @@ class Engine:
         order_rows: float = 2,
         progress: bool = False,
     ):
-        self.sizes, self.tables, self.hint = sizes, tables, hint
+        self.names, self.sizes, self.tables, self.hint = names, sizes, tables, hint
         self.dtype, self.device = dtype, torch.device(device)
         self.max_bytes, self.progress = max_bytes, progress
         self.planner = Planner(sizes, scopes, order_seconds, order_rows)
@@ -139,7 +140,8 @@ class Engine:
             removed = self._removed(always, len(rows))
             partly = any(row.any() for v, row in part.items() if v not in removed)
             whole = len(rows) == evidence.rows
-            yield rows, evidence if whole else evidence.take(rows), Pattern(removed, partly)
+            pattern = Pattern(removed, partly, soft=frozenset(evidence.soft))
+            yield rows, evidence if whole else evidence.take(rows), pattern
 
     def _alike(self, seen: np.ndarray) -> list[np.ndarray]:
         """Numbers of the rows that see the same variables; last those of all rare patterns."""
@@ -172,7 +174,7 @@ class Engine:
 
     def _batches(
         self, plan: Plan, evidence: Evidence, most: int = ROWS_AT_ONCE
-    ) -> Iterator[tuple[dict[int, Tensor], int]]:
+    ) -> Iterator[tuple[dict[int, Tensor], dict[int, Tensor], int]]:
         """The evidence as tensors, so many rows at a time as the memory allows."""
         fitting = min(LOG_BYTES, self.max_bytes) // plan.bytes(logarithms=True)
         size = max(1, min(most, fitting))
@@ -181,7 +183,8 @@ class Engine:
                 v: torch.from_numpy(code[first : first + size]).to(self.device)
                 for v, code in evidence.codes.items()
             }
-            yield codes, min(size, evidence.rows - first)
+            soft = {v: table[first : first + size] for v, table in evidence.soft.items()}
+            yield codes, soft, min(size, evidence.rows - first)
 
     # --- Sums -----------------------------------------------------------------------------------
 
@@ -276,9 +279,11 @@ class Engine:
 
     def _run(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
         """One plan for all rows; those that linear numbers cannot hold again in logarithms."""
+        soft, log_scale = evidence.scaled()
         result = self.linear(pattern).run(
-            evidence.codes, evidence.rows, self.max_bytes, advance, torch.get_num_threads()
+            evidence.codes, soft, evidence.rows, self.max_bytes, advance, torch.get_num_threads()
         )
+        result = result._replace(log_z=result.log_z + log_scale)
         again = np.flatnonzero(result.marked)
         if again.size:
             exact = self._conditioned(pattern, evidence.take(again), None, logarithms=True)
@@ -292,8 +297,8 @@ class Engine:
     ) -> Result:
         plan = self.plan(pattern)
         log_z, columns = [], []
-        for codes, rows in self._batches(plan, evidence):
-            slots = log_space.evaluate(plan, self.log_tables, codes, rows)
+        for codes, soft, rows in self._batches(plan, evidence):
+            slots = log_space.evaluate(plan, self.log_tables, codes, rows, soft=soft)
             log_z.append(log_space.log_partition(plan, slots, rows).double().cpu().numpy())
             columns.append(log_space.columns(plan, slots, rows).double().cpu().numpy())
             if advance is not None:
@@ -333,13 +338,18 @@ class Engine:
         reduce: log_space.Reduce = log_space.log_sum,
     ) -> Iterator[Tensor]:
         plan = self.plan(pattern)
-        for codes, rows in self._batches(plan, evidence):
-            slots = log_space.evaluate(plan, log_tables, codes, rows, reduce)
+        for codes, soft, rows in self._batches(plan, evidence):
+            slots = log_space.evaluate(plan, log_tables, codes, rows, reduce, soft)
             yield log_space.log_partition(plan, slots, rows)
 
     @torch.no_grad()
     def assign(
-        self, evidence: Evidence, draws: int, method: Method, log_tables: Sequence[Tensor]
+        self,
+        evidence: Evidence,
+        draws: int,
+        method: Method,
+        log_tables: Sequence[Tensor],
+        only: Sequence[int] = (),
     ) -> Assigned:
         """States chosen for the variables missing in some row.
 
@@ -348,17 +358,21 @@ class Engine:
             draws: assignments per row.
             method: how to choose.
             log_tables: logarithms of the factors.
+            only: variables to be chosen after the others have been summed out; all if empty.
 
         Returns:
             For each variable its states (draws, rows), and the logarithm of the sum, or of the
             maximum, of every row.
         """
-        missing = evidence.missing_somewhere(len(self.sizes))
+        missing = only or evidence.missing_somewhere(len(self.sizes))
         chosen = {v: torch.zeros(draws, evidence.rows, dtype=torch.long) for v in missing}
         values = np.empty(evidence.rows)
         with self._bar(evidence.rows) as advance:
             for rows, part, pattern in self._groups(evidence):
-                cut = self.cutset(pattern, True)
+                pattern = pattern._replace(last=frozenset(only) - pattern.removed)
+                cut = () if pattern.last else self.cutset(pattern, True)
+                if pattern.last:
+                    require_fit(self.planner, pattern, self.max_bytes, self.names)
                 which = np.tile(np.arange(part.rows), draws)
                 if cut:
                     given, which, values[rows] = self._choose_cases(
@@ -390,10 +404,11 @@ class Engine:
         """Assignments given the rows that ``which`` lists, and the value of every row."""
         plan = self.plan(pattern)
         step = max(1, MOST_CHOICES // plan.widest_choice)
-        found = {v: torch.empty(len(which), dtype=torch.long) for v in plan.order.variables}
+        free = pattern.last or plan.order.variables
+        found = {v: torch.empty(len(which), dtype=torch.long) for v in free}
         values, start = np.empty(evidence.rows), 0
-        for codes, rows in self._batches(plan, evidence):
-            slots = log_space.evaluate(plan, log_tables, codes, rows, method.reduce)
+        for codes, soft, rows in self._batches(plan, evidence):
+            slots = log_space.evaluate(plan, log_tables, codes, rows, method.reduce, soft)
             log_z = log_space.log_partition(plan, slots, rows)
             values[start : start + rows] = log_z.double().cpu().numpy()
             mine = np.flatnonzero((which >= start) & (which < start + rows))

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..structure import Model
-from .junction_tree import JunctionTree, holds
+from .evidence import holds
+from .junction_tree import JunctionTree
 
 MOST_ASSIGNMENTS = 1 << 20
 

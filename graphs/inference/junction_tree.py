@@ -31,7 +31,7 @@ from ..pgmpy_bridge import tables_of
 from ..structure import Factorization, Model, Node, contains, unknown
 from ..tables import Tables, checked
 from .engine import MAXIMISE, SAMPLE, Cost, Engine
-from .evidence import MISSING, Evidence, read_evidence
+from .evidence import MISSING, Evidence, holds, read_evidence
 
 MAX_BYTES = 1 << 31
 
@@ -99,10 +99,12 @@ def require_possible(
         for v, code in evidence.codes.items()
         if code[row] != MISSING
     }
-    if not seen:
+    likely = {nodes[v]: f"likelihood {t[row].tolist()}" for v, t in evidence.soft.items()}
+    if not seen and not likely:
         raise ValueError("expected a model with some possible assignment, got Z = 0")
-    shown = ", ".join(f"{node!r}: {state!r}" for node, state in list(seen.items())[:12])
-    shown += ", ..." if len(seen) > 12 else ""
+    parts = [f"{node!r}: {state!r}" for node, state in seen.items()]
+    parts += [f"{node!r}: {text}" for node, text in likely.items()]
+    shown = ", ".join(parts[:12]) + (", ..." if len(parts) > 12 else "")
     where = "" if evidence.single else f" in row {row}"
     more = f" (and {bad.size - 1} other rows)" if bad.size > 1 else ""
     raise ValueError(
@@ -134,9 +136,19 @@ class JunctionTree:
         cost: the :class:`Cost` predicted.
 
     Evidence is a dict from nodes to one state, or to a sequence of one state per row, or a
-    DataFrame. A state is given by its name; an integer that is no name is an index. Missing values
-    are None or NaN. Without rows, answers have no leading axis of rows. Natural logarithms
-    throughout.
+    DataFrame. A state is given by its name; an integer that is no name is an index where no state
+    is a number or the text of one, and what may mean two states is refused (:mod:`graphs.states`).
+    Missing values are None or NaN. Without rows, answers have no leading axis of rows. Natural
+    logarithms throughout.
+
+    What has been seen of a node may also be only likely: ``likelihoods`` is a dict from nodes to
+    the probability of what was seen given each state, (states,) or (rows, states), up to a factor
+    (Pearl 1988, section 2.2.2). A row may be given by the names of states.
+
+    >>> tables = [("A", (), [0.7, 0.3]), ("B", "A", [[0.9, 0.1], [0.2, 0.8]])]
+    >>> tree = JunctionTree(bayesian_network(tables, states={"B": ("yes", "no")}))
+    >>> tree.marginals(likelihoods={"B": {"yes": 0.8, "no": 0.2}})["A"]
+    tensor([0.8437, 0.1563], dtype=torch.float64)
 
     Raises:
         ValueError: tables that do not fit the model (:mod:`graphs.tables`), unknown nodes, a
@@ -190,7 +202,13 @@ class JunctionTree:
 
     # --- Queries --------------------------------------------------------------------------------
 
-    def log_partition(self, evidence: Any = None, log_potentials: LogPotentials = None) -> Tensor:
+    def log_partition(
+        self,
+        evidence: Any = None,
+        log_potentials: LogPotentials = None,
+        *,
+        likelihoods: Any = None,
+    ) -> Tensor:
         r"""log Z(e); for a Bayesian network log P(e).
 
         Args:
@@ -199,6 +217,8 @@ class JunctionTree:
                 differentiate through: one per factor in the order and with the axes of
                 ``tree.factors``, or a dict from positions in that order to tensors. The derivative
                 of log Z in an entry is the marginal probability of that entry.
+            likelihoods: of what is not certain, a factor of Z each; positive tensors may be
+                differentiated through.
 
         Returns:
             A scalar, or (rows,); minus infinity where the evidence is impossible, as that is its
@@ -207,15 +227,15 @@ class JunctionTree:
         Raises:
             ValueError: unknown nodes or states, or what :meth:`replaced` refuses.
         """
-        observed = read_evidence(evidence, self.states)
-        if log_potentials is not None:
+        observed = read_evidence(evidence, self.states, likelihoods)
+        if log_potentials is not None or observed.differentiable:
             log_z = self._engine.log_partition(observed, self.replaced(log_potentials))
         else:
             log_z = torch.from_numpy(self._engine.solve(observed).log_z)
         log_z = log_z.to(self.device, self.dtype)
         return log_z[0] if observed.single else log_z
 
-    def marginals(self, evidence: Any = None) -> dict[Node, Tensor]:
+    def marginals(self, evidence: Any = None, *, likelihoods: Any = None) -> dict[Node, Tensor]:
         """The distribution of every node that is not observed in every row.
 
         Returns:
@@ -224,7 +244,43 @@ class JunctionTree:
         Raises:
             ValueError: impossible evidence, naming the row.
         """
-        observed = read_evidence(evidence, self.states)
+        return self._marginals(read_evidence(evidence, self.states, likelihoods))
+
+    def table(self, evidence: Any = None, *, likelihoods: Any = None) -> Any:
+        """The marginals as a pandas ``DataFrame``, for reading.
+
+        >>> JunctionTree(graphs.textbook.sprinkler()).table({"rain": "yes"}).head(2)
+             node state  probability
+        0  cloudy   yes     0.800000
+        1  cloudy    no     0.200000
+
+        Returns:
+            Columns ``node``, ``state`` (its name) and ``probability``, in the order of
+            ``tree.states``; for rows of evidence the index is the number of the row, named ``row``.
+
+        Raises:
+            ValueError: impossible evidence, naming the row.
+        """
+        import pandas as pd
+
+        observed = read_evidence(evidence, self.states, likelihoods)
+        answers = self._marginals(observed)
+        rows = range(observed.rows)
+        entries = [(v, s) for v in answers for s in self.states[v]]
+        columns = [p.cpu().reshape(observed.rows, -1) for p in answers.values()]
+        values = torch.cat(columns, 1) if columns else torch.empty(observed.rows, 0)
+        frame = pd.DataFrame(
+            {
+                "node": _objects([v for v, _ in entries] * len(rows)),
+                "state": _objects([s for _, s in entries] * len(rows)),
+                "probability": values.reshape(-1).numpy(),
+            }
+        )
+        if not observed.single:
+            frame.index = pd.Index(np.repeat(rows, len(entries)), name="row")
+        return frame
+
+    def _marginals(self, observed: Evidence) -> dict[Node, Tensor]:
         result = self._engine.solve(observed, marginals=True)
         require_possible(result.log_z, observed, self.states)
         columns = self._tensor(result.columns)
@@ -237,7 +293,7 @@ class JunctionTree:
             answers[node] = column[0] if observed.single else column
         return answers
 
-    def query(self, nodes: Any, evidence: Any = None) -> Tensor:
+    def query(self, nodes: Any, evidence: Any = None, *, likelihoods: Any = None) -> Tensor:
         """The joint distribution of some nodes, whether or not a clique holds them all.
 
         Returns:
@@ -246,32 +302,51 @@ class JunctionTree:
         Raises:
             ValueError: unknown or repeated nodes, nodes that are observed, impossible evidence.
         """
-        observed = read_evidence(evidence, self.states)
+        observed = read_evidence(evidence, self.states, likelihoods)
         return self._joint(self._named(nodes, "nodes"), observed)
 
-    def map(self, evidence: Any = None) -> dict[Node, Any]:
-        """The most probable states of the unobserved nodes together.
+    def map(
+        self, evidence: Any = None, nodes: Any = None, *, likelihoods: Any = None
+    ) -> dict[Node, Any]:
+        r"""The most probable states of the unobserved nodes together, or of some of them.
 
-        Where several assignments are equally probable one of them is returned, always the same.
+        For some nodes :math:`A` it is :math:`\arg\max_a \sum_b P(a, b \mid e)`, with all others
+        summed out first (Koller and Friedman 2009, section 13.2.3), which may take a far larger
+        tree than the maximum over all nodes. Where several assignments are equally probable one of
+        them is returned, always the same.
+
+        Args:
+            evidence: observed states.
+            nodes: one node or several without evidence; by default all that are unobserved.
+            likelihoods: of what is not certain.
 
         Returns:
-            For each unobserved node the name of its state, or a list of one per row.
+            For each of these nodes the name of its state, or a list of one per row.
 
         Raises:
-            ValueError: impossible evidence, naming the row.
+            ValueError: impossible evidence, naming the row; unknown, repeated or observed nodes,
+                none; sums that do not fit ``max_bytes``, with what they take.
         """
-        observed = read_evidence(evidence, self.states)
-        chosen, values = self._engine.assign(observed, 1, MAXIMISE, self._engine.log_tables)
+        observed = read_evidence(evidence, self.states, likelihoods)
+        free = observed.missing_somewhere(len(self._nodes))
+        asked = free if nodes is None else self._unobserved(self._named(nodes, "nodes"), observed)
+        only = () if set(asked) >= set(free) else asked
+        chosen, values = self._engine.assign(observed, 1, MAXIMISE, self._engine.log_tables, only)
         require_possible(values, observed, self.states)
         answers: dict[Node, Any] = {}
-        for v in observed.missing_somewhere(len(self._nodes)):
+        for v in asked:
             names = self.states[self._nodes[v]]
             row = [names[i] for i in chosen[v][0].tolist()]
             answers[self._nodes[v]] = row[0] if observed.single else row
         return answers
 
     def sample(
-        self, n: int, evidence: Any = None, log_potentials: LogPotentials = None
+        self,
+        n: int,
+        evidence: Any = None,
+        log_potentials: LogPotentials = None,
+        *,
+        likelihoods: Any = None,
     ) -> dict[Node, Tensor]:
         """Independent exact draws of the unobserved nodes given the evidence.
 
@@ -285,7 +360,7 @@ class JunctionTree:
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
-        observed = read_evidence(evidence, self.states)
+        observed = read_evidence(evidence, self.states, likelihoods)
         tables = self.replaced(log_potentials)
         chosen, values = self._engine.assign(observed, max(int(n), 1), SAMPLE, tables)
         require_possible(values, observed, self.states)
@@ -294,7 +369,7 @@ class JunctionTree:
             for v in observed.missing_somewhere(len(self._nodes))
         }
 
-    def entropy(self, nodes: Any, evidence: Any = None) -> Tensor:
+    def entropy(self, nodes: Any, evidence: Any = None, *, likelihoods: Any = None) -> Tensor:
         r""":math:`H(A) = -\sum_a P(a) \log P(a)` in nats, of some nodes together.
 
         Returns:
@@ -303,11 +378,13 @@ class JunctionTree:
         Raises:
             ValueError: unknown, repeated or observed nodes, none, impossible evidence.
         """
-        observed = read_evidence(evidence, self.states)
+        observed = read_evidence(evidence, self.states, likelihoods)
         joint = self._joint(self._named(nodes, "nodes"), observed)
         return torch.special.entr(joint).sum(tuple(range(0 if observed.single else 1, joint.dim())))
 
-    def mutual_information(self, a: Any, b: Any, evidence: Any = None) -> Tensor:
+    def mutual_information(
+        self, a: Any, b: Any, evidence: Any = None, *, likelihoods: Any = None
+    ) -> Tensor:
         r""":math:`I(A; B) = H(A) + H(B) - H(A, B)` in nats, of two disjoint sets of nodes.
 
         Returns:
@@ -316,7 +393,7 @@ class JunctionTree:
         Raises:
             ValueError: as in :meth:`entropy`, or a node in both sets.
         """
-        observed = read_evidence(evidence, self.states)
+        observed = read_evidence(evidence, self.states, likelihoods)
         first, second = self._named(a, "a"), self._named(b, "b")
         if not (first and second):
             raise ValueError(f"expected at least one node in each set, got {a!r} and {b!r}")
@@ -332,13 +409,7 @@ class JunctionTree:
         return terms.sum(tuple(axes)).clamp_min(0)
 
     def _joint(self, nodes: tuple[int, ...], observed: Evidence) -> Tensor:
-        if not nodes:
-            raise ValueError("expected at least one node, got none")
-        for v in nodes:
-            if v in observed.codes:
-                raise ValueError(
-                    f"expected nodes without evidence, got {self._nodes[v]!r}, which is observed"
-                )
+        nodes = self._unobserved(nodes, observed)
         result = self._engine.solve(observed, keep=nodes)
         require_possible(result.log_z, observed, self.states)
         shape = [len(self.states[self._nodes[v]]) for v in nodes]
@@ -394,6 +465,16 @@ class JunctionTree:
             tables[k] = tensor.to(self.device, self._engine.log_dtype)
         return tables
 
+    def _unobserved(self, nodes: tuple[int, ...], observed: Evidence) -> tuple[int, ...]:
+        if not nodes:
+            raise ValueError("expected at least one node, got none")
+        for v in nodes:
+            if v in observed.codes:
+                raise ValueError(
+                    f"expected nodes without evidence, got {self._nodes[v]!r}, which is observed"
+                )
+        return nodes
+
     # --- Names ----------------------------------------------------------------------------------
 
     def _named(self, nodes: Any, role: str) -> tuple[int, ...]:
@@ -417,9 +498,9 @@ class JunctionTree:
         return torch.from_numpy(array).to(self.device, self.dtype)
 
 
-def holds(condition: Tensor, otherwise: bool) -> bool:
-    """Whether a condition holds for all entries; under torch.func.vmap one cannot look at them."""
-    try:
-        return bool(condition.all())
-    except RuntimeError:
-        return otherwise
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    """A column that keeps names of any type as they are, tuples too."""
+    column = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        column[i] = value
+    return column

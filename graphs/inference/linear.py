@@ -111,6 +111,7 @@ class LinearPlan:
     def run(
         self,
         codes: Mapping[int, np.ndarray],
+        soft: Mapping[int, np.ndarray],
         rows: int,
         most_bytes: int,
         advance: Callable[[int], object] | None = None,
@@ -121,6 +122,7 @@ class LinearPlan:
         Args:
             codes: for each removed or indicated variable the observed states (rows,), -1 where
                 missing; an indicated variable that is not mentioned is missing throughout.
+            soft: likelihoods (rows, states), each with largest entry one or zeros alone.
             rows: how many rows.
             most_bytes: what all blocks at work may fill.
             advance: told how many rows are done, after each block.
@@ -144,9 +146,10 @@ class LinearPlan:
             count = part.stop - first
             steps, axes, slots = self._arrays(count, True)
             block = np.empty(self.block_cells * count)
-            self._fill(block, codes, part, count)
+            low = lows.copy()
+            self._fill(block, low, codes, soft, part, count)
             memory = self._tables, shared, block
-            work = lows.copy(), scale[part], marked[part], count, self._each_forward
+            work = low, scale[part], marked[part], count, self._each_forward
             run_steps(steps, axes, slots, *memory, *work)
             answer = scale[part], columns[part], count, bool(self._plan.kept)
             finish(slots, *memory, self._roots, self._reads, self._widths, *answer)
@@ -168,7 +171,13 @@ class LinearPlan:
         return max(1, min(rows, fitting, max(CACHE_BYTES // each, USUAL_ROWS)))
 
     def _fill(
-        self, block: np.ndarray, codes: Mapping[int, np.ndarray], part: slice, count: int
+        self,
+        block: np.ndarray,
+        lows: np.ndarray,
+        codes: Mapping[int, np.ndarray],
+        soft: Mapping[int, np.ndarray],
+        part: slice,
+        count: int,
     ) -> None:
         """Write the slices of the tables and the indicators that a block of rows observes."""
         for slot, start, observed in self._gathers:
@@ -179,11 +188,15 @@ class LinearPlan:
             if leaf.factor is None:
                 offset, cells = int(self._start[slot]) * count, int(self._cells[slot])
                 table = block[offset : offset + cells * count].reshape(cells, count)
-                if leaf.scope[0] in codes:
-                    code = codes[leaf.scope[0]][part]
-                    table[:] = (code == np.arange(cells)[:, None]) | (code < 0)
-                else:
-                    table[:] = 1.0
+                (v,) = leaf.scope or leaf.observed
+                table[:] = soft[v][part].T if v in soft and leaf.scope else 1.0
+                if leaf.observed:
+                    table[:] = np.take_along_axis(soft[v][part], codes[v][part][:, None], 1).T
+                elif v in codes:
+                    code = codes[v][part]
+                    table *= (code == np.arange(cells)[:, None]) | (code < 0)
+                if v in soft:
+                    lows[slot, :count] = table.min(0, where=table > 0, initial=1.0)
 
     def _arrays(self, rows: int, each: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Steps, axes and slots for a block of so many rows."""

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .plans import Plan
+from .plans import Leaf, Plan
 
 Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
 Choose: TypeAlias = Callable[[Tensor], Tensor]
@@ -57,6 +57,7 @@ def evaluate(
     codes: Mapping[int, Tensor],
     rows: int,
     reduce: Reduce = log_sum,
+    soft: Mapping[int, Tensor] | None = None,
 ) -> list[Tensor]:
     """Every slot after all steps of the plan.
 
@@ -66,20 +67,17 @@ def evaluate(
         codes: observed states (rows,) of the removed and the indicated variables, -1 if missing.
         rows: how many.
         reduce: :func:`log_sum` for probabilities, :func:`maximum` for the best assignment.
+        soft: likelihoods (rows, states).
     """
     program = plan.program
     example = log_tables[0]
-    floor = log_zero(example.dtype)
     slots = [example.new_zeros(1, 1)]
     for leaf in plan.leaves:
         if leaf.factor is None:
-            size = program.sizes[leaf.scope[0]]
-            code = codes.get(leaf.scope[0])
-            if code is None:
-                slots.append(example.new_zeros(size, 1))
-                continue
-            seen = (code == torch.arange(size, device=code.device)[:, None]) | (code < 0)
-            slots.append(example.new_zeros(size, rows).masked_fill(~seen, floor))
+            (v,) = leaf.scope or leaf.observed
+            slots.append(
+                _indicator(leaf, program.sizes[v], codes.get(v), (soft or {}).get(v), example)
+            )
             continue
         table = finite(log_tables[leaf.factor]).permute(leaf.axes)
         cells = math.prod(program.sizes[v] for v in leaf.scope)
@@ -90,7 +88,7 @@ def evaluate(
                 index = index * program.sizes[v] + codes[v]
             table = table[index]
         slots.append(table.T)
-    for step in program.steps:
+    for k, step in enumerate(program.steps):
         axes = program.axes(step)
         left, right = (
             slots[slot].reshape([axis[0] if axis[side] else 1 for axis in axes] + [-1])
@@ -98,9 +96,28 @@ def evaluate(
         )
         joined = left + right
         summed = tuple(i for i, axis in enumerate(axes) if not axis[3])
-        result = reduce(joined, summed) if summed else joined
+        how = log_sum if k < program.sums else reduce
+        result = how(joined, summed) if summed else joined
         slots.append(result.reshape(program.cells(step.out), -1))
     return slots
+
+
+def _indicator(
+    leaf: Leaf, size: int, code: Tensor | None, likelihood: Tensor | None, example: Tensor
+) -> Tensor:
+    """What is observed of one variable (states, rows), or (1, rows) where every row observes it."""
+    floor = log_zero(example.dtype)
+    table = example.new_zeros(size, 1)
+    if likelihood is not None:
+        likelihood = likelihood.to(example.device)
+        logs = torch.where(likelihood > 0, likelihood, 1.0).log().to(example.dtype)
+        table = logs.masked_fill(likelihood <= 0, floor).T
+    if code is None:
+        return table
+    if leaf.observed:
+        return table.gather(0, code[None])
+    seen = (code == torch.arange(size, device=code.device)[:, None]) | (code < 0)
+    return table.expand(size, len(code)).masked_fill(~seen, floor)
 
 
 def log_partition(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
@@ -125,7 +142,7 @@ def descend(plan: Plan, slots: Sequence[Tensor], row: Tensor, choose: Choose) ->
     :math:`T_{left} T_{right}`; all of them are chosen together.
 
     Args:
-        plan: a plan without reads.
+        plan: a plan without reads; variables it sums out before maxima are not assigned.
         slots: its slots.
         row: for each assignment wanted, the row of evidence that it is given (n,).
         choose: maps log-weights (n, choices) to the chosen index (n,).
@@ -135,7 +152,7 @@ def descend(plan: Plan, slots: Sequence[Tensor], row: Tensor, choose: Choose) ->
     """
     program = plan.program
     chosen: dict[int, Tensor] = {}
-    for step in reversed(program.forward):
+    for step in reversed(program.forward[program.sums :]):
         kept = set(program.scopes[step.out])
         free = tuple(v for v in program.union(step) if v not in kept)
         if not free:

@@ -2,7 +2,8 @@
 
 A variable observed in every row is *removed*: each table that mentions it is sliced per row, and it
 takes no part in the elimination order. A variable observed in some rows stays, with an *indicator*
-table per row: one at the observed state, or one everywhere where the value is missing.
+table per row: one at the observed state, or one everywhere where the value is missing. A likelihood
+multiplies the indicator; where its variable is removed, it is a number per row.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from .contraction import Program, compile_program
-from .elimination import Order, elimination_order
+from .elimination import Order, constrained_order, elimination_order
 
 MOST_PLANS = 64
 
@@ -27,12 +28,16 @@ class Pattern(NamedTuple):
         partly: whether any other variable may be observed in some row.
         keep: variables whose joint distribution is asked for.
         marginals: whether all marginals are asked for.
+        soft: variables with a likelihood.
+        last: variables to be eliminated after all others, by maxima instead of sums.
     """
 
     removed: frozenset[int]
     partly: bool = False
     keep: frozenset[int] = frozenset()
     marginals: bool = False
+    soft: frozenset[int] = frozenset()
+    last: frozenset[int] = frozenset()
 
     def without(self, variables: Collection[int]) -> Pattern:
         """The same with more variables observed."""
@@ -43,7 +48,7 @@ class Leaf(NamedTuple):
     """A given table: a factor of the model, sliced at its observed variables, or an indicator.
 
     Attributes:
-        factor: position among the model's factors; None for an indicator.
+        factor: position among the model's factors; None for an indicator or a likelihood.
         observed: its removed variables, in the order of its axes.
         scope: its other variables, in the order of the program's tables.
         axes: how to transpose the factor to ``observed`` and then ``scope``.
@@ -121,7 +126,7 @@ class Planner:
         rows: float = 2,
     ):
         self.sizes, self.scopes, self.seconds, self.rows = sizes, scopes, seconds, rows
-        self.order: Callable[[frozenset[int], frozenset[int]], Order]
+        self.order: Callable[..., Order]
         self.order = lru_cache(MOST_PLANS)(self._order)
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
 
@@ -133,29 +138,42 @@ class Planner:
         """The number of joint states of some variables."""
         return math.prod(self.sizes[v] for v in variables)
 
-    def _order(self, removed: frozenset[int], keep: frozenset[int]) -> Order:
+    def _order(
+        self,
+        removed: frozenset[int],
+        keep: frozenset[int],
+        last: frozenset[int] = frozenset(),
+    ) -> Order:
         rests = [[v for v in scope if v not in removed] for scope in self.scopes]
-        return elimination_order(self.sizes, rests, keep, removed, self.rows, self.seconds)
+        search = self.rows, self.seconds
+        if last:
+            return constrained_order(self.sizes, rests, last, removed, *search)
+        return elimination_order(self.sizes, rests, keep, removed, *search)
 
     def _plan(self, pattern: Pattern) -> Plan:
         removed = pattern.removed
-        order = self.order(removed, pattern.keep)
+        order = self.order(removed, pattern.keep, pattern.last)
         rests = [tuple(v for v in scope if v not in removed) for scope in self.scopes]
         batched = [len(r) < len(s) for r, s in zip(rests, self.scopes, strict=True)]
-        indicated = (
-            [v for v in range(len(self.sizes)) if v not in removed] if pattern.partly else []
-        )
+        indicated = [
+            v
+            for v in range(len(self.sizes))
+            if v in pattern.soft or (pattern.partly and v not in removed)
+        ]
         program = compile_program(
             self.sizes,
-            [*rests, *((v,) for v in indicated)],
+            [*rests, *(() if v in removed else (v,) for v in indicated)],
             [*batched, *(True for _ in indicated)],
             order.variables,
             sorted(order.variables) if pattern.marginals else (),
+            pattern.last,
         )
         leaves = []
         for k, scope in enumerate(self.scopes):
             observed = tuple(v for v in scope if v in removed)
             rest = program.scopes[k + 1]
             leaves.append(Leaf(k, observed, rest, tuple(map(scope.index, observed + rest))))
-        leaves += [Leaf(None, (), (v,)) for v in indicated]
+        leaves += [
+            Leaf(None, (v,), ()) if v in removed else Leaf(None, (), (v,)) for v in indicated
+        ]
         return Plan(order, program, tuple(leaves))

@@ -28,6 +28,7 @@ def marginal(
     target: Node,
     evidence: Any = None,
     *,
+    likelihoods: Any = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
     max_bytes: int = MAX_BYTES,
@@ -41,7 +42,8 @@ def marginal(
     Args:
         model: what :class:`graphs.JunctionTree` accepts.
         target: the node.
-        evidence: observed states, as in :class:`graphs.JunctionTree`.
+        evidence, likelihoods: observed states and what is only likely, as in
+            :class:`graphs.JunctionTree`.
         dtype, device, max_bytes: as in :class:`graphs.JunctionTree`.
 
     Returns:
@@ -57,7 +59,7 @@ def marginal(
     tables = model_tables(model)
     if not contains(tables.states, target):
         raise ValueError(f"expected a node of the model, got {unknown(tables.states, target)}")
-    observed = read_evidence(evidence, tables.states)
+    observed = read_evidence(evidence, tables.states, likelihoods)
     number = {node: i for i, node in enumerate(tables.states)}
     if number[target] in observed.codes:
         raise ValueError(f"expected a target without evidence, got {target!r}, which is observed")
@@ -66,7 +68,7 @@ def marginal(
     scopes = [tuple(number[v] for v in scope) for scope, _ in tables.factors]
     alive = list(range(len(scopes)))
     if tables.directed:
-        alive = _not_barren(scopes, {number[target], *observed.codes})
+        alive = _not_barren(scopes, {number[target], *observed.codes, *observed.soft})
     near, far = _reached(scopes, alive, number[target], seen)
 
     def part(factors: Iterable[int], *variables: int) -> tuple[Engine, Evidence, list[int]]:
@@ -86,12 +88,14 @@ def marginal(
             progress=False,
         )
         codes = {place[v]: code for v, code in observed.codes.items() if v in place}
-        return engine, Evidence(codes, observed.rows, observed.single), members
+        soft = {place[v]: table for v, table in observed.soft.items() if v in place}
+        return engine, Evidence(codes, observed.rows, observed.single, soft), members
 
     engine, known, members = part(near, number[target])
     result = engine.solve(known, keep=(members.index(number[target]),))
     log_z = result.log_z
-    if any((tables.factors[k][1] == 0).any() for k in far):
+    unlikely = any((table == 0).any() for table in observed.soft.values())
+    if unlikely or any((tables.factors[k][1] == 0).any() for k in far):
         engine, known, _ = part(far)
         if engine.cost().cells <= MOST_CHECKED:
             log_z = log_z + engine.solve(known).log_z
