@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,8 +23,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ppl_gen import checkpoints, checks, generators, memory
-from ppl_gen.batches import Batches, as_batches
+from ppl_gen.batches import Batches, TensorBatches, as_batches
 from ppl_gen.calls import Calls
+from ppl_gen.exclusive import exclusive
 from ppl_gen.history import History
 from ppl_gen.processes import World
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
@@ -72,7 +73,9 @@ def fit(
     """Train a model on data.
 
     Where ``torch.distributed`` is initialised, every process takes its share of each batch of
-    ``batch_size`` times their number.
+    ``batch_size`` times their number. Threads cannot train at once: Pyro's handlers and parameter
+    store and the random generators belong to the process, so nothing that draws from torch or runs
+    Pyro programs should go on in other threads meanwhile. A callback may train something else.
 
     Args:
         model: a model of :mod:`ppl_gen.zoo`, a :class:`Pair` or any :class:`Trainable`.
@@ -124,7 +127,10 @@ def fit(
             any training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
-            at once.
+            at once. The model keeps the last weights, or their averages where there are, as it
+            does at the end.
+
+    Whatever ends a run early has the history so far as its attribute ``history``.
 
     To watch a run in TensorBoard, give ``callbacks=[log]`` for
 
@@ -143,20 +149,21 @@ def fit(
     checks.positive(lr=lr)
     checks.positive(optional=True, clip_norm=clip_norm, ema=ema)
     checks.consistent(seed, ema, patience, validation, checkpoint, resume)
-    trainable, world = as_trainable(model), World.current()
-    labelled = bool(getattr(model, "num_classes", 0))
-    dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
-    batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
-    held_out = None
-    if validation is not None:
-        held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
-    for source in (batches, held_out):
-        if source is not None:
-            checks.values(model, source)
-    if held_out is not None:
-        with generators.seeded(seed):
-            checks.batch(model, next(iter(held_out.epoch(0))))
     with ExitStack() as stack:
+        stack.enter_context(exclusive("fit"))
+        trainable, world = as_trainable(model), World.current()
+        labelled = bool(getattr(model, "num_classes", 0))
+        dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
+        batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
+        held_out = None
+        if validation is not None:
+            held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
+        for source in (batches, held_out):
+            if source is not None:
+                checks.values(model, source)
+        if held_out is not None:
+            with generators.seeded(seed):
+                checks.batch(model, next(iter(held_out.epoch(0))))
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainable.running())
@@ -175,6 +182,7 @@ def fit(
         calls = Calls(run, steps_per_call)
         if run.awaits_plateaus and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
+        stack.enter_context(_keeping(run))
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
             run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint)
@@ -220,11 +228,24 @@ def fit(
                     raise KeyboardInterrupt
                 if satisfied():
                     break
-        if run.average is not None:
-            run.average.exchange()
     for complaint in _complaints(getattr(trainable, "objective", None)):
         warnings.warn(complaint, stacklevel=2)
     return run.history
+
+
+@contextmanager
+def _keeping(run: Run) -> Iterator[None]:
+    """Leave the averaged weights in the model, and the history in what ends the run early."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(AttributeError):
+            error.history = run.history  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt) and run.average is not None:
+            run.average.exchange()
+        raise
+    if run.average is not None:
+        run.average.exchange()
 
 
 def _complaints(objective: Any) -> Iterator[str]:
