@@ -2,8 +2,9 @@
 
 ``python -m ppl_gen train beta_vae --beta 4 --data mnist --epochs 2 --out run/`` trains a model and
 leaves in ``run/`` its weights, a checkpoint, the history and pictures; ``sample run/`` and
-``evaluate run/`` use them. A run that was interrupted or killed goes on with ``--resume``. Errors
-go to standard error with exit status 2; an interrupted command exits with 130.
+``evaluate run/`` use them. A run that was interrupted or killed goes on with ``--resume``; until
+then its checkpoint is sampled and evaluated. Errors go to standard error with exit status 2; an
+interrupted command exits with 130.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--resume", action="store_true", help="continue the run in --out, or start it there"
         )
+        sub.add_argument(
+            "--override",
+            nargs="+",
+            default=(),
+            metavar="SETTING",
+            help="what may differ when resuming: lr, batch_size, clip_norm",
+        )
         sub.add_argument("--quiet", action="store_true", help="show no progress")
         sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
         own = sub.add_argument_group("options of the model")
@@ -152,6 +160,8 @@ def _train(arguments: argparse.Namespace) -> None:
         model = build(tuple(data.train.images.shape[1:]), **options)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with processes.joined() as world:
+        if world.writes and not checkpoint.exists():
+            _write_settings(arguments)
         history = ppl_gen.fit(
             model,
             data.train,
@@ -164,6 +174,7 @@ def _train(arguments: argparse.Namespace) -> None:
             progress=not arguments.quiet,
             checkpoint=checkpoint,
             resume=arguments.resume,
+            override=[name.replace("-", "_") for name in arguments.override],
         )
     if world.writes:
         _write_run(arguments, model, history, data)
@@ -174,8 +185,7 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     from ppl_gen import plot
 
     ppl_gen.save(model, arguments.out / "model.pt")
-    settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
-    (arguments.out / "settings.json").write_text(json.dumps(settings))
+    _write_settings(arguments, steps=history.steps)
     history.to_frame().to_csv(arguments.out / "history.csv")
     _figure(arguments.out / "curves.png", history.plot)
     _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
@@ -184,6 +194,12 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
     print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
     print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and pictures")
+
+
+def _write_settings(arguments: argparse.Namespace, **more: int) -> None:
+    """What a model is evaluated with, and of which step it is once it is written."""
+    settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
+    (arguments.out / "settings.json").write_text(json.dumps(settings | more))
 
 
 def _sample(arguments: argparse.Namespace) -> None:
@@ -290,13 +306,26 @@ def _data(source: str, binarize: Any) -> Any:
 
 
 def _trained(run: Path) -> tuple[Any, Path, dict[str, Any]]:
-    """The model, the folder and the settings of a training run."""
+    """The model, the folder and the settings of a training run, however it ended."""
     import ppl_gen
+    from ppl_gen import checkpoints
 
     folder = run if run.is_dir() else run.parent
-    model = ppl_gen.load(run / "model.pt" if run.is_dir() else run)
-    settings = folder / "settings.json"
-    return model, folder, json.loads(settings.read_text()) if settings.is_file() else {}
+    file = checkpoints.newest(run) if run.is_dir() else run
+    model = ppl_gen.load(file)
+    stored = folder / "settings.json"
+    settings = json.loads(stored.read_text()) if stored.is_file() else {}
+    step, last = checkpoints.step(file), checkpoints.step(folder / "checkpoint.pt")
+    ended = settings.get("steps", math.inf)
+    if step is not None:
+        print(f"ppl-gen: using the weights of step {step} in {file}", file=sys.stderr)
+    elif run.is_dir() and last is not None and last > ended:
+        print(
+            f"ppl-gen: using {file} of step {ended}, though {folder / 'checkpoint.pt'} has come to "
+            f"step {last}: finish with --resume, or name the checkpoint",
+            file=sys.stderr,
+        )
+    return model, folder, settings
 
 
 def _figure(path: Path, draw: Callable[[], Any]) -> None:

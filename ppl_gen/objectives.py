@@ -102,6 +102,13 @@ class Objective(pyro.infer.ELBO, nn.Module):
         found |= {name: t.per_datum(term) for name, term in t.auxiliary.items()}
         return {name: value.detach() for name, value in found.items()}
 
+    def observe_size(self, num_data: int) -> None:
+        """Take note of how many data there are in all.
+
+        :func:`ppl_gen.fit` calls it before the first step, and around a validation with the number
+        of held-out data. An objective whose batches stand for the whole set overrides it.
+        """
+
     def update(self, metrics: Mapping[str, Tensor]) -> None:
         """Advance every schedule by one step."""
         for module in self.modules():

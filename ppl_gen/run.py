@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ppl_gen import generators
+from ppl_gen import generators, overrides
 from ppl_gen.batches import Batch, Batches
 from ppl_gen.checkpoints import PathLike
 from ppl_gen.history import History
@@ -224,15 +224,27 @@ class Run:
             "trainable": self.trainable.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedulers": {name: _plain(s.state_dict()) for name, s in self.schedulers.items()},
-            "averages": [] if self.average is None else self.average.averages,
+            "weights": self._averaged(),
             "history": self.history.state(),
             "position": [self.epoch, self.batch],
             "patience": [self.best, self.waited],
             "generators": self.world.gather([self._epoch_generators, generators.state()]),
         }
 
-    def load(self, state: Mapping[str, Any], path: PathLike) -> None:
+    def _averaged(self) -> dict[str, Any] | None:
+        """What the trainable would be with the averaged weights, if there are any."""
+        if self.average is None:
+            return None
+        with self.average.standing_in():
+            return copy.deepcopy(self.trainable.state_dict())
+
+    def load(self, state: Mapping[str, Any], path: PathLike, override: Sequence[str] = ()) -> None:
         """Continue from a state.
+
+        Args:
+            state: what :meth:`state` gave.
+            path: the file it was read from.
+            override: the settings that may differ, see :mod:`ppl_gen.overrides`.
 
         Raises:
             ValueError: the state is of another model, of other settings or another number of
@@ -240,16 +252,21 @@ class Run:
         """
         before = copy.deepcopy(self.trainable.state_dict())
         try:
-            self._require_same(state["settings"], len(state["generators"]))
+            self._require_same(state["settings"], len(state["generators"]), override)
+            if self.average is not None:
+                self.trainable.load_state_dict(state["weights"])
+                fill(self.average.averages, [p.detach() for p in self.average.parameters])
             self.trainable.load_state_dict(state["trainable"])
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
             for name, scheduler in self.schedulers.items():
                 scheduler.load_state_dict(state["schedulers"][name])
-            if self.average is not None:
-                fill(self.average.averages, state["averages"])
+            if "lr" in override:
+                self._change_lr(state["settings"]["lr"])
             self.history = History.from_state(state["history"])
             self.epoch, self.batch = state["position"]
+            if "batch_size" in override:
+                self.batch = overrides.batch(self.batch, state["settings"], self.settings)
             self.best, self.waited = state["patience"]
             for found in state["generators"][self.world.rank]:
                 generators.restore(found)
@@ -261,12 +278,20 @@ class Run:
                 f"expected a checkpoint of this model and its settings, {path} differs: {reason}"
             ) from error
 
-    def _require_same(self, stored: Mapping[str, Any], processes: int) -> None:
+    def _require_same(
+        self, stored: Mapping[str, Any], processes: int, override: Sequence[str]
+    ) -> None:
         found = {**stored, "number of processes": processes}
         own = {**self.settings, "number of processes": self.world.size}
-        differ = [f"{k} was {found.get(k)} and is {v}" for k, v in own.items() if found.get(k) != v]
+        free = {setting for name in override for setting in overrides.ALLOWED[name]}
+        differ = [k for k, v in own.items() if found.get(k) != v and k not in free]
         if differ:
-            raise ValueError(f"{'; '.join(differ)} (start anew, or resume with the same)")
+            each = (f"{k} was {found.get(k)} and is {own[k]}" for k in differ)
+            raise ValueError(f"{'; '.join(each)} ({overrides.hint(differ)})")
+
+    def _change_lr(self, old: float) -> None:
+        for name, optimizer in self.optimizers.items():
+            overrides.change_lr(optimizer, self.schedulers.get(name), old, self.settings["lr"])
 
     def batches(self, source: Batches) -> Iterator[Batch]:
         """The batches of the current epoch that are still to come."""

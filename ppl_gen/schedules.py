@@ -82,6 +82,10 @@ class WarmUp(Schedule):
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         return self.start + (self.end - self.start) * (step / self.length).clamp(max=1.0)
 
+    def complaint(self) -> str | None:
+        """That training ended before the ramp did."""
+        return _unfinished(self, "warm-up", self.length)
+
 
 class Cyclical(Schedule):
     """A ramp repeated every ``period`` steps, flat for the rest of each (Fu et al. 2019).
@@ -104,6 +108,10 @@ class Cyclical(Schedule):
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         phase = (step % self.period) / (self.period * self.ramp)
         return self.start + (self.end - self.start) * phase.clamp(max=1.0)
+
+    def complaint(self) -> str | None:
+        """That training ended within the first ramp, so that the plateau was never reached."""
+        return _unfinished(self, "first ramp", math.ceil(self.period * self.ramp))
 
 
 class Exponential(Schedule):
@@ -200,6 +208,17 @@ class PIController(Schedule):
             f"{side} it for the last {int(self.stuck)} steps with the weight at its {bound} bound "
             f"{self.value.item():g}: it needs more training, wider bounds or another set point"
         )
+
+
+def _unfinished(schedule: WarmUp | Cyclical, name: str, length: int) -> str | None:
+    taken = int(schedule.steps)
+    if not 0 < taken < length:
+        return None
+    return (
+        f"expected the {name} of {length} steps to end, but training took {taken}: the value has "
+        f"come to {schedule.value.item():.4g} on its way from {schedule.start:g} to "
+        f"{schedule.end:g}; train for longer or make it shorter"
+    )
 
 
 def as_schedule(value: Number | Schedule) -> Schedule:

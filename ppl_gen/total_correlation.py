@@ -30,7 +30,8 @@ class TotalCorrelationELBO(Objective):
         weight: :math:`\beta`, a number or a schedule.
         information: :math:`\alpha`.
         dimensionwise: :math:`\gamma`.
-        num_data: the size ``N`` of the training set; the batch is taken for all of it by default.
+        num_data: the size ``N`` of the training set. By default :func:`ppl_gen.fit` says what it
+            is; until then, the batch is taken for all of it.
         site: the latent site, whose posterior must be independent over dimensions.
 
     Raises:
@@ -55,6 +56,10 @@ class TotalCorrelationELBO(Objective):
             raise ValueError(f"expected at least one datum, got {num_data}")
         self.information, self.dimensionwise = information, dimensionwise
         self.num_data, self.site = num_data, site
+        self._observed: int | None = None
+
+    def observe_size(self, num_data: int) -> None:
+        self._observed = num_data
 
     def parts(self, t: Terms) -> dict[str, Tensor]:
         """The three parts of the KL for every datum, each of shape ``(B,)``, in nats."""
@@ -66,7 +71,8 @@ class TotalCorrelationELBO(Objective):
             )
         z = t.values[self.site]
         pairs = posterior.base_dist.log_prob(z.unsqueeze(1))
-        weights = stratified_log_weights(len(z), self.num_data or len(z)).to(z)
+        num_data = self.num_data or max(self._observed or 0, len(z))
+        weights = stratified_log_weights(len(z), num_data).to(z)
         joint = (pairs.sum(-1) + weights).logsumexp(1)
         marginals = (pairs + weights.unsqueeze(-1)).logsumexp(1)
         return {

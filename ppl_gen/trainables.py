@@ -15,18 +15,23 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer.elbo import ELBOModule
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ppl_gen import generators, parameter_store
 from ppl_gen.objectives import ELBO, Objective, loss_function
 from ppl_gen.processes import World
+from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.terms import Program, terms
 from ppl_gen.vae import VAE, evaluating, unregistered
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+# What a pair finds out by itself.
+DERIVED = ("_loss", "_parameters", "_buffers", "_stored", "_counts")
 Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
 
 
@@ -151,15 +156,28 @@ class Pair(Trainable):
     def __init__(self, model: Program, guide: Program, objective: pyro.infer.ELBO | None = None):
         self.model, self.guide = model, guide
         self.objective = ELBO() if objective is None else objective
-        self._loss = loss_function(model, guide, self.objective)
+        loss = loss_function(model, guide, self.objective)
+        self._loss = _recording_schedules(loss, _schedules(self.objective))
         self._parameters: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
         self._stored: int | None = None
+        self._counts: dict[int, int] = {}
 
     def prepare(self, *batch: Tensor) -> None:
+        before = set(pyro.get_param_store().keys())
         random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
         with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
-            self._loss(*batch)
+            try:
+                loss, _ = self._loss(*batch)
+            except Exception as error:
+                parameter_store.require_current(captured.trace, None)
+                if old := sorted(before & captured.trace.nodes.keys()):
+                    error.add_note(
+                        f"Pyro's parameter store held {', '.join(old)} before: if an earlier model "
+                        "made them, call pyro.clear_param_store() before one is built anew"
+                    )
+                raise
+            parameter_store.require_current(captured.trace, loss)
             if World.current().size > 1:
                 self._require_shareable(*batch)
         sandbox.restore()
@@ -175,11 +193,7 @@ class Pair(Trainable):
         if not self._parameters:
             raise ValueError("expected a model or guide with parameters to train, got none")
         written = {f"tensor {i}": tensor for i, (tensor, _) in enumerate(sandbox.written)}
-        owned = {
-            f"{name} of {type(module).__name__} {i}": buffer
-            for i, module in enumerate(self._modules())
-            for name, buffer in module.named_buffers()
-        }
+        owned = self._owned_buffers()
         known = {id(tensor) for tensor in (*self._parameters.values(), *owned.values())}
         self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
         self._stored = len(pyro.get_param_store())
@@ -202,7 +216,20 @@ class Pair(Trainable):
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         with self._left_alone(), torch.no_grad():
             loss, metrics = self._loss(*batch)
-        return metrics or {"loss": loss / len(batch[0])}
+            count = self._num_data(*batch)
+        schedules = _schedules(self.objective)
+        found = {name: value for name, value in metrics.items() if name not in schedules}
+        return found | {"loss": loss / count}
+
+    def _num_data(self, *batch: Tensor) -> int:
+        """For how many data the loss of a batch stands: all of a subsampled plate, or its rows."""
+        rows = len(batch[0])
+        if rows not in self._counts:
+            with generators.seeded(0):
+                drawn = poutine.trace(self.guide).get_trace(*batch)
+                run = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
+            self._counts[rows] = _size_of_plate(run, rows)
+        return self._counts[rows]
 
     def buffers(self) -> Iterable[Tensor]:
         return self._buffers.values()
@@ -215,23 +242,80 @@ class Pair(Trainable):
         return found + ([] if t.log_lik.isfinite().all() else ["the observed sites"])
 
     def state_dict(self) -> dict[str, Any]:
+        """Everything that steps change, and where programs that have not run yet look for it."""
+        if not self._parameters:
+            raise ValueError(
+                "expected a pair that fit has trained, or that prepare(*batch) has run once, got "
+                "one whose parameters are not known yet"
+            )
         return {
             "parameters": {name: p.detach() for name, p in self._parameters.items()},
             "buffers": {name: b.detach() for name, b in self._buffers.items()},
             "baselines": _baselines(),
+            "constraints": parameter_store.described(self._parameters),
+            "homes": parameter_store.homes(self._parameters, self._reached()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put everything where it was; parameters may still have to be created by the programs."""
+        if not self._parameters:
+            return self._enter(state)
         for kind, own in ("parameters", self._parameters), ("buffers", self._buffers):
             if odd := sorted(set(own) ^ set(state[kind])):
                 raise ValueError(f"expected the {kind} of this pair, {', '.join(odd)} differ")
             fill(own.values(), (state[kind][name] for name in own))
         _set_baselines(state["baselines"])
 
+    def _enter(self, state: Mapping[str, Any]) -> None:
+        own, stored = self._owned_buffers(), state["buffers"]
+        if odd := sorted(set(own) ^ set(stored)):
+            raise ValueError(
+                f"expected the buffers of this pair, {', '.join(odd)} differ: if running the "
+                "programs creates them, run pair.prepare(*batch) first"
+            )
+        parts = state["parameters"], state["constraints"], state["homes"]
+        parameter_store.enter(*parts, self._reached())
+        fill(own.values(), (stored[name] for name in own))
+        _set_baselines(state["baselines"])
+
+    def _reached(self) -> dict[str, nn.Module]:
+        return parameter_store.modules(self.model, self.guide, self.objective)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The programs, and those parameters that only the store holds."""
+        own = {name: value for name, value in vars(self).items() if name not in DERIVED}
+        store = pyro.get_param_store()
+        names = [n for n in self._parameters if n in store and parameter_store.DIVIDER not in n]
+        for parameter in self._parameters.values():
+            vars(parameter).pop("unconstrained", None)  # Pyro's weak reference
+        kept = {n: (store._params[n], store._constraints[n]) for n in names}
+        return own | {"stored": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        stored = state.pop("stored")
+        Pair.__init__(self, state["model"], state["guide"], state["objective"])
+        vars(self).update(state)
+        store = pyro.get_param_store()
+        for name, (value, constraint) in stored.items():
+            if name not in store:
+                store.set_state({"params": {name: value}, "constraints": {name: constraint}})
+            elif not torch.equal(store._params[name], value):
+                raise ValueError(
+                    f"expected no other value of {name!r} in Pyro's parameter store, which is "
+                    "shared by all programs: call pyro.clear_param_store() first"
+                )
+
     def _modules(self) -> list[nn.Module]:
         """The model, the guide and the objective, or what they are methods of."""
         parts = [getattr(p, "__self__", p) for p in (self.model, self.guide, self.objective)]
         return [part for part in dict.fromkeys(parts) if isinstance(part, nn.Module)]
+
+    def _owned_buffers(self) -> dict[str, Tensor]:
+        return {
+            f"{name} of {type(module).__name__} {i}": buffer
+            for i, module in enumerate(self._modules())
+            for name, buffer in module.named_buffers()
+        }
 
     @contextmanager
     def _left_alone(self) -> Iterator[None]:
@@ -277,6 +361,38 @@ class Pair(Trainable):
                 )
 
 
+def _schedules(objective: Any) -> dict[str, Schedule]:
+    """The schedules of an objective that change, by attribute."""
+    named = objective.named_modules() if isinstance(objective, Objective) else ()
+    changing = ((n, m) for n, m in named if isinstance(m, Schedule) and not isinstance(m, Constant))
+    return dict(changing)
+
+
+def _recording_schedules(loss: Loss, schedules: Mapping[str, Schedule]) -> Loss:
+    """A loss whose metrics hold the values that some schedules have in it."""
+    if not schedules:
+        return loss
+
+    def recorded(*args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        values = {name: schedule.value.clone() for name, schedule in schedules.items()}
+        total, metrics = loss(*args, **kwargs)
+        return total, metrics | {n: value for n, value in values.items() if n not in metrics}
+
+    return recorded
+
+
+def _size_of_plate(trace: poutine.Trace, rows: int) -> int:
+    """The size of the plate of the data among those of the observed sites."""
+    frames = [
+        frame
+        for site in trace.nodes.values()
+        if site["type"] == "sample" and site["is_observed"] and not site_is_subsample(site)
+        for frame in site["cond_indep_stack"]
+        if rows in (frame.size, frame.full_size)
+    ]
+    return max((int(frame.full_size or frame.size) for frame in frames), default=rows)
+
+
 def _baselines() -> dict[str, Tensor]:
     """The running averages that Pyro keeps in its parameter store."""
     store = pyro.get_param_store()
@@ -314,6 +430,9 @@ class _ModulePair(Pair):
     def buffers(self) -> Iterable[Tensor]:
         return self.module.buffers()
 
+    def _num_data(self, *batch: Tensor) -> int:
+        return len(batch[0])
+
     def state_dict(self) -> dict[str, Any]:
         return self.module.state_dict()
 
@@ -333,6 +452,12 @@ def as_trainable(model: Any) -> Trainable:
         return model
     if hasattr(model, "players") and hasattr(model, "losses"):
         return _Adapted(model)
+    if isinstance(model, (pyro.infer.SVI, pyro.infer.ELBO, ELBOModule)):
+        raise ValueError(
+            f"expected what is to be trained, got an object of {type(model).__name__}: pass "
+            "ppl_gen.Pair(model, guide, objective), and the optimiser as optimizer=, one of "
+            "torch.optim such as torch.optim.Adam"
+        )
     raise ValueError(
         "expected a model of ppl_gen.zoo, a ppl_gen.Pair(model, guide, objective) or a Trainable, "
         f"got {type(model).__name__}"

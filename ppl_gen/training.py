@@ -13,19 +13,22 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyro
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ppl_gen import checkpoints, checks, generators, memory
+from ppl_gen import checkpoints, checks, generators, memory, overrides
 from ppl_gen.batches import Batches, as_batches
 from ppl_gen.calls import Calls
+from ppl_gen.exclusive import exclusive
 from ppl_gen.history import History
+from ppl_gen.objectives import Objective
 from ppl_gen.processes import World
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
@@ -59,6 +62,7 @@ def fit(
     validation: Any = None,
     checkpoint: checkpoints.PathLike | None = None,
     resume: bool = False,
+    override: str | Iterable[str] = (),
     callbacks: Iterable[Callback] = (),
     optimizer: MakeOptimizer = adam,
     scheduler: MakeScheduler | None = None,
@@ -72,7 +76,9 @@ def fit(
     """Train a model on data.
 
     Where ``torch.distributed`` is initialised, every process takes its share of each batch of
-    ``batch_size`` times their number.
+    ``batch_size`` times their number. Threads cannot train at once: Pyro's handlers and parameter
+    store and the random generators belong to the process, so nothing that draws from torch or runs
+    Pyro programs should go on in other threads meanwhile. A callback may train something else.
 
     Args:
         model: a model of :mod:`ppl_gen.zoo`, a :class:`Pair` or any :class:`Trainable`.
@@ -92,7 +98,11 @@ def fit(
             a file for :func:`ppl_gen.load`.
         resume: continue from ``checkpoint`` where it exists, and start anew where it does not; the
             result equals that of an uninterrupted run bit for bit. Settings must be the same, but
-            for the number of epochs.
+            for the number of epochs and what ``override`` names.
+        override: what may differ on resuming, among ``"lr"``, ``"batch_size"`` and ``"clip_norm"``;
+            the run goes on with the new value. What a scheduler has made of the old learning rate
+            it has then made of the new one. Within an epoch, other batches leave no datum out, and
+            less than one of them is seen twice.
         callbacks: called after every step with its metrics, those of a validation after it
             included, and its number ``"step"``, which counts from 1 and goes on when resuming.
         optimizer: ``optimizer(parameters, lr)``, fused Adam by default; any of ``torch.optim``
@@ -103,8 +113,8 @@ def fit(
         ema: the decay of exponential moving averages of the weights, which the model holds in the
             end.
         evaluate_every: steps between validations; an epoch by default.
-        patience: stop after so many validations without a better one. The score is the ELBO, or
-            the reconstruction where that is not finite, or else the loss.
+        patience: stop after so many validations without a better one. The score is the ELBO at
+            weight 1, or else, where a point posterior makes that infinite, the loss per datum.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
         steps_per_call: how many steps are taken before Python looks at the first of them, which is
             what small models spend their time on. The result is the same to the last bit. A step
@@ -116,15 +126,19 @@ def fit(
             without its variants.
 
     Returns:
-        The history of the loss (summed over the batch) and its terms (means in nats per datum). A
-        controller that could not reach its set point says so in a warning.
+        The history of the loss (summed over the batch), its terms (means in nats per datum) and
+        what changes of the objective by schedule, such as ``"weight"``. A controller that could not
+        reach its set point says so in a warning, and so does a warm-up that training cut short.
 
     Raises:
         ValueError: data or settings that do not fit, or a checkpoint of another run, raised before
             any training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
-            at once.
+            at once. The model keeps the last weights, or their averages where there are, as it
+            does at the end.
+
+    Whatever ends a run early has the history so far as its attribute ``history``.
 
     To watch a run in TensorBoard, give ``callbacks=[log]`` for
 
@@ -143,30 +157,33 @@ def fit(
     checks.positive(lr=lr)
     checks.positive(optional=True, clip_norm=clip_norm, ema=ema)
     checks.consistent(seed, ema, patience, validation, checkpoint, resume)
-    trainable, world = as_trainable(model), World.current()
-    labelled = bool(getattr(model, "num_classes", 0))
-    dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
-    batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
-    held_out = None
-    if validation is not None:
-        held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
-    for source in (batches, held_out):
-        if source is not None:
-            checks.values(model, source)
-    if held_out is not None:
-        with generators.seeded(seed):
-            checks.batch(model, next(iter(held_out.epoch(0))))
+    override = overrides.names(override)
     with ExitStack() as stack:
+        stack.enter_context(exclusive("fit"))
+        trainable, world = as_trainable(model), World.current()
+        labelled = bool(getattr(model, "num_classes", 0))
+        dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
+        batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
+        held_out = None
+        if validation is not None:
+            held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
+        for source in (batches, held_out):
+            if source is not None:
+                checks.values(model, source)
+        if held_out is not None:
+            with generators.seeded(seed):
+                checks.batch(model, next(iter(held_out.epoch(0))))
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainable.running())
         stack.enter_context(memory.kept())
         trainable.prepare(*next(iter(batches.epoch(0))))
-        settings = {
+        settings: dict[str, Any] = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),
             "seed": seed,
-            "batch_size": batch_size,
+            "batch_size": data.batch_size if isinstance(data, DataLoader) else batch_size,
             "batches": len(batches),
+            "num_data": _num_data(batches),
             "binarization": getattr(data, "binarization", None),
         }
         if steps_per_call == "auto" and callbacks:
@@ -175,9 +192,11 @@ def fit(
         calls = Calls(run, steps_per_call)
         if run.awaits_plateaus and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
+        stack.enter_context(_keeping(run))
+        _tell_size(trainable, settings["num_data"])
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint)
+            run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint, override)
         if checkpoint is not None and world.writes:
             checkpoints.tidy(checkpoint)
         bar = tqdm(
@@ -189,6 +208,7 @@ def fit(
         )
         stack.enter_context(bar)
         interrupted = stack.enter_context(_interruptions())
+        origin = checkpoints.origin(getattr(model, "recipe", None))
 
         def horizon() -> int | None:
             """Steps until the next one after which the state is looked at."""
@@ -215,16 +235,29 @@ def fit(
                     continue
                 stop = world.anywhere(interrupted.is_set())
                 if checkpoint is not None and (ended or stop or _due(steps, checkpoint_every)):
-                    _write(run, checkpoint, "checkpoint", run.state())
+                    _write(run, checkpoint, "checkpoint", run.state() | origin)
                 if stop:
                     raise KeyboardInterrupt
                 if satisfied():
                     break
-        if run.average is not None:
-            run.average.exchange()
     for complaint in _complaints(getattr(trainable, "objective", None)):
         warnings.warn(complaint, stacklevel=2)
     return run.history
+
+
+@contextmanager
+def _keeping(run: Run) -> Iterator[None]:
+    """Leave the averaged weights in the model, and the history in what ends the run early."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(AttributeError):
+            error.history = run.history  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt) and run.average is not None:
+            run.average.exchange()
+        raise
+    if run.average is not None:
+        run.average.exchange()
 
 
 def _complaints(objective: Any) -> Iterator[str]:
@@ -243,6 +276,23 @@ def _write(run: Run, path: checkpoints.PathLike, kind: str, state: Mapping[str, 
         checkpoints.write(path, kind, state)
 
 
+def _num_data(batches: Batches) -> int | None:
+    """How many data an epoch is drawn from, where that is known."""
+    tensors, loader = getattr(batches, "tensors", None), getattr(batches, "loader", None)
+    if tensors is not None:
+        return len(tensors[0])
+    chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # of some of the data
+    source: Any = getattr(loader, "dataset", None) if chosen is None else chosen
+    return len(source) if hasattr(source, "__len__") else None
+
+
+def _tell_size(trainable: Trainable, num_data: int | None) -> None:
+    """Let an objective know how many data there are."""
+    objective = getattr(trainable, "objective", None)
+    if isinstance(objective, Objective) and num_data is not None:
+        objective.observe_size(num_data)
+
+
 def _evaluate(
     run: Run,
     held_out: Batches,
@@ -255,6 +305,8 @@ def _evaluate(
     with ExitStack() as stack:
         if run.average is not None:
             stack.enter_context(run.average.standing_in())
+        _tell_size(run.trainable, _num_data(held_out))
+        stack.callback(_tell_size, run.trainable, run.settings["num_data"])
         found = _validate(run.trainable, held_out, seed)
         run.history.amend(found)
         score = _score(found)
@@ -263,17 +315,17 @@ def _evaluate(
             raise ValueError(f"expected a loss or an ELBO of validation data, got metrics {names}")
         if run.judge(score) and checkpoint is not None:
             recipe, state = getattr(model, "recipe", None), run.trainable.state_dict()
-            best = checkpoints.contents(recipe, state) | {"metrics": found}
+            best = checkpoints.contents(recipe, state)
+            best |= {"metrics": found, "step": run.history.steps}
             _write(run, f"{checkpoint}.best", "model", best)
     return found
 
 
 def _score(found: Mapping[str, float]) -> float:
     """How good held-out data look, the lower the better; NaN where nothing tells."""
-    elbo = found.get("val_elbo", math.nan)
-    if not math.isfinite(elbo):
-        elbo = found.get("val_reconstruction", math.nan)
-    return found.get("val_loss", math.nan) if math.isnan(elbo) else -elbo
+    scores = -found.get("val_elbo", math.nan), found.get("val_loss", math.nan)
+    known = [score for score in scores if not math.isnan(score)]
+    return next(filter(math.isfinite, known), known[0] if known else math.nan)
 
 
 def _validate(trainable: Trainable, batches: Batches, seed: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -210,7 +210,7 @@ class VAE(nn.Module):
         """The last latent when every latent is at its posterior mean, ``(B, Z)``."""
         self.check(x)
         self.check_labels(y, len(x))
-        with evaluating(self):
+        with evaluating(self), _exportable():
             above = self._label(y)
             for latent in self.latents:
                 above.append(latent.posterior(x, *above).mean)
@@ -220,7 +220,9 @@ class VAE(nn.Module):
         """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
-        self.likelihood.check(self._require_shape(x))
+        self._require_shape(x)
+        if not torch.compiler.is_compiling():  # no values to look at where code is exported
+            self.likelihood.check(x)
         dtype = next(self.parameters()).dtype
         if x.dtype != dtype:
             raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
@@ -252,7 +254,8 @@ class VAE(nn.Module):
             y: the labels ``(B,)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        if self._label(y, size) and y is not None and len(y):
+        known = not torch.compiler.is_compiling()
+        if self._label(y, size) and y is not None and len(y) and known:
             low, high = int(y.min()), int(y.max())
             if low < 0 or high >= self.num_classes:
                 raise ValueError(
@@ -333,6 +336,12 @@ def unregistered() -> Iterator[None]:
         yield
     finally:
         _registering.reset(token)
+
+
+def _exportable() -> AbstractContextManager[None]:
+    """No validation of distributions while code is exported, when there are no values to check."""
+    compiling = torch.compiler.is_compiling()
+    return pyro.validation_enabled(False) if compiling else nullcontext()
 
 
 @contextmanager

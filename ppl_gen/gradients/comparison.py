@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ppl_gen.exclusive import exclusive
 from ppl_gen.gradients._checks import is_whole, require_at_least_two
 from ppl_gen.gradients._registry import make, registry
 from ppl_gen.gradients.base import Cost, Estimator, Expectation
@@ -165,8 +166,8 @@ def compare(
         seed: of the draws.
 
     Raises:
-        ValueError: an unknown estimator, one that does not serve the problem's distribution, or too
-            few draws.
+        ValueError: an unknown estimator, one that does not serve the problem's distribution, too
+            few draws, or another thread that is training or comparing, with the same generators.
     """
     if not isinstance(problem, Problem):
         raise ValueError(f"expected a problem of ppl_gen.gradients, got {type(problem).__name__}")
@@ -190,7 +191,7 @@ def compare(
             raise ValueError(f"{estimator.name!r} does not serve this problem: {reason}")
     rows = []
     for estimator in chosen:
-        with torch.random.fork_rng():
+        with exclusive("compare"), torch.random.fork_rng():
             torch.manual_seed(seed)
             rows.append(_measure(problem, estimator, draws))
     return Comparison(repr(problem), draws, tuple(rows))

@@ -86,10 +86,15 @@ class Environment:
     Args:
         roots: objects to start from, by name.
         except_for: holders, by identity, and keys that may change.
+
+    Attributes:
+        slots: the values that are remembered.
+        modules: the modules that are reached, outer ones first, and what they are called.
     """
 
     def __init__(self, roots: Mapping[str, Any], except_for: Iterable[tuple[int, Any]] = ()):
         self.slots: list[Slots] = []
+        self.modules: list[tuple[str, nn.Module]] = []
         self._taken: set[tuple[int, Any]] = set(except_for)
         self._kept: dict[int, Any] = {}
         self._queue = deque(roots.items())
@@ -174,13 +179,14 @@ class Environment:
             if len(value) <= LARGEST_CONTAINER:
                 self._queue += [(name, item) for item in value]
         elif isinstance(value, nn.Module):
-            self._visit_module(value)
+            self._visit_module(name, value)
         elif _keeps_state(value):
             if hasattr(value, "__dict__"):
                 self._visit_attributes(value, vars(value))
             self.watch(type(value).__name__, value, _filled_slots(value))
 
-    def _visit_module(self, module: nn.Module) -> None:
+    def _visit_module(self, called: str, module: nn.Module) -> None:
+        self.modules.append((called, module))
         for table in MODULE_TABLES:
             entries, name = vars(module)[table], type(module).__name__
             if table.endswith("hooks"):

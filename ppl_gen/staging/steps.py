@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ppl_gen.exclusive import exclusive
 from ppl_gen.objectives import Objective, loss_function
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE, Loss, Metrics, StagedFunction, warn
@@ -74,7 +75,10 @@ def stage(
         backend: see :func:`stage_function`.
 
     Raises:
-        ValueError: an objective without a differentiable loss, or an unknown mode.
+        ValueError: an objective without a differentiable loss, or an unknown mode; when called,
+            that another thread is in a step, in :func:`ppl_gen.fit` or in
+            :func:`ppl_gen.gradients.compare`, which share Pyro's handlers and the random
+            generators with it.
     """
     return Step(model, guide, objective, staged, backend)
 
@@ -103,10 +107,11 @@ class Step:
         self._programs = _Programs(model, guide, objective, staged, backend)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss, self.terms = self._programs(*args, **kwargs)
-        if isinstance(self.objective, Objective):
-            self.objective.update(self.terms)
-        return loss
+        with exclusive("a step"):
+            loss, self.terms = self._programs(*args, **kwargs)
+            if isinstance(self.objective, Objective):
+                self.objective.update(self.terms)
+            return loss
 
     def parameters(self) -> Iterator[Tensor]:
         """The parameters, unconstrained, as an optimiser takes them.

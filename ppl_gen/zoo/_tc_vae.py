@@ -25,7 +25,7 @@ def tc_vae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         beta: the weight of the total correlation.
-        num_data: the size of the training set; the batch is taken for all of it by default.
+        num_data: the size of the training set, which :func:`ppl_gen.fit` knows by itself.
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
             ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
     """

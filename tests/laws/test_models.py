@@ -114,6 +114,23 @@ def test_the_model_draws_images_under_predictive(name):
     assert drawn["x"].shape == (4, 3, *SHAPE)
 
 
+class Coder(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *batch):
+        return self.model.code(*batch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_encoder_is_exported(name, x):
+    model = build(name)
+    batch = (x, labels(model, len(x))) if model.num_classes else (x,)
+    exported = torch.export.export(Coder(model).eval(), batch).module()
+    assert torch.equal(exported(*batch), model.code(*batch))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_saved_and_loaded_equal(name, tmp_path, x):
     model = build(name)

@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import ppl_gen
+from ppl_gen import data
 from ppl_gen.__main__ import main
 from ppl_gen.zoo import registry
 
@@ -102,12 +104,66 @@ def test_an_interrupted_run_can_be_resumed(tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "ppl-gen: interrupted; go on with --resume"
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "checkpoint.pt",
-        "checkpoint.pt.best",
-    }
+    weights = {"checkpoint.pt", "checkpoint.pt.best"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == weights | {"settings.json"}
     assert main([*arguments, "--resume", "--quiet", "--epochs", "1"]) == 0
     assert (tmp_path / "run" / "model.pt").exists()
+
+
+def steps_in(text):
+    return [int(step) for step in re.findall(r"step (\d+)", text)]
+
+
+def test_what_an_interrupted_run_left_is_sampled_and_evaluated(tiny, tmp_path, capsys):
+    run, last = tmp_path / "run", str(tmp_path / "run" / "checkpoint.pt")
+    train = ["train", "vae", "--hidden", "8", "--data", str(tiny), "--batch-size", "20"]
+    train += ["--eager", "--quiet", "--out", str(run), "--binarize", "threshold"]
+    assert main([*train, "--epochs", "3"]) == 0
+    finished, settings = (run / "model.pt").read_bytes(), (run / "settings.json").read_text()
+    found, told = {}, {}
+    for name in ("model.pt", "checkpoint.pt", "checkpoint.pt.best"):
+        assert main(["sample", str(run), "-n", "4"]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", str(run), "--num-samples", "2", "--json"]) == 0
+        output = capsys.readouterr()
+        found[name], told[name] = json.loads(output.out), output.err
+        (run / name).unlink()
+        if name == "model.pt":
+            assert main(["evaluate", last, "--num-samples", "2", "--json"]) == 0
+            assert json.loads(capsys.readouterr().out) == found[name]
+    assert found["checkpoint.pt"] == found["model.pt"]
+    assert found["model.pt"]["binarization"] == "threshold binarization"
+    assert told["model.pt"] == ""
+    assert told["checkpoint.pt"] == f"ppl-gen: using the weights of step 6 in {last}\n"
+    assert re.search(f"weights of step [246] in {last}.best", told["checkpoint.pt.best"])
+    assert main(["sample", str(run)]) == 2
+    assert f"no file at {run / 'model.pt'}" in capsys.readouterr().err
+    (run / "model.pt").write_bytes(finished)
+    (run / "settings.json").write_text(settings)
+    ppl_gen.fit(
+        ppl_gen.load(run / "model.pt"),
+        data.mnist(str(tiny), binarize="threshold").train,
+        epochs=4,
+        batch_size=20,
+        checkpoint=last,
+        staged=False,
+        progress=False,
+    )
+    assert main(["sample", str(run), "-n", "4"]) == 0
+    assert steps_in(capsys.readouterr().err) == [6, 8]
+
+
+def test_settings_are_overridden_by_name_when_a_run_goes_on(tiny, tmp_path, capsys):
+    train = ["train", "vae", "--hidden", "8", "--data", str(tiny), "--eager", "--quiet"]
+    train += ["--out", str(tmp_path / "run")]
+    assert main([*train, "--batch-size", "20", "--epochs", "1"]) == 0
+    other = [*train, "--batch-size", "10", "--lr", "0.01", "--epochs", "2", "--resume"]
+    assert main(other) == 2
+    assert "override=['lr', 'batch_size']" in capsys.readouterr().err
+    assert main([*other, "--override", "lr", "batch-size"]) == 0
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 1 + 2 + 4
+    assert main([*other, "--override", "seed"]) == 2
+    assert "some of lr, batch_size, clip_norm, got ['seed']" in capsys.readouterr().err
 
 
 def test_listing_names_every_model_with_its_options(capsys):

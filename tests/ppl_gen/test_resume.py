@@ -399,8 +399,8 @@ def test_a_run_does_not_go_on_with_other_settings(other, match, started):
         {"optimizers": {}},
         {"schedulers": []},
         {"patience": [1]},
-        {"averages": []},
-        {"averages": [torch.zeros(1)] * 10},
+        {"weights": {}},
+        {"weights": None},
     ],
 )
 def test_a_state_that_makes_no_sense_is_refused_and_changes_nothing(change, started):

@@ -1,5 +1,6 @@
 """Schedules follow their formulas, and the controller its published failure cases."""
 
+import copy
 import itertools
 import re
 
@@ -8,6 +9,7 @@ import torch
 
 import ppl_gen
 from ppl_gen import zoo
+from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import (
     Constant,
     Cyclical,
@@ -151,3 +153,33 @@ def test_training_warns_of_a_set_point_out_of_reach_and_of_no_other():
     with pytest.warns(UserWarning, match="set point 500, but it has been below"):
         ppl_gen.fit(zoo.control_vae((1, 4, 4), 1, hidden=8, target_kl=500), x, **options)
     ppl_gen.fit(zoo.control_vae((1, 4, 4), 2, hidden=32, target_kl=0.1), x, **options)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [(WarmUp(10_000), "warm-up of 10000"), (Cyclical(40, ramp=0.25), "first ramp of 10")],
+)
+@pytest.mark.parametrize("staged", [False, True], ids=["eager", "staged"])
+def test_a_ramp_that_training_cut_short_says_so_and_its_values_are_recorded(
+    schedule, said, staged, monkeypatch
+):
+    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: None)
+    monkeypatch.setattr(
+        "ppl_gen.staging.backends.compiled", lambda module, inputs: lambda *values: module(*values)
+    )
+    expected = [0.0, *run(copy.deepcopy(schedule), 4)]
+    model = zoo.vae((1, 4, 4), 2, hidden=8, objective=ELBO(weight=copy.deepcopy(schedule)))
+    x = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
+    options = {"batch_size": 8, "staged": staged, "progress": False}
+    with pytest.warns(UserWarning, match=f"{said} steps to end, but training took 4: .* to 1;"):
+        history = ppl_gen.fit(model, x, epochs=2, validation=x, **options)
+    assert history["weight"] == expected[:4]
+    assert "val_weight" not in history
+
+
+def test_ramps_that_ended_and_constants_are_not_spoken_of():
+    x = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
+    for weight in (WarmUp(4), Cyclical(6, ramp=0.5), 0.5):
+        model = zoo.vae((1, 4, 4), 2, hidden=8, objective=ELBO(weight=weight))
+        history = ppl_gen.fit(model, x, epochs=2, batch_size=8, staged=False, progress=False)
+        assert ("weight" in history) == isinstance(weight, Schedule)

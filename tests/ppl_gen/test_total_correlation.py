@@ -1,12 +1,15 @@
 """The decomposition of the KL against quadrature over an aggregate of three data."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.distributions import Normal
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
+import ppl_gen
 from ppl_gen import zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.terms import terms
@@ -92,3 +95,43 @@ def test_a_dependent_posterior_is_refused():
         TotalCorrelationELBO().loss(vamp.model, vamp.guide, torch.rand(4, 1, 2, 2))
     loss = TotalCorrelationELBO(site="z2").loss(model.model, model.guide, torch.rand(4, 1, 2, 2))
     assert loss == loss
+
+
+class Separated(torch.nn.Module):
+    """Posteriors a thousand standard deviations apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.width = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        loc = 1e5 * self.width * x.flatten(1)[:, :1]
+        return torch.cat([loc, torch.full_like(loc, -5.0)], 1)
+
+
+SETS = {
+    "tensor": lambda x: x,
+    "Dataset": TensorDataset,
+    "DataLoader": lambda x: DataLoader(TensorDataset(x), batch_size=32, shuffle=True),
+    "part of a Dataset": lambda x: DataLoader(
+        TensorDataset(torch.cat([x, x + 9])), 32, sampler=SubsetRandomSampler(range(len(x)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("num_data", [None, 250])
+def test_training_knows_the_size_of_the_data(name, num_data):
+    x = (torch.arange(200) / 200).view(200, 1, 1, 1).expand(200, 1, 1, 2).contiguous()
+    model = zoo.tc_vae((1, 1, 2), 1, hidden=4, encoder=Separated(), num_data=num_data)
+    options = {"epochs": 2, "batch_size": 32, "lr": 1e-9, "staged": False, "progress": False}
+    history = ppl_gen.fit(model, SETS[name](x), validation=x[:50], **options)
+    expected = math.log(num_data or 200)  # the last batch of 8 included
+    assert history["mutual_information"] == pytest.approx([expected] * 14, abs=1e-4)
+    held_out = math.log(num_data or 50)
+    assert history["val_mutual_information"][6::7] == pytest.approx([held_out] * 2, abs=1e-4)
+    ppl_gen.fit(model, x[:20], **options | {"batch_size": 10})
+    if num_data is None:
+        _, metrics = model.objective.loss_and_metrics(model.model, model.guide, x[:10])
+        assert metrics["mutual_information"].item() == pytest.approx(math.log(20), abs=1e-4)
+        model.objective.loss(model.model, model.guide, x)

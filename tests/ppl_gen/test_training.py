@@ -116,7 +116,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one(stop_after, x, tmp_path):
     options = {"batch_size": 8, "validation": x[:4], **QUIET}
     whole, path = start(), tmp_path / "run.pt"
     expected = ppl_gen.fit(whole, x, epochs=4, **options)
-    ppl_gen.fit(start(), x, epochs=stop_after, checkpoint=path, **options)
+    with pytest.warns(UserWarning, match="warm-up of 7 steps to end"):
+        ppl_gen.fit(start(), x, epochs=stop_after, checkpoint=path, **options)
     resumed = start()
     with torch.no_grad():
         for parameter in resumed.parameters():
