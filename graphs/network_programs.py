@@ -55,7 +55,8 @@ def to_pyro(model: Model) -> Program:
         A program without arguments that returns the value of every node, float64 or int64 tensors.
         Called on its own it draws from a Bayesian network's joint, and uniformly for a Markov
         network. It raises ``ValueError`` when more variables are enumerated than torch has
-        dimensions for.
+        dimensions for, and when it is conditioned on anything but indices: a boolean could mean
+        the state of that name as well as an index.
 
     Raises:
         ValueError: a model without parameters, or with ones that make no distribution; two nodes of
@@ -174,7 +175,13 @@ def _log(table: np.ndarray) -> Tensor:
 
 
 def _categorical(name: str, logits: Tensor) -> Tensor:
-    return pyro.sample(name, dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
+    state = pyro.sample(name, dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
+    if not isinstance(state, Tensor) or state.dtype == torch.bool:
+        kind = "a boolean" if isinstance(state, (bool, Tensor)) else repr(state)
+        raise ValueError(f"expected the index of a state of {name!r} as a tensor, got {kind}")
+    if state.is_floating_point() and not (state == state.round()).all():
+        raise ValueError(f"expected the index of a state of {name!r}, got {state.tolist()}")
+    return state
 
 
 def _entries(table: Tensor, nodes: Sequence[Node], values: Values) -> Tensor:

@@ -80,6 +80,8 @@ class Joint(TorchDistribution):
         """The log-probability of assignments (..., n); minus infinity for impossible ones."""
         if self._validate_args:
             self._validate_sample(value)
+        if value.dtype == torch.bool:
+            raise ValueError("expected indices of states, got booleans")
         value = value.long()
         position = {node: i for i, node in enumerate(self.nodes)}
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)

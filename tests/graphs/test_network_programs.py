@@ -280,3 +280,17 @@ def test_enumeration_runs_to_torchs_limit_and_explains_it(directed):
     assert len(long()) == 66
     kept = {f"x{i}": torch.tensor(0) for i in range(0, 66, 2)}
     assert math.isfinite(enumerated.loss(poutine.condition(long, kept), empty_guide))
+
+
+@pytest.mark.parametrize("value", [torch.tensor(True), torch.tensor(0.5), True, "yes"])
+def test_only_indices_are_taken_as_states(value):
+    network = graphs.bayesian_network([("A", (), [0.3, 0.7])], states={"A": ("yes", "no")})
+    program = pyro.condition(graphs.to_pyro(network), {"A": value})
+    with pytest.raises(ValueError, match="index of a state of 'A'"):
+        program()
+
+
+def test_a_joint_takes_no_booleans_for_indices():
+    network = graphs.bayesian_network([("A", (), [0.3, 0.7])], states={"A": ("true", "false")})
+    with pytest.raises(ValueError, match="indices of states, got booleans"):
+        graphs.Joint(network, validate_args=False).log_prob(torch.tensor([True]))
