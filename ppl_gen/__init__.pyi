@@ -12,6 +12,7 @@ from . import schedules as schedules
 from . import zoo as zoo
 from .checkpoints import load as load
 from .checkpoints import save as save
+from .embedding import embed as embed
 from .history import History as History
 from .objectives import ELBO as ELBO
 from .objectives import IWAE as IWAE

@@ -7,22 +7,28 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ppl_gen.processes import World
 from ppl_gen.ranges import is_whole
-
-Batch = tuple[Tensor, ...]
+from ppl_gen.reading import Batch, Reader, pixels_or_cells, require_in_order
 
 
 class Batches(Protocol):
     """A source of batches; each batch is the positional arguments of a model."""
 
-    def __len__(self) -> int:
-        """The number of batches in an epoch, the last short one included."""
+    @property
+    def length(self) -> int | None:
+        """The number of batches in an epoch, where it is known before."""
+
+    def is_last(self, number: int) -> bool:
+        """Whether so many batches are all of the epoch under way."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch, the same each time it is asked for."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """All data as they are, in their own order."""
 
 
 class TensorBatches:
@@ -30,17 +36,24 @@ class TensorBatches:
 
     Args:
         tensors: data with a common first dimension ``N``.
-        batch_size: rows per batch and process.
-        seed: of the order.
-        world: the processes that share each batch.
+        order: of the rows.
     """
 
-    def __init__(self, tensors: Sequence[Tensor], batch_size: int, seed: int, world: World):
-        self.tensors = tuple(tensors)
-        self.order = Order(len(self.tensors[0]), batch_size, seed, world)
+    def __init__(self, tensors: Sequence[Tensor], order: Order):
+        self.tensors, self.order = tuple(tensors), order
 
     def __len__(self) -> int:
         return len(self.order)
+
+    @property
+    def length(self) -> int:
+        return len(self.order)
+
+    def is_last(self, number: int) -> bool:
+        return number == len(self.order)
+
+    def in_order(self) -> Iterator[Batch]:
+        yield from zip(*(t.split(self.order.batch_size) for t in self.tensors), strict=True)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         self.order.number = number
@@ -55,32 +68,33 @@ class TensorBatches:
 class ImageBatches(TensorBatches):
     """Batches of an image set that draws each batch itself, to binarise it afresh for example."""
 
-    def __init__(self, images: Any, labelled: bool, batch_size: int, seed: int, world: World):
-        tensors = [images.images, images.labels] if labelled else [images.images]
-        super().__init__(tensors, batch_size, seed, world)
+    def __init__(self, images: Any, tensors: Sequence[Tensor], order: Order):
+        super().__init__(tensors, order)
         self.source = images
 
     def rows(self, rows: Tensor, generator: torch.Generator) -> Batch:
-        drawn = self.source.batch(rows, generator)
+        drawn = self.source.batch(rows, generator).to(self.tensors[0])
         return (drawn, *(tensor[rows] for tensor in self.tensors[1:]))
 
 
 class Order(Sampler[list[int]]):
     """The rows of every batch of an epoch, by seed and epoch, for one process of several.
 
-    The last batch is short; with fewer rows than processes it is left out.
+    The last batch is short; with fewer rows than processes, or on request, it is left out.
 
     Attributes:
         number: the epoch.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, world: World):
+    def __init__(
+        self, size: int, batch_size: int, seed: int, world: World, drop_last: bool = False
+    ):
         self.size, self.batch_size, self.seed, self.world = size, batch_size, seed, world
-        self.number = 0
+        self.drop_last, self.number = drop_last, 0
 
     def __len__(self) -> int:
         full, rest = divmod(self.size, self.batch_size * self.world.size)
-        return full + (rest >= self.world.size)
+        return full + (rest >= self.world.size and not self.drop_last)
 
     def generator(self, stream: int) -> torch.Generator:
         """A generator of this epoch: stream 0 for the order, stream 1 for this process's draws."""
@@ -94,22 +108,89 @@ class Order(Sampler[list[int]]):
 
 
 class LoaderBatches:
-    """Batches of a torch ``DataLoader``, whose own settings decide size and order."""
+    """Batches of a torch ``DataLoader``, whose own settings decide size and order.
 
-    def __init__(self, loader: DataLoader[Any], order: Order | None = None):
-        self.loader, self.order = loader, order
+    A generator of the loader or its samplers is seeded for every epoch by the seed it came with,
+    the seed of the run and the epoch, and is left as it was.
+    """
 
-    def __len__(self) -> int:
-        return len(self.loader)
+    def __init__(
+        self,
+        loader: DataLoader[Any],
+        reader: Reader,
+        seed: int,
+        order: Order | None = None,
+    ):
+        self.loader, self.reader, self.seed, self.order = loader, reader, seed, order
+        self.iterable = isinstance(loader.dataset, IterableDataset)
+        self._ended_after: int | None = None
+
+    @property
+    def length(self) -> int | None:
+        try:
+            return len(self.loader)
+        except TypeError:
+            return None
+
+    def is_last(self, number: int) -> bool:
+        return number == (self._ended_after if self.iterable else self.length)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.order is not None:
             self.order.number = number
-        for part in (self.loader, self.loader.sampler):
-            if isinstance(generator := getattr(part, "generator", None), torch.Generator):
-                generator.manual_seed(number)
-        for batch in self.loader:
-            yield tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
+        for part in self._parts():
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(number)
+        generators = {id(g): g for part in self._parts() if (g := _generator(part)) is not None}
+        before = {key: generator.get_state() for key, generator in generators.items()}
+        try:
+            for generator in generators.values():
+                generator.manual_seed(_mixed(generator.initial_seed(), self.seed, number))
+            yield from self._looking_ahead() if self.iterable else self._read()
+        finally:
+            for key, generator in generators.items():
+                generator.set_state(before[key])
+
+    def in_order(self) -> Iterator[Batch]:
+        if self.order is None:
+            require_in_order(self.loader)
+            yield from self._read()
+            return
+        plain: DataLoader[Any] = DataLoader(self.loader.dataset, self.order.batch_size)
+        yield from map(self.reader.batch, plain)
+
+    def _parts(self) -> list[Any]:
+        """The loader and its samplers."""
+        inner = getattr(self.loader.batch_sampler, "sampler", None)
+        return [self.loader, self.loader.sampler, self.loader.batch_sampler, inner]
+
+    def _read(self) -> Iterator[Batch]:
+        yield from map(self.reader.batch, self.loader)
+
+    def _looking_ahead(self) -> Iterator[Batch]:
+        """The batches of data that alone know when they end; each is given out with the next."""
+        self._ended_after = None
+        count, held = 0, None
+        for batch in self._read():
+            if held is not None:
+                yield held
+            held, count = batch, count + 1
+        if held is None:
+            raise ValueError(
+                "expected data in every epoch, got none: an iterable data set must start anew"
+            )
+        self._ended_after = count
+        yield held
+
+
+def _generator(part: Any) -> torch.Generator | None:
+    found = getattr(part, "generator", None)
+    return found if isinstance(found, torch.Generator) else None
+
+
+def _mixed(own: int, seed: int, epoch: int) -> int:
+    """One seed of three numbers."""
+    return ((own * 1_000_003 + seed) * 1_000_003 + epoch) % 2**63
 
 
 def as_batches(
@@ -117,54 +198,61 @@ def as_batches(
     batch_size: int,
     seed: int,
     *,
-    labelled: bool = False,
+    reader: Reader | None = None,
     world: World | None = None,
-    dtype: torch.dtype | None = None,
+    drop_last: bool = False,
 ) -> Batches:
     """Batches of any data :func:`ppl_gen.fit` accepts.
 
     Args:
-        data: a tensor or array, a tuple of them, a data set with ``.images`` (and ``.labels``), a
-            torch ``Dataset`` or a ``DataLoader``.
+        data: a tensor, array, frame or list of numbers; a tuple or dictionary of these; a data set
+            with ``.images`` or ``.cells`` (and ``.labels``); a torch ``Dataset``, iterable or not;
+            or a ``DataLoader``.
         batch_size: rows per batch and process; a ``DataLoader`` keeps its own.
         seed: of the order.
-        labelled: whether to take the labels of a data set with ``.images`` too.
+        reader: turns what comes into the tensors a model takes.
         world: the processes that share each batch; this one alone by default.
-        dtype: what floating-point tensors are converted to.
+        drop_last: whether to leave out a last batch that is short.
 
     Raises:
         ValueError: another type, no data, sizes that differ, or a batch size below one.
     """
     if not is_whole(batch_size, 1):
         raise ValueError(f"expected a batch size of at least one, got {batch_size}")
-    world = World() if world is None else world
-    source = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(source, Dataset) and not hasattr(source, "__len__"):
-        raise ValueError(f"expected data of a known length, got {type(source).__name__} without")
+    world, reader = World() if world is None else world, reader or Reader()
     if isinstance(data, DataLoader):
-        if world.size > 1:
+        return _of_loader(data, seed, reader, world, drop_last)
+    held = pixels_or_cells(data) is not None
+    if isinstance(data, IterableDataset) and not held:
+        _require_one_process(world, "an iterable data set", "a Dataset with a length")
+        loader: DataLoader[Any] = DataLoader(data, batch_size, drop_last=drop_last)
+        return LoaderBatches(loader, reader, seed)
+    if isinstance(data, Dataset) and not held:
+        if not hasattr(data, "__len__"):
             raise ValueError(
-                "expected data that processes can share, got a DataLoader: pass its Dataset"
+                f"expected a Dataset with a length or an IterableDataset, got {type(data).__name__}"
             )
-        return LoaderBatches(data)
-    if isinstance(getattr(data, "images", None), Tensor):
-        if labelled and getattr(data, "labels", None) is None:
-            raise ValueError("expected a data set with labels for a conditional model, got none")
-        if hasattr(data, "batch"):
-            return ImageBatches(data, labelled, batch_size, seed, world)
-        data = (data.images, data.labels) if labelled else data.images
-    if isinstance(data, Dataset):
-        order = Order(len(data), batch_size, seed, world)  # type: ignore[arg-type]
-        return LoaderBatches(DataLoader(data, batch_sampler=order), order)
-    parts = data if isinstance(data, (tuple, list)) else (data,)
-    if not all(isinstance(part, Tensor) or hasattr(part, "__array__") for part in parts):
-        raise ValueError(
-            "expected a tensor, a tuple of tensors, a data set with .images, a torch Dataset or a "
-            f"DataLoader, got {type(data).__name__}"
-        )
-    tensors = [torch.as_tensor(part) for part in parts]
-    tensors = [t.to(dtype) if t.is_floating_point() else t for t in tensors]
+        order = Order(len(data), batch_size, seed, world, drop_last)
+        return LoaderBatches(DataLoader(data, batch_sampler=order), reader, seed, order)
+    tensors = reader.tensors(data)
     sizes = [len(tensor) if tensor.dim() else 0 for tensor in tensors]
     if not sizes or min(sizes) == 0 or len(set(sizes)) > 1:
         raise ValueError(f"expected data of one common length above zero, got lengths {sizes}")
-    return TensorBatches(tensors, batch_size, seed, world)
+    order = Order(sizes[0], batch_size, seed, world, drop_last)
+    if held and hasattr(data, "batch"):
+        return ImageBatches(data, tensors, order)
+    return TensorBatches(tensors, order)
+
+
+def _of_loader(
+    loader: DataLoader[Any], seed: int, reader: Reader, world: World, drop_last: bool
+) -> LoaderBatches:
+    _require_one_process(world, "a DataLoader", "its Dataset")
+    if drop_last and not loader.drop_last:
+        raise ValueError("expected drop_last of the DataLoader itself, got it beside one without")
+    return LoaderBatches(loader, reader, seed)
+
+
+def _require_one_process(world: World, got: str, instead: str) -> None:
+    if world.size > 1:
+        raise ValueError(f"expected data that processes can share, got {got}: pass {instead}")

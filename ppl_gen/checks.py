@@ -70,11 +70,17 @@ def batch(model: Any, tensors: Sequence[Any]) -> None:
 
 def values(model: Any, batches: Batches) -> None:
     """Refuse data in memory that the model cannot be given, or too few to make a batch of."""
-    if len(batches) == 0:
-        raise ValueError("expected data for a batch of every process, got fewer rows than those")
+    if batches.length == 0:
+        raise ValueError(
+            "expected data for a batch of every process, got fewer rows than those; with drop_last "
+            "the batch must be full"
+        )
     if not isinstance(batches, TensorBatches):
         return
     batch(model, batches.tensors)
+    missing = isinstance(model, VAE) and model.likelihood.missing
     for position, tensor in enumerate(batches.tensors):
+        if position == 0 and missing:
+            continue  # NaN stands for a missing value, and the model looked for infinity
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"expected finite data, got NaN or infinity in tensor {position}")

@@ -1,13 +1,14 @@
-r"""Likelihoods of images: modules that turn a decoder's output into a distribution.
+r"""Likelihoods: modules that turn a decoder's output into a distribution over data.
 
-A likelihood takes parameters ``(..., parameters_per_value · C, H, W)`` and returns
-:math:`p(x \mid z)` of batch shape ``(...)`` and event shape ``(C, H, W)``.
+A likelihood of images takes parameters ``(..., parameters_per_value · C, H, W)`` and returns
+:math:`p(x \mid z)` of batch shape ``(...)`` and event shape ``(C, H, W)``; one of data of another
+shape, the rows ``(D,)`` of a table say, works alike on its first dimension.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
@@ -16,38 +17,23 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from ppl_gen.grey_levels import GreyCategorical, GreyLogistic
+from ppl_gen.observations import Likelihood, Shape
 from ppl_gen.ranges import is_positive, is_whole
+from ppl_gen.tabular import Masked, Mixed
 
-
-class Likelihood(nn.Module):
-    """A family of distributions over images.
-
-    Attributes:
-        parameters_per_value: decoder channels per image channel.
-        support: the closed interval in which every pixel must lie.
-    """
-
-    parameters_per_value = 1
-    support = (-math.inf, math.inf)
-
-    def check(self, images: Tensor) -> None:
-        """Raise ``ValueError`` unless every pixel is a number inside the support."""
-        if not images.is_floating_point():
-            raise ValueError(f"expected floating-point images, got {images.dtype}")
-        if not images.numel():
-            raise ValueError(f"expected at least one image, got shape {tuple(images.shape)}")
-        low, high = images.min().item(), images.max().item()
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("expected images without NaN or infinity, got some")
-        if low < self.support[0] or high > self.support[1]:
-            raise ValueError(
-                f"expected pixels in [{self.support[0]:g}, {self.support[1]:g}] for a "
-                f"{type(self).__name__} likelihood, got values from {low:g} to {high:g}"
-            )
-
-    def mean_image(self, distribution: Distribution) -> Tensor:
-        """The mean of the likelihood as an image, ``(..., C, H, W)``."""
-        return distribution.mean
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "DiscretizedLogistic",
+    "Gaussian",
+    "GaussianPerPixel",
+    "GreyBernoulli",
+    "Likelihood",
+    "Masked",
+    "Mixed",
+    "make",
+    "serving",
+]
 
 
 class GreyBernoulli(dist.Bernoulli):
@@ -70,7 +56,7 @@ class Bernoulli(Likelihood):
     support = (0.0, 1.0)
 
     def forward(self, parameters: Tensor) -> Distribution:
-        return GreyBernoulli(logits=parameters).to_event(3)
+        return GreyBernoulli(logits=parameters).to_event(self.event_dim)
 
 
 class Gaussian(Likelihood):
@@ -102,7 +88,7 @@ class Gaussian(Likelihood):
         return softplus(self.raw_scale)
 
     def forward(self, parameters: Tensor) -> Distribution:
-        return dist.Normal(parameters, self.scale).to_event(3)
+        return dist.Normal(parameters, self.scale).to_event(self.event_dim)
 
 
 class GaussianPerPixel(Likelihood):
@@ -125,8 +111,8 @@ class GaussianPerPixel(Likelihood):
         self.floor = floor
 
     def forward(self, parameters: Tensor) -> Distribution:
-        loc, raw = parameters.chunk(2, -3)
-        return dist.Normal(loc, self.floor + softplus(raw)).to_event(3)
+        loc, raw = parameters.chunk(2, -self.event_dim)
+        return dist.Normal(loc, self.floor + softplus(raw)).to_event(self.event_dim)
 
 
 class Categorical(Likelihood):
@@ -150,8 +136,9 @@ class Categorical(Likelihood):
         self.levels = self.parameters_per_value = _require_levels(levels)
 
     def forward(self, parameters: Tensor) -> Distribution:
-        logits = parameters.unflatten(-3, (self.levels, -1)).movedim(-4, -1)
-        return GreyCategorical(logits=logits).to_event(3)
+        first = -self.event_dim
+        logits = parameters.unflatten(first, (self.levels, -1)).movedim(first - 1, -1)
+        return GreyCategorical(logits=logits).to_event(self.event_dim)
 
 
 class DiscretizedLogistic(Likelihood):
@@ -181,8 +168,8 @@ class DiscretizedLogistic(Likelihood):
         self.levels, self.floor = _require_levels(levels), floor
 
     def forward(self, parameters: Tensor) -> Distribution:
-        loc, raw = parameters.chunk(2, -3)
-        return GreyLogistic(loc, self.floor + softplus(raw), self.levels).to_event(3)
+        loc, raw = parameters.chunk(2, -self.event_dim)
+        return GreyLogistic(loc, self.floor + softplus(raw), self.levels).to_event(self.event_dim)
 
 
 def _require_levels(levels: int) -> int:
@@ -191,11 +178,12 @@ def _require_levels(levels: int) -> int:
     return levels
 
 
-def make(likelihood: str | Likelihood) -> Likelihood:
-    """A likelihood as it is, or the one of a name.
+def make(likelihood: str | Sequence[str | int] | Likelihood) -> Likelihood:
+    """A likelihood as it is, or the one of a name or of the kinds of columns.
 
     The names are ``"bernoulli"``, ``"gaussian"`` (one learned σ), ``"gaussian_per_pixel"``,
-    ``"categorical"`` (16 grey levels) and ``"discretized_logistic"`` (256).
+    ``"categorical"`` (16 grey levels) and ``"discretized_logistic"`` (256). A tuple of kinds makes
+    a :class:`Mixed` one.
     """
     if isinstance(likelihood, Likelihood):
         return likelihood
@@ -206,6 +194,27 @@ def make(likelihood: str | Likelihood) -> Likelihood:
         "categorical": Categorical,
         "discretized_logistic": DiscretizedLogistic,
     }
+    if isinstance(likelihood, (tuple, list)):
+        return Mixed(likelihood)
     if not isinstance(likelihood, str) or likelihood not in named:
         raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")
     return named[likelihood]()
+
+
+def serving(
+    likelihood: str | Sequence[str | int] | Likelihood, data_shape: Shape, *, show_mask: bool = True
+) -> Likelihood:
+    """The likelihood of data of a shape; see :func:`make`.
+
+    Of tables, data of one dimension, a likelihood that is not an object is :class:`Masked`.
+
+    Args:
+        likelihood: a likelihood, its name, or the kinds of columns.
+        data_shape: of one datum.
+        show_mask: whether encoders see which values of a :class:`Mixed` table are known.
+    """
+    made = make(likelihood)
+    if made is not likelihood and len(data_shape) == 1:
+        made = Masked(made, show_mask and isinstance(made, Mixed))
+    made.serve(data_shape)
+    return made

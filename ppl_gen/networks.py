@@ -80,6 +80,13 @@ def _halvings(size: int, smallest: int = 4) -> int:
     return count
 
 
+def _require_image(shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ValueError(f"expected images (C, H, W) for convolutions, got data of shape {shape}")
+    depth, height, width = shape
+    return depth, height, width
+
+
 class ConvEncoder(nn.Module):
     """Strided 4×4 convolutions that halve the image while they can, then fully connected layers.
 
@@ -101,7 +108,7 @@ class ConvEncoder(nn.Module):
         channels: int = 32,
     ):
         super().__init__()
-        depth, height, width = inputs[0]
+        depth, height, width = _require_image(inputs[0])
         steps = min(_halvings(height), _halvings(width))
         sizes = [depth] + [channels * (1 if i == 0 else 2) for i in range(steps)]
         layers: list[nn.Module] = []
@@ -133,7 +140,7 @@ class ConvDecoder(nn.Module):
         self, inputs: Sequence[Shape], hidden: Sequence[int], output: Shape, channels: int = 32
     ):
         super().__init__()
-        depth, height, width = output
+        depth, height, width = _require_image(output)
         steps = min(_halvings(height), _halvings(width))
         sizes = [channels * (1 if i == 0 else 2) for i in range(steps)][::-1] + [depth]
         if steps == 0:

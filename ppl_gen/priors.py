@@ -151,7 +151,7 @@ class VampPrior(nn.Module):
         support: tuple[float, float] = (0.0, 1.0),
     ):
         super().__init__()
-        if pseudo_inputs.dim() != 4 or not len(pseudo_inputs):
+        if pseudo_inputs.dim() < 2 or not len(pseudo_inputs):
             raise ValueError(
                 "expected pseudo-inputs of shape (K, C, H, W) with K of at least one, got "
                 f"{tuple(pseudo_inputs.shape)}"

@@ -8,7 +8,7 @@ player.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -31,7 +31,7 @@ from ppl_gen.vae import VAE, evaluating, unregistered
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 # What a pair finds out by itself.
-DERIVED = ("_loss", "_parameters", "_buffers", "_stored", "_counts")
+DERIVED = ("_loss", "_by_position", "_names", "_parameters", "_buffers", "_stored", "_counts")
 Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
 
 
@@ -76,6 +76,13 @@ class Trainable:
     def solo(self) -> Solo | None:
         """What :meth:`losses` comes down to, if that is simple enough for steps without Python."""
         return None
+
+    def name_arguments(self, names: Sequence[str]) -> None:
+        """Be given batches whose tensors have names from now on, or no names."""
+        if names:
+            raise ValueError(
+                f"expected tensors, got dictionaries of {', '.join(names)}: only a Pair takes these"
+            )
 
     def prepare(self, *batch: Tensor) -> None:
         """Check a first batch and create whatever is created lazily."""
@@ -157,11 +164,22 @@ class Pair(Trainable):
         self.model, self.guide = model, guide
         self.objective = ELBO() if objective is None else objective
         loss = loss_function(model, guide, self.objective)
-        self._loss = _recording_schedules(loss, _schedules(self.objective))
+        self._by_position = _recording_schedules(loss, _schedules(self.objective))
+        self._loss = self._by_position
+        self._names: tuple[str, ...] = ()
         self._parameters: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
         self._stored: int | None = None
         self._counts: dict[int, int] = {}
+
+    def name_arguments(self, names: Sequence[str]) -> None:
+        """Pass the tensors of a batch to the programs by name; by position without names."""
+        self._names, self._loss = tuple(names), self._by_position
+        if names:
+            self._loss = lambda *batch: self._by_position(**self._named(batch))
+
+    def _named(self, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._names, batch, strict=True))
 
     def prepare(self, *batch: Tensor) -> None:
         before = set(pyro.get_param_store().keys())
@@ -236,7 +254,8 @@ class Pair(Trainable):
 
     def culprits(self, *batch: Tensor) -> list[str]:
         """The sites whose log-probability is not finite on this batch, ``x`` or ``z (guide)``."""
-        t = terms(self.model, self.guide, batch)
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        t = terms(self.model, self.guide, args, kwargs)
         found = [f"{site} (model)" for site, v in t.log_p.items() if not v.isfinite().all()]
         found += [f"{site} (guide)" for site, v in t.log_q.items() if not v.isfinite().all()]
         return found + ([] if t.log_lik.isfinite().all() else ["the observed sites"])
@@ -346,8 +365,10 @@ class Pair(Trainable):
 
     def _require_shareable(self, *batch: Tensor) -> None:
         """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
-        drawn = poutine.trace(self.guide).get_trace(*batch)
-        observed = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(self.model, trace=drawn)
+        observed = poutine.trace(replayed).get_trace(*args, **kwargs)
         for name, site in (*observed.nodes.items(), *drawn.nodes.items()):
             if site["type"] != "sample" or site_is_subsample(site):
                 continue

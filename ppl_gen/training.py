@@ -30,10 +30,10 @@ from ppl_gen.exclusive import exclusive
 from ppl_gen.history import History
 from ppl_gen.objectives import Objective
 from ppl_gen.processes import World
+from ppl_gen.reading import Reader
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
 from ppl_gen.trainables import Trainable, as_trainable
-from ppl_gen.vae import VAE
 
 __all__ = ["NonFiniteLossError", "adam", "fit"]
 
@@ -72,6 +72,7 @@ def fit(
     patience: int | None = None,
     checkpoint_every: int | None = None,
     steps_per_call: int | str = "auto",
+    drop_last: bool = False,
 ) -> History:
     """Train a model on data.
 
@@ -82,8 +83,11 @@ def fit(
 
     Args:
         model: a model of :mod:`ppl_gen.zoo`, a :class:`Pair` or any :class:`Trainable`.
-        data: a tensor, a tuple of tensors, a data set with ``.images``, a torch ``Dataset`` or
-            ``DataLoader``; see :func:`ppl_gen.batches.as_batches`.
+        data: a tensor, array, frame or list of numbers, a tuple or dictionary of these, a data set
+            of :mod:`ppl_gen.data` or of one's own with ``.images``, a torch ``Dataset``, iterable
+            or not, or a ``DataLoader``. A dictionary, or batches that are dictionaries, are given
+            to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
+            labels name the classes of a conditional model. See :func:`ppl_gen.batches.as_batches`.
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
         lr: the learning rate.
@@ -124,6 +128,7 @@ def fit(
             Steps are taken one by one where they are not staged, there are several players or
             processes, the data are no tensors in memory, or the optimiser is not Adam or AdamW
             without its variants.
+        drop_last: leave out the last batch of an epoch where it is short; validation uses all.
 
     Returns:
         The history of the loss (summed over the batch), its terms (means in nats per datum) and
@@ -161,12 +166,13 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(exclusive("fit"))
         trainable, world = as_trainable(model), World.current()
-        labelled = bool(getattr(model, "num_classes", 0))
-        dtype = next(model.parameters()).dtype if isinstance(model, VAE) else None
-        batches = as_batches(data, batch_size, seed, labelled=labelled, world=world, dtype=dtype)
+        reader = Reader(model, learn=True)
+        batches = as_batches(
+            data, batch_size, seed, reader=reader, world=world, drop_last=drop_last
+        )
         held_out = None
         if validation is not None:
-            held_out = as_batches(validation, batch_size, seed, labelled=labelled, dtype=dtype)
+            held_out = as_batches(validation, batch_size, seed, reader=reader)
         for source in (batches, held_out):
             if source is not None:
                 checks.values(model, source)
@@ -177,12 +183,14 @@ def fit(
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainable.running())
         stack.enter_context(memory.kept())
-        trainable.prepare(*next(iter(batches.epoch(0))))
+        first = next(iter(batches.epoch(0)))
+        trainable.name_arguments(reader.names)
+        trainable.prepare(*first)
         settings: dict[str, Any] = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),
             "seed": seed,
             "batch_size": data.batch_size if isinstance(data, DataLoader) else batch_size,
-            "batches": len(batches),
+            "batches": batches.length,
             "num_data": _num_data(batches),
             "binarization": getattr(data, "binarization", None),
         }
@@ -200,7 +208,7 @@ def fit(
         if checkpoint is not None and world.writes:
             checkpoints.tidy(checkpoint)
         bar = tqdm(
-            total=epochs * len(batches),
+            total=None if batches.length is None else epochs * batches.length,
             initial=run.history.steps,
             unit="step",
             disable=not (progress and world.writes),
@@ -223,7 +231,7 @@ def fit(
                 if calls.settled and not bar.disable:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
                 bar.update()
-                ended = run.batch == len(batches)
+                ended = batches.is_last(run.batch)
                 if ended:
                     run.epoch, run.batch = run.epoch + 1, 0
                 steps = run.history.steps

@@ -8,8 +8,9 @@ The model draws the latents in order and then the image,
     q(z \mid x) = \prod_l q(z_l \mid x, z_{<l})
 
 (Kingma and Welling 2014; Rezende et al. 2014). One latent with a normal prior is the plain VAE;
-each named variant of :mod:`ppl_gen.zoo` exchanges a part. A conditional model knows a label y
-everywhere: its one-hot code is the first of the parents, and the decoder's second input.
+each named variant of :mod:`ppl_gen.zoo` exchanges a part. A conditional model knows a condition y
+everywhere, a label, covariates or both: as a vector, one-hot for a label, it is the first of the
+parents, and the decoder's second input.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pyro
@@ -28,14 +29,14 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_gen.likelihoods import Likelihood
+from ppl_gen.conditions import Condition
 from ppl_gen.modes import evaluating
 from ppl_gen.networks import Shape
 from ppl_gen.objectives import ELBO, Objective
+from ppl_gen.observations import Likelihood
 from ppl_gen.posteriors import Family
 from ppl_gen.ranges import is_whole
 
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _registering: ContextVar[bool] = ContextVar("registering", default=True)
 _counter = itertools.count()
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -88,7 +89,7 @@ class Latent(nn.Module):
         family: turns those parameters into :math:`q(z_l | x, z_{<l})`; what it returns may carry a
             dictionary ``auxiliary`` of losses, which the guide declares.
 
-    The parents are the one-hot label, if there is one, and the latents above.
+    The parents are the condition, if there is one, and the latents above.
     """
 
     def __init__(self, name: str, prior: nn.Module, encoder: nn.Module, family: Family):
@@ -101,18 +102,24 @@ class Latent(nn.Module):
 
 
 class VAE(nn.Module):
-    """A Pyro model/guide pair over images.
+    """A Pyro model/guide pair over data of any shape: images, or the rows of a table.
 
     Args:
         latents: the latent sites, from the top of the hierarchy down.
         decoder: maps the last latent (and the label) to the parameters of the likelihood.
         likelihood: the family of :math:`p(x | z)`.
-        data_shape: ``(C, H, W)``.
+        data_shape: the shape of a datum, ``(C, H, W)`` for images and ``(D,)`` for tables.
         objective: what training minimises; the ELBO by default.
         num_classes: the number of labels of a conditional model, 0 for none.
+        num_covariates: the number of covariates it is given, 0 for none.
+        classes: the names of its classes, by which labels may then be given; :func:`ppl_gen.fit`
+            learns them from data that have them.
 
-    Every method that takes images takes labels ``y`` of shape ``(B,)`` as well; a conditional model
-    needs them. ``ValueError`` says so, and when images have the wrong shape or labels are unknown.
+    Every method that takes data takes a condition ``y`` as well, which a conditional model needs:
+    labels ``(B,)``, covariates ``(B, C)``, or a pair of both. The programs take that pair as one
+    tensor, see :meth:`condition_of`. ``ValueError`` says so, and when data have the wrong shape or
+    labels are unknown. The programs run in the mode of the module, all other methods in evaluation
+    mode. Those without gradients take whatever holds data in memory, as :func:`ppl_gen.fit` does.
 
     The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
     """
@@ -125,31 +132,63 @@ class VAE(nn.Module):
         data_shape: Shape,
         objective: Objective | None = None,
         num_classes: int = 0,
+        num_covariates: int = 0,
+        classes: Sequence[str] | None = None,
     ):
         super().__init__()
-        self.data_shape = require_image_shape(data_shape)
+        self.data_shape = require_shape(data_shape)
         self.latents = cast(Sequence[Latent], nn.ModuleList(latents))
         self.decoder, self.likelihood = decoder, likelihood
         self.objective = ELBO() if objective is None else objective
-        self.num_classes = num_classes
+        names = None if classes is None else tuple(classes)
+        self.condition = Condition(num_classes, num_covariates, names)
         self.recipe: Recipe | None = None
+        likelihood.serve(self.data_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of labels, 0 for none."""
+        return self.condition.num_classes
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the labels, where they are known."""
+        return self.condition.classes
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Name the labels; the names are saved with the model.
+
+        Raises:
+            ValueError: names that repeat, more than there are labels, or other than those it has.
+        """
+        if self.classes is not None and tuple(classes) != self.classes:
+            named = ", ".join(self.classes)
+            raise ValueError(f"expected the classes {named}, got {', '.join(classes)}")
+        self.condition.name(classes)
+        if self.recipe is not None:
+            arguments = {**self.recipe.arguments, "classes": self.classes}
+            self.recipe = replace(self.recipe, arguments=arguments)
 
     def __repr__(self) -> str:
         name = self.recipe.name if self.recipe else type(self).__name__
         sites = ", ".join(f"{latent.name} ~ {_kind(latent.prior)}" for latent in self.latents)
-        given = f" given {self.num_classes} classes" if self.num_classes else ""
+        given = f" given {self.condition}" if self.condition.size else ""
+        what = "images" if len(self.data_shape) == 3 else "data"
         weight = getattr(self.objective, "weight", None)
         objective = _kind(self.objective) + (f"(weight={weight})" if weight is not None else "")
         return (
-            f"<{name}: images {'×'.join(map(str, self.data_shape))}{given}, {sites}, "
-            f"{_kind(self.likelihood)} likelihood, {objective}, "
+            f"<{name}: {what} {'×'.join(map(str, self.data_shape))}{given}, {sites}, "
+            f"{self.likelihood.kind} likelihood, {objective}, "
             f"{sum(p.numel() for p in self.parameters()):,} parameters>"
         )
 
     # --- The programs ---------------------------------------------------------------------------
 
     def model(self, x: Tensor | None = None, y: Tensor | None = None, size: int = 1) -> Tensor:
-        """The generative program; observes ``x`` of shape ``(B, C, H, W)``, or draws ``size``."""
+        """The generative program; observes ``x`` of shape ``(B, *data_shape)``, or draws ``size``.
+
+        ``y`` is a tensor ``(B, ...)``, see :meth:`condition_of`.
+        """
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
         label = self._label(y, size)
@@ -160,7 +199,7 @@ class VAE(nn.Module):
             return pyro.sample("x", self.likelihood(self.decoder(above[-1], *label)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
-        """The inference program for images ``x`` of shape ``(B, C, H, W)``."""
+        """The inference program for data ``x`` of shape ``(B, *data_shape)``."""
         register(self)
         size = self._require_shape(x).shape[0]
         above = self._label(y, size)
@@ -178,43 +217,63 @@ class VAE(nn.Module):
 
     # --- The pieces -----------------------------------------------------------------------------
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+    def encode(self, x: Tensor, y: Any = None) -> Distribution:
         """The posterior of the latent that :meth:`decode` reads, batch ``(B,)``, event ``(Z,)``.
 
-        In a hierarchy it is given the posterior means of the latents above.
+        In a hierarchy it is given the posterior means of the latents above. It can be
+        differentiated, in evaluation mode; in training mode the latents' own ``posterior`` can.
         """
+        with evaluating(self):
+            return self._posteriors(x, y)[-1]
+
+    def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
+        """The posterior of every latent, given the means of those above."""
         self.check(x)
+        y = self.condition.tensor(y)
         self.check_labels(y, len(x))
-        above = self._label(y)
-        for latent in self.latents[:-1]:
-            above.append(latent.posterior(x, *above).mean)
-        return self.latents[-1].posterior(x, *above)
+        above, found = self._label(y), []
+        for latent in self.latents:
+            found.append(latent.posterior(x, *above))
+            above.append(found[-1].mean)
+        return found
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Distribution:
-        """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``(C, H, W)``.
+    def decode(self, z: Tensor, y: Any = None) -> Distribution:
+        """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``data_shape``.
 
-        Labels are broadcast against the codes: one code, say, with each of several labels.
+        Labels are broadcast against the codes: one code, say, with each of several labels. It can
+        be differentiated, in evaluation mode.
         """
         dtype = next(self.parameters()).dtype
         if not isinstance(z, Tensor) or z.dtype != dtype:
             got = z.dtype if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")
+        y = self.condition.tensor(y)
         self.check_labels(y)
         label = self._label(y)
         batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
         if label and batch and 1 not in (batch[-1], len(label[0])) and batch[-1] != len(label[0]):
             raise ValueError(f"expected labels for {batch[-1]} codes, got {len(label[0])}")
-        return self.likelihood(self.decoder(z, *label))
+        with evaluating(self):
+            return self.likelihood(self.decoder(z, *label))
 
-    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The last latent when every latent is at its posterior mean, ``(B, Z)``."""
-        self.check(x)
-        self.check_labels(y, len(x))
-        with evaluating(self), _exportable():
-            above = self._label(y)
-            for latent in self.latents:
-                above.append(latent.posterior(x, *above).mean)
-            return above[-1]
+    @torch.no_grad()
+    def code(self, x: Any, y: Any = None) -> Tensor:
+        """The last latent when every latent is at its posterior mean, ``(B, Z)``.
+
+        Without gradients, which ``encode(x).mean`` has. See :func:`ppl_gen.embed` for data that do
+        not fit into memory at once.
+        """
+        x, y = self._read(x, y)
+        with _exportable():
+            return self.encode(x, y).mean
+
+    def _read(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Data in memory and their condition as tensors."""
+        if isinstance(x, Tensor) and (y is None or isinstance(y, Tensor)):
+            return x, y
+        from ppl_gen.reading import Reader
+
+        return Reader(self).data_and_condition(x, y)
 
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""
@@ -228,49 +287,54 @@ class VAE(nn.Module):
             raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
 
     def _require_shape(self, x: Tensor) -> Tensor:
+        what = "images" if len(self.data_shape) == 3 else "data"
         if tuple(x.shape[1:]) != self.data_shape:
             expected = ", ".join(map(str, self.data_shape))
-            raise ValueError(f"expected images of shape (B, {expected}), got {tuple(x.shape)}")
+            raise ValueError(f"expected {what} of shape (B, {expected}), got {tuple(x.shape)}")
         if not x.is_floating_point():
-            raise ValueError(f"expected floating-point images, got {x.dtype}")
+            raise ValueError(f"expected floating-point {what}, got {x.dtype}")
         return x
 
     def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
-        if not self.num_classes:
+        """The condition as networks see it, or nothing."""
+        if not self.condition.size:
             return []
-        if y is None:
-            raise ValueError(f"expected labels below {self.num_classes} for y, got none")
-        if not isinstance(y, Tensor) or y.dim() != 1 or y.dtype not in _WHOLE:
-            raise ValueError(f"expected whole labels of shape (B,), got {y}")
-        if size is not None and len(y) != size:
-            raise ValueError(f"expected {size} labels, one for each image, got {len(y)}")
-        classes = torch.arange(self.num_classes, device=y.device)
-        return [(y.unsqueeze(-1) == classes).to(next(self.parameters()))]
+        return [self.condition.vector(y, next(self.parameters()), size)]
 
-    def check_labels(self, y: Tensor | None, size: int | None = None) -> None:
-        """Raise ``ValueError`` unless a conditional model is given labels it knows.
+    def condition_of(self, y: Any) -> Tensor | None:
+        """The condition as the tensor that programs take; ``None`` for an unconditional model.
 
         Args:
-            y: the labels ``(B,)``; not looked at by other models.
+            y: labels ``(B,)``, whole numbers or names that are known, covariates ``(B, C)``, or a
+                pair of both, which becomes one-hot labels beside covariates, ``(B, K + C)``.
+
+        Raises:
+            ValueError: a condition that the model does not know.
+        """
+        y = self.condition.tensor(y) if self.condition.size else None
+        self.check_labels(y)
+        return y
+
+    def check_labels(self, y: Tensor | None, size: int | None = None) -> None:
+        """Raise ``ValueError`` unless a conditional model is given a condition it knows.
+
+        Args:
+            y: the condition as a tensor ``(B, ...)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        known = not torch.compiler.is_compiling()
-        if self._label(y, size) and y is not None and len(y) and known:
-            low, high = int(y.min()), int(y.max())
-            if low < 0 or high >= self.num_classes:
-                raise ValueError(
-                    f"expected labels from 0 to {self.num_classes - 1}, got {low} to {high}"
-                )
+        if self._label(y, size) and not torch.compiler.is_compiling():
+            self.condition.check(y)
 
-    # --- Images ---------------------------------------------------------------------------------
+    # --- Data -----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None, *, seed: int | None = None) -> Tensor:
-        """Mean images of ``n`` draws from the prior, ``(n, C, H, W)``."""
+    def sample(self, n: int, y: Any = None, *, seed: int | None = None) -> Tensor:
+        """Mean data of ``n`` draws from the prior, ``(n, *data_shape)``."""
         if not is_whole(n, 1):
             raise ValueError(f"expected at least one sample, got {n}")
+        y = self.condition.tensor(y)
         self.check_labels(y)
-        if y is not None and self.num_classes and len(y) != n:
+        if y is not None and self.condition.size and len(y) != n:
             raise ValueError(f"expected {n} labels, one for each sample, got {len(y)}")
         with evaluating(self), seeded(seed):
             above = self._label(y)
@@ -279,49 +343,51 @@ class VAE(nn.Module):
             return self.likelihood.mean_image(self.decode(above[-1], y))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Mean images decoded from the posterior means, of the shape of ``x``."""
-        with evaluating(self):
-            return self.likelihood.mean_image(self.decode(self.code(x, y), y))
+    def reconstruct(self, x: Any, y: Any = None) -> Tensor:
+        """Mean data decoded from the posterior means, of the shape of ``x``."""
+        x, y = self._read(x, y)
+        return self.likelihood.mean_image(self.decode(self.code(x, y), y))
 
     @torch.no_grad()
     def traverse(
         self,
-        x: Tensor,
+        x: Any,
         dim: int,
         values: Sequence[float] | Tensor,
-        y: Tensor | None = None,
+        y: Any = None,
     ) -> Tensor:
-        """Mean images as one dimension of the last latent takes each of ``V`` values.
+        """Mean data as one dimension of the last latent takes each of ``V`` values.
 
         Returns:
-            ``(N · V, C, H, W)`` for ``N`` images, the values varying fastest.
+            ``(N · V, *data_shape)`` for ``N`` data, the values varying fastest.
         """
-        with evaluating(self):
-            code = self.code(x, y)
-            if not is_whole(dim, 0) or dim >= code.shape[1]:
-                raise ValueError(f"expected a latent dimension below {code.shape[1]}, got {dim!r}")
-            try:
-                steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
-            except (TypeError, RuntimeError) as error:
-                raise ValueError(f"expected a sequence of numbers, got {values!r}") from error
-            if steps.dim() != 1 or not len(steps):
-                raise ValueError(f"expected a sequence of one number or more, got {values!r}")
-            codes = code.repeat_interleave(len(steps), 0)
-            codes = self.latents[-1].family.place(codes, dim, steps.repeat(len(code)))
-            labels = None if y is None else y.repeat_interleave(len(steps))
-            return self.likelihood.mean_image(self.decode(codes, labels))
+        x, y = self._read(x, y)
+        code = self.code(x, y)
+        if not is_whole(dim, 0) or dim >= code.shape[1]:
+            raise ValueError(f"expected a latent dimension below {code.shape[1]}, got {dim!r}")
+        try:
+            steps = torch.as_tensor(values, dtype=code.dtype, device=code.device)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(f"expected a sequence of numbers, got {values!r}") from error
+        if steps.dim() != 1 or not len(steps):
+            raise ValueError(f"expected a sequence of one number or more, got {values!r}")
+        codes = code.repeat_interleave(len(steps), 0)
+        codes = self.latents[-1].family.place(codes, dim, steps.repeat(len(code)))
+        labels = None if y is None else y.repeat_interleave(len(steps), 0)
+        return self.likelihood.mean_image(self.decode(codes, labels))
 
 
 def _kind(part: Any) -> str:
     return type(part).__name__
 
 
-def require_image_shape(shape: Shape) -> Shape:
-    """The shape as ``(C, H, W)``, or ``ValueError``."""
+def require_shape(shape: Shape) -> Shape:
+    """The shape of a datum as a tuple of sizes, or ``ValueError``."""
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 3 or not all(is_whole(size, 1) for size in sizes):
-        raise ValueError(f"expected a data shape (C, H, W), got {shape}")
+    if not sizes or not all(is_whole(size, 1) for size in sizes):
+        raise ValueError(
+            f"expected a tuple of sizes, (D,) for rows or a data shape (C, H, W), got {shape}"
+        )
     return sizes
 
 

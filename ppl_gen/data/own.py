@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen.ranges import is_whole
+from ppl_gen.tensors import as_tensor, encode_labels, is_text
 
 from .image_set import Binarization, ImageSet
 
@@ -21,7 +22,7 @@ def images(
     source: np.ndarray | Tensor | str | os.PathLike[str],
     size: int | tuple[int, int] | None = None,
     *,
-    labels: np.ndarray | Tensor | Sequence[int] | None = None,
+    labels: np.ndarray | Tensor | Sequence[int] | Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
     channels: int | None = None,
     binarize: Binarization | None = None,
@@ -33,6 +34,8 @@ def images(
     ``source`` is a numpy array or torch tensor (N, H, W) or (N, C, H, W), or a folder of PNG and
     JPEG files. In a folder, the names of its subfolders, sorted, become the classes; without
     subfolders there are no labels. Files are read in sorted order.
+
+    ``labels`` of an array are whole numbers, or names, whose sorted set becomes the classes.
 
     ``size`` (height and width, or one number for both) resamples with antialiasing; it is needed
     when the files of a folder differ in size. ``value_range`` gives the values of an array that
@@ -52,7 +55,7 @@ def images(
     else:
         _only_for("folders", channels=channels)
         pixels = _resized(_unit_range(_as_tensor(source), value_range), size)
-        targets, classes, title = _as_labels(labels), None, "images"
+        targets, classes, title = *_as_labels(labels), "images"
     grey = ImageSet(pixels, targets, name or title, classes=classes)
     return grey.binarize(binarize, seed)
 
@@ -122,15 +125,20 @@ def _resized(pixels: Tensor, size: int | tuple[int, int] | None) -> Tensor:
     return resampled.clamp(0, 1)
 
 
-def _as_labels(labels: np.ndarray | Tensor | Sequence[int] | None) -> Tensor | None:
+def _as_labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
     if labels is None:
-        return None
-    tensor = torch.as_tensor(labels)
+        return None, None
+    if is_text(labels):
+        codes, classes = encode_labels(labels)
+        if len(codes) and codes.min() < 0:
+            raise ValueError(f"expected a label for every image, got {int((codes < 0).sum())} none")
+        return codes, classes
+    tensor = as_tensor(labels)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise ValueError(f"expected integer labels, got {tensor.dtype}")
     if tensor.numel() and tensor.min() < 0:
         raise ValueError(f"expected labels of at least 0, got {int(tensor.min())}")
-    return tensor.to(torch.int64)
+    return tensor.to(torch.int64), None
 
 
 def _listing(folder: Path) -> tuple[list[Path], Tensor | None, tuple[str, ...] | None]:

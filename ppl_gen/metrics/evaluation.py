@@ -10,7 +10,9 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppl_gen.batches import as_batches
 from ppl_gen.ranges import is_whole
+from ppl_gen.reading import Reader, pixels_or_cells
 from ppl_gen.terms import Terms, terms
 from ppl_gen.vae import VAE, evaluating, seeded, unregistered
 
@@ -20,9 +22,22 @@ def binarization(images: Any) -> str:
     stated = getattr(images, "binarization", None)
     if stated not in (None, "none"):
         return f"{stated} binarization"
-    images = images if isinstance(images, Tensor) else images.images
+    images = images if isinstance(images, Tensor) else _pixels(images)
+    if images is None:
+        return "unstated binarization"
     binary = bool(((images == 0) | (images == 1)).all())
     return "binary pixels" if binary else "grey pixels"
+
+
+def _pixels(data: Any) -> Tensor | None:
+    """The data themselves, where they are in memory."""
+    if (held := pixels_or_cells(data)) is not None:
+        return held
+    first = data[0] if isinstance(data, tuple) else data
+    try:
+        return Reader().tensors(first)[0]
+    except ValueError:
+        return None
 
 
 def terms_of(vae: VAE, x: Tensor, y: Tensor | None, rows: Tensor, particles: int) -> Terms:
@@ -48,17 +63,25 @@ def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Ten
     """Checked images, and labels where the model is conditional, from tensors or a data set."""
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
-    if isinstance(images, tuple) and len(images) == 2 and labels is None:
-        images, labels = images
-    x = images if isinstance(images, Tensor) else getattr(images, "images", images)
+    x, y = _gathered(vae, images) if labels is None else (images, labels)
+    if labels is not None:
+        x, y = Reader(vae).data_and_condition(x, y)
     vae.check(x)
-    if not vae.num_classes:
+    if not vae.condition.size:
         return x, None
-    labels = getattr(images, "labels", None) if labels is None else labels
-    if labels is None:
+    if y is None:
         raise ValueError(f"expected {len(x)} labels for a conditional model, got none")
-    vae.check_labels(labels, len(x))
-    return x, labels
+    vae.check_labels(y, len(x))
+    return x, y
+
+
+def _gathered(vae: VAE, data: Any) -> tuple[Tensor, Tensor | None]:
+    """All of some data and their condition, in one piece."""
+    if isinstance(data, Tensor):
+        return data, None
+    batches = list(as_batches(data, 1024, 0, reader=Reader(vae)).in_order())
+    x, *rest = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return x, rest[0] if rest and vae.condition.size else None
 
 
 def require_counts(**counts: int) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from ppl_gen import networks
 from ppl_gen.gradients._registry import make
@@ -15,8 +15,8 @@ from ppl_gen.gradients.objective import EstimatedELBO
 from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
-from ppl_gen.vae import VAE, Latent, evaluating, register
-from ppl_gen.zoo._registry import named
+from ppl_gen.vae import VAE, Latent, register
+from ppl_gen.zoo._registry import named, refuse_conditions
 from ppl_gen.zoo._vae import vae
 
 
@@ -32,13 +32,9 @@ class BeliefNetwork(VAE):
             for latent in reversed(self.latents):
                 below = pyro.sample(latent.name, latent.posterior(below))
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+    def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
         self.check(x)
-        return self.latents[-1].posterior(x)
-
-    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        with evaluating(self):
-            return self.encode(x).mean
+        return [self.latents[-1].posterior(x)]
 
 
 @named("Mnih and Gregor, Neural Variational Inference and Learning in Belief Networks", 2014)
@@ -68,8 +64,8 @@ def bernoulli_vae(
     """
     if top_dim < 0:
         raise ValueError(f"expected a second layer of zero or more, got {top_dim}")
-    if top_dim and parts.get("num_classes"):
-        raise ValueError("expected no labels with a second layer, got num_classes")
+    if top_dim:
+        refuse_conditions("a second layer", parts)
     chosen: Any = estimator
     if top_dim:
         chosen = {site: copy.deepcopy(make(estimator)) for site in ("z1", "z2")}

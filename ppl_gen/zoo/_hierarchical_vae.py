@@ -4,7 +4,8 @@ from ppl_gen import likelihoods, networks, posteriors, priors
 from ppl_gen.likelihoods import Likelihood
 from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.objectives import Objective
-from ppl_gen.vae import VAE, Latent, require_image_shape
+from ppl_gen.observations import encoded
+from ppl_gen.vae import VAE, Latent, require_shape
 from ppl_gen.zoo._registry import named
 
 
@@ -16,7 +17,7 @@ def hierarchical_vae(
     top_dim: int = 5,
     hidden: Widths = 400,
     network: str = "mlp",
-    likelihood: str | Likelihood = "bernoulli",
+    likelihood: str | tuple | list | Likelihood = "bernoulli",
     objective: Objective | None = None,
 ) -> VAE:
     r"""Two levels of latents: :math:`p(z_2) p(z_1|z_2) p(x|z_1)`, :math:`q(z_2|x) q(z_1|x, z_2)`.
@@ -30,22 +31,25 @@ def hierarchical_vae(
         likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
         objective: what training minimises, the ELBO by default.
     """
-    depth, height, width = require_image_shape(data_shape)
+    data_shape = require_shape(data_shape)
     if latent_dim < 1:
         raise ValueError(f"expected a latent of at least one dimension, got {latent_dim}")
-    likelihood = likelihoods.make(likelihood)
-    image = (likelihood.parameters_per_value * depth, height, width)
+    likelihood = likelihoods.serving(likelihood, data_shape)
+    image, seen = likelihood.output_shape(data_shape), likelihood.features_shape(data_shape)
     family = posteriors.DiagonalNormal()
     top = Latent(
         "z2",
         priors.StandardNormal(top_dim),
-        networks.encoder(network, [data_shape], hidden, (2 * top_dim,)),
+        encoded(likelihood, networks.encoder(network, [seen], hidden, (2 * top_dim,))),
         family,
     )
     lower = Latent(
         "z1",
         priors.ConditionalNormal(MLP([(top_dim,)], networks.widths(hidden), (2 * latent_dim,))),
-        networks.encoder(network, [data_shape, (top_dim,)], hidden, (2 * latent_dim,)),
+        encoded(
+            likelihood,
+            networks.encoder(network, [seen, (top_dim,)], hidden, (2 * latent_dim,)),
+        ),
         family,
     )
     decoder = networks.decoder(network, [(latent_dim,)], hidden, image)

@@ -78,6 +78,14 @@ def _require(value: Any, kind: Any, name: str) -> None:
     else:
         fits = isinstance(value, kinds)
     if not fits:
-        named = [known for known in kinds if known is not int or float not in kinds]
+        known_as_numbers = int if float in kinds else None
+        named = [known for known in kinds if known not in (known_as_numbers, tuple, list)]
         words = " or ".join(_WORDS.get(known, known.__name__) for known in named)
         raise ValueError(f"expected {words} for {name}, got {value!r}")
+
+
+def refuse_conditions(what: str, parts: dict[str, Any]) -> None:
+    """Raise ``ValueError`` for arguments that would condition a model which cannot be."""
+    for name in ("num_classes", "num_covariates", "classes"):
+        if parts.get(name):
+            raise ValueError(f"expected no labels with {what}, got {name}")

@@ -7,8 +7,8 @@ from ppl_gen.likelihoods import Likelihood
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.priors import Laplace
 from ppl_gen.sparse_coding import LISTA, SparseCode, Synthesis
-from ppl_gen.vae import VAE, require_image_shape
-from ppl_gen.zoo._registry import named
+from ppl_gen.vae import VAE, require_shape
+from ppl_gen.zoo._registry import named, refuse_conditions
 from ppl_gen.zoo._vae import vae
 
 
@@ -22,7 +22,7 @@ def sc_vae(
     iterations: int = 8,
     hidden: Widths = 400,
     network: str = "mlp",
-    likelihood: str | Likelihood = "bernoulli",
+    likelihood: str | tuple | list | Likelihood = "bernoulli",
     **parts: Any,
 ) -> VAE:
     r"""The autoencoder whose code is sparse: a learned ISTA over a dictionary, a Laplace prior.
@@ -41,11 +41,10 @@ def sc_vae(
         likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``objective``.
     """
-    depth, height, width = require_image_shape(data_shape)
-    if parts.get("num_classes"):
-        raise ValueError("expected no labels with sparse codes, got num_classes")
-    likelihood = likelihoods.make(likelihood)
-    image = (likelihood.parameters_per_value * depth, height, width)
+    data_shape = require_shape(data_shape)
+    refuse_conditions("sparse codes", parts)
+    likelihood = likelihoods.serving(likelihood, data_shape, show_mask="encoder" not in parts)
+    image = likelihood.output_shape(data_shape)
     coder = LISTA(num_features, latent_dim, penalty, iterations)
     decoder = networks.decoder(network, [(num_features,)], hidden, image)
     return vae(

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ppl_gen.networks import Shape
+from ppl_gen.observations import Featured
 from ppl_gen.priors import VampPrior
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named
+from ppl_gen.zoo._registry import named, refuse_conditions
 from ppl_gen.zoo._vae import vae
 
 
@@ -28,23 +29,25 @@ def vamp_vae(
         latent_dim: ``Z``.
         num_pseudo_inputs: ``K``.
         pseudo_inputs: where they start, ``(K, C, H, W)`` inside the support of the likelihood;
-            grey noise by default; training images are another start.
+            grey noise by default; training images are another start. Of a table they are the
+            features that encoders see.
         parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
             ``network``, ``likelihood``, ``posterior``, ``objective``.
     """
     if num_pseudo_inputs < 1:
         raise ValueError(f"expected at least one pseudo-input, got {num_pseudo_inputs}")
-    if parts.get("num_classes"):
-        raise ValueError("expected no labels with pseudo-inputs, got num_classes")
+    refuse_conditions("pseudo-inputs", parts)
     model = vae(data_shape, latent_dim, prior=None, **parts)
     if pseudo_inputs is None:
         pseudo_inputs = 0.3 + 0.4 * torch.rand(num_pseudo_inputs, *data_shape)
     (latent,) = model.latents
-    bounds = model.likelihood.support
+    likelihood, encoder = model.likelihood, latent.encoder
     if tuple(pseudo_inputs.shape[1:]) != model.data_shape:
         expected = ", ".join(map(str, model.data_shape))
         raise ValueError(
             f"expected pseudo-inputs of shape (K, {expected}), got {tuple(pseudo_inputs.shape)}"
         )
-    latent.prior = VampPrior(latent.encoder, latent.family, pseudo_inputs, bounds)
+    if isinstance(encoder, Featured):
+        pseudo_inputs, encoder = likelihood.features(pseudo_inputs), encoder.network
+    latent.prior = VampPrior(encoder, latent.family, pseudo_inputs, likelihood.support)
     return model

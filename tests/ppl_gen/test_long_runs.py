@@ -341,15 +341,46 @@ def test_patience_needs_something_to_judge_by(x):
     assert ppl_gen.fit(Silent({"loss": torch.tensor(3.0)}), x, patience=1, **options).steps == 2
 
 
-class Endless(IterableDataset):
+class Stream(IterableDataset):
     def __iter__(self):
-        return iter(torch.zeros(9, 1, 4, 4))
+        return iter(torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("data", [Endless(), DataLoader(Endless(), batch_size=2)])
-def test_data_of_unknown_length_are_refused(data):
-    with pytest.raises(ValueError, match="known length, got Endless"):
-        ppl_gen.fit(build(), data, **QUIET)
+class Misjudged(Stream):
+    """A stream that is shorter than it says."""
+
+    def __len__(self):
+        return 12
+
+
+class Once(IterableDataset):
+    def __init__(self):
+        self.rows = iter(torch.zeros(9, 1, 4, 4))
+
+    def __iter__(self):
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Stream, Misjudged, lambda: DataLoader(Stream(), 4), lambda: DataLoader(Misjudged(), 4)],
+    ids=["unknown", "wrong", "loader of unknown", "loader of wrong"],
+)
+def test_streams_end_where_they_end(make, tmp_path):
+    options = {"batch_size": 4, "staged": False, "progress": False}
+    whole, parts, path = build(), build(), tmp_path / "run.pt"
+    history = ppl_gen.fit(whole, make(), epochs=3, **options)
+    assert history.steps == 9
+    ppl_gen.fit(parts, make(), epochs=1, checkpoint=path, **options)
+    parts = build()
+    ppl_gen.fit(parts, make(), epochs=3, checkpoint=path, resume=True, **options)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_stream_that_does_not_start_anew_is_refused():
+    with pytest.raises(ValueError, match="none: an iterable data set must start anew"):
+        ppl_gen.fit(build(), Once(), epochs=2, batch_size=4, **QUIET)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""The codes of any amount of data, as an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ppl_gen.batches import as_batches
+from ppl_gen.ranges import is_whole
+from ppl_gen.reading import Reader
+from ppl_gen.vae import VAE, unregistered
+
+
+def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -> np.ndarray:
+    """The codes of data, ``(N, Z)``: the last latent at the posterior means.
+
+    One batch at a time, in evaluation mode and without gradients; the model is left as it was.
+
+    Args:
+        model: a VAE.
+        data: whatever :func:`ppl_gen.fit` takes, in its own order.
+        labels: the condition of a conditional model, where it is not part of the data.
+        batch_size: rows at a time; a ``DataLoader`` keeps its own.
+
+    Raises:
+        ValueError: another model, data it cannot be given, or a ``DataLoader`` that shuffles.
+
+    >>> vae = ppl_gen.zoo.vae((4,), 2)
+    >>> embed(vae, [[0.0, 1.0, 0.0, None]]).shape
+    (1, 2)
+    """
+    if not isinstance(model, VAE):
+        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
+    if not is_whole(batch_size, 1):
+        raise ValueError(f"expected a batch size of at least one, got {batch_size!r}")
+    source = data if labels is None else Reader(model).data_and_condition(data, labels)
+    batches = as_batches(source, batch_size, 0, reader=Reader(model))
+    with unregistered(), torch.random.fork_rng():
+        found = [model.code(*batch[:2]).cpu().numpy() for batch in batches.in_order()]
+    if not found:
+        raise ValueError("expected data, got none")
+    return np.concatenate(found)

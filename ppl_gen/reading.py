@@ -1,0 +1,169 @@
+"""What a model is given, from whatever a user has: the tensors its programs take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ppl_gen.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
+from ppl_gen.vae import VAE
+
+Batch = tuple[Tensor, ...]
+
+
+class Reader:
+    """Turns data into the positional arguments of a model.
+
+    For a :class:`ppl_gen.VAE` these are the data, in the type of its weights, and its condition;
+    dictionaries have the keys ``x`` and ``y``, and ``c`` for covariates beside labels. Any other
+    model is given what there is; the keys of a dictionary are the names of its arguments.
+
+    Args:
+        model: whose arguments; nothing in particular by default.
+        learn: whether the model takes over the names of classes that data have.
+
+    Attributes:
+        names: the keys of the dictionaries read, if any, in the order of the tensors given out.
+        conditional: whether the model takes a condition.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, model: Any = None, *, learn: bool = False):
+        self.model, self.learn, self.names = model, learn, ()
+        self.vae = model if isinstance(model, VAE) else None
+        self.conditional = self.vae is not None and self.vae.condition.size > 0
+        self.dtype = None if self.vae is None else next(self.vae.parameters()).dtype
+
+    def tensors(self, data: Any) -> Batch:
+        """The tensors of data in memory: a tensor, array, frame or list, several, or a set of them.
+
+        Raises:
+            ValueError: something else, or what cannot be turned into numbers.
+        """
+        classes = getattr(data, "classes", None)
+        if isinstance(found := pixels_or_cells(data), Tensor):
+            labels = getattr(data, "labels", None)
+            if self.conditional and labels is None:
+                raise ValueError(
+                    "expected a data set with labels for a conditional model, got none"
+                )
+            self._learn(labels, classes)
+            return self.batch((found, labels) if self.conditional else found)
+        if isinstance(data, (str, bytes, Dataset)) or not _holds_numbers(data):
+            raise ValueError(
+                "expected a tensor, array, frame or list of numbers, a tuple or dictionary of "
+                "these, a data set with .images or .cells, a torch Dataset or a DataLoader, got "
+                f"{type(data).__name__}"
+            )
+        _, parts = parts_of(data)
+        self._learn(parts[1] if len(parts) > 1 else None)
+        return self.batch(data)
+
+    def batch(self, batch: Any) -> Batch:
+        """The tensors of one batch, such as a ``DataLoader`` gives."""
+        names, parts = parts_of(batch)
+        if self.vae is None:
+            self._take(names)
+            return tuple(self._any(part, i) for i, part in enumerate(parts))
+        if names:
+            parts = _by_name(batch)
+        if not parts:
+            raise ValueError("expected data, got none")
+        x = self._data(parts[0])
+        if not self.conditional:
+            return (x, *(self._any(part, i) for i, part in enumerate(parts[1:], 1)))
+        return (x, *self._condition(parts[1:]))
+
+    def data_and_condition(self, x: Any, y: Any) -> tuple[Tensor, Any]:
+        """Data in memory and their condition, given apart or together."""
+        if self.vae is None:
+            raise ValueError(f"expected a ppl_gen.VAE, got {type(self.model).__name__}")
+        if y is None or not self.conditional:
+            parts = self.tensors(x)
+            return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
+        found = pixels_or_cells(x)
+        return self._data(x if found is None else found), self.vae.condition.tensor(y)
+
+    def _take(self, names: tuple[str, ...]) -> None:
+        if self.names and names != self.names:
+            raise ValueError(
+                f"expected the keys {', '.join(self.names)} in every batch, got {', '.join(names)}"
+            )
+        self.names = names
+
+    def _data(self, part: Any) -> Tensor:
+        """The first argument of a VAE; numbers of a table that is no tensor become its type."""
+        tensor = as_tensor(part)
+        table = self.vae is not None and len(self.vae.data_shape) == 1
+        if tensor.is_floating_point() or (table and not isinstance(part, Tensor)):
+            return tensor.to(self.dtype)
+        return tensor
+
+    def _learn(self, labels: Any, classes: tuple[str, ...] | None = None) -> None:
+        """Take over the names of the classes of labels that are all there are."""
+        if not self.learn or self.model is None or (self.vae is not None and not self.conditional):
+            return
+        if classes is None and labels is not None and is_text(labels):
+            _, classes = encode_labels(labels, getattr(self.model, "classes", None))
+        if classes and self.vae is None:
+            self.model.classes = tuple(classes)
+        elif classes and self.vae is not None and self.vae.num_classes:
+            self.vae.name_classes(classes)
+
+    def _any(self, part: Any, position: int) -> Tensor:
+        """An argument of any model; text stands for codes by name."""
+        if is_text(part) and position:
+            return encode_labels(part, getattr(self.model, "classes", None))[0]
+        tensor = as_tensor(part)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def _condition(self, parts: tuple[Any, ...]) -> Batch:
+        assert self.vae is not None
+        condition = self.vae.condition
+        if not parts:
+            return ()
+        pair = condition.num_classes and condition.num_covariates and len(parts) > 1
+        y = condition.tensor(parts[:2] if pair else parts[0])
+        return (y.to(self.dtype) if condition.num_covariates else y,)
+
+
+def pixels_or_cells(data: Any) -> Tensor | None:
+    """The images of a set of images, or the cells of a table of :mod:`ppl_gen.data`."""
+    for name in ("images", "cells"):
+        if isinstance(found := getattr(data, name, None), Tensor):
+            return found
+    return None
+
+
+def _holds_numbers(data: Any) -> bool:
+    return (
+        isinstance(data, (Tensor, list, tuple, Mapping))
+        or is_frame(data)
+        or hasattr(data, "__array__")
+    )
+
+
+def _by_name(batch: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The parts of a dictionary in the order of a VAE's arguments."""
+    order = [name for name in ("x", "y", "c") if name in batch]
+    if "x" not in batch or len(order) < len(batch):
+        raise ValueError(
+            "expected the keys x, y for a condition and c for covariates beside labels, got "
+            f"{', '.join(map(str, batch))}"
+        )
+    return tuple(batch[name] for name in order)
+
+
+def require_in_order(loader: DataLoader[Any]) -> None:
+    """Raise ``ValueError`` for a loader that shuffles its data."""
+    shuffles = isinstance(loader.sampler, torch.utils.data.RandomSampler)
+    if shuffles or isinstance(loader.sampler, torch.utils.data.WeightedRandomSampler):
+        raise ValueError(
+            "expected a DataLoader in the order of its data, got one that shuffles: pass its "
+            "dataset"
+        )
