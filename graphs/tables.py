@@ -8,15 +8,18 @@ of the scope :math:`C_k` (Koller and Friedman 2009, definitions 3.4 and 4.3). :c
 either kind; it is what files are read into, what pgmpy models are built from, and what exact
 inference takes its potentials from.
 
-Printed tables are rounded. A row of k probabilities written with d decimals may miss the sum one
-by less than :math:`k \cdot 10^{-d} / 2`, which is what rounding explains, and by no more than 0.01:
-0.33, 0.33, 0.33 passes; 0.99, 0.02 does not. Values are kept as they were written.
+Printed tables are rounded. A row of probabilities may miss the sum one by less than what rounding
+each of them to its own last digit explains (:func:`rounding_slack`), and by no more than 0.01:
+0.33, 0.33, 0.33 and 0.270811, 0.72919 pass; 0.99, 0.02 does not. Values are kept as they were
+written.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -306,19 +309,64 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
     off = np.flatnonzero(np.abs(sums - 1) > EXACT)
     if not off.size:
         return None
-    wrong = off[~_rounded(array.reshape(-1, array.shape[-1])[off])]
+    rows = array.reshape(-1, array.shape[-1])[off]
+    wrong = off[np.abs(rows.sum(axis=-1) - 1) > rounding_slack(rows)]
     if not wrong.size:
         return None
     index = tuple(int(i) for i in np.unravel_index(wrong[0], sums.shape))
-    return index, f"expected probabilities that sum to one, got a sum of {sums[index]:.6g}"
+    return index, f"expected probabilities that sum to one, got {described_sum(sums[index])}"
 
 
-def _rounded(rows: np.ndarray) -> np.ndarray:
-    """Which rows' sums are off by no more than rounding to the decimals they show explains."""
-    error = np.abs(rows.sum(axis=-1) - 1)
-    explained = np.zeros(len(rows), dtype=bool)
-    for decimals in range(1, 10):
-        shown = (np.round(rows, decimals) == rows).all(axis=-1)
-        bound = rows.shape[-1] * 10.0**-decimals / 2
-        explained |= shown & (error < bound * (1 - EXACT))
-    return explained & (error < LARGEST_ROUNDING + EXACT)
+def rounding_slack(numbers: Any) -> Any:
+    """How far from one the sum of some probabilities may be because each is rounded.
+
+    Half a unit of the last digit of every number, in all at most 0.01; 1e-6 is always allowed. A
+    float has the digits of the shortest decimal text that reads back as it (in single precision
+    where a row holds nothing else), so that zeros at its end are lost: no number is taken to be
+    coarser than two decimals. A zero is as fine as the finest number beside it.
+
+    >>> float(rounding_slack(["0.074074", "0.92593"]))
+    5.5e-06
+
+    Args:
+        numbers: one row of floats or of their texts, or an array (..., k) of rows.
+
+    Returns:
+        The slack of every row (...), a float for one row.
+    """
+    rows = np.asarray(numbers)
+    texts = rows.dtype.kind in "UO"
+    units = np.vectorize(_last_digit, otypes=[float])(rows) if texts else _last_digits(rows)
+    zero = rows.astype(float) == 0
+    finest = np.where(zero, LARGEST_ROUNDING, units).min(axis=-1, initial=LARGEST_ROUNDING)
+    units = np.where(zero, np.minimum(units, finest[..., None]), units)
+    slack = np.minimum(units, LARGEST_ROUNDING).sum(axis=-1) / 2
+    return np.clip(slack * (1 - EXACT), EXACT, LARGEST_ROUNDING + EXACT)
+
+
+def _last_digit(text: Any) -> float:
+    """The unit of the last digit of a number's text."""
+    exponent = Decimal(str(text)).as_tuple().exponent
+    return 10.0**exponent if isinstance(exponent, int) else 0.0
+
+
+def _last_digits(rows: np.ndarray) -> np.ndarray:
+    """The units of the last digits of the shortest texts of floats; 1e-15 for any finer."""
+    rows = rows.astype(float)
+    single = rows.astype(np.float32)
+    coarse = (single == rows).all(axis=-1, keepdims=True)
+    units = np.full(rows.shape, 1e-15)
+    for decimals in range(15, -1, -1):
+        shown = np.round(rows, decimals)
+        units[np.where(coarse, shown.astype(np.float32) == single, shown == rows)] = 10.0**-decimals
+    return units
+
+
+def described_sum(value: float) -> str:
+    """A sum that should be one, with as many digits as show that it is not."""
+    off = float(value) - 1
+    if abs(off) >= LARGEST_ROUNDING:
+        return f"a sum of {value:.6g}"
+    decimals = 1 - math.floor(math.log10(abs(off)))
+    side = "more" if off > 0 else "less"
+    return f"a sum of {value:.{decimals}f} ({abs(off):.2g} {side} than one)"

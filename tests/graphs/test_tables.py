@@ -1,6 +1,7 @@
 """Plain arrays to pgmpy models and back, and every table that no model may hold."""
 
 import itertools
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pgmpy.models import (
 
 import graphs
 from graphs.pgmpy_bridge import tables_of
-from graphs.tables import fault
+from graphs.tables import fault, rounding_slack
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -125,8 +126,8 @@ def test_factor_graphs_are_read_with_equal_and_with_named_factors():
     assert list(tables_of(named).states) == ["a", "b"]
 
 
-# Decided by hand from the rule: k numbers with d decimals may miss one by less than k 10^-d / 2,
-# and by no more than 0.01.
+# Decided by hand from the rule: a sum may miss one by less than half a unit of each number's last
+# digit, two decimals at the coarsest, and by no more than 0.01.
 ROUNDED = [
     ([0.33, 0.33, 0.33], True),
     ([0.333, 0.333, 0.333], True),
@@ -140,6 +141,17 @@ ROUNDED = [
     ([0, 0], False),
     ([1 / 3, 1 / 3, 1 / 3 + 1e-9], True),
     ([1 / 3, 1 / 3, 1 / 3 + 1e-4], False),
+    ([0.270811, 0.72919], True),
+    ([0.074074, 0.92593], True),
+    ([0.074074, 0.92594], False),
+    ([0.5, 0.50001], True),
+    ([1.0, 0.004], True),
+    ([1.0, 0.006], False),
+    ([0.0, 0.999], False),
+    ([0.0, 0.33, 0.33, 0.33], True),
+    ([1.23e-9, 0.99998], False),
+    (np.array([0.333, 0.333, 0.333], np.float32), True),
+    (np.array([0.333, 0.333, 0.332], np.float32), False),
 ]
 
 
@@ -156,6 +168,39 @@ def test_rounding_explains_a_sum_or_does_not(row, passes):
         assert fault(table, True)[0] == (1,)
         with pytest.raises(ValueError, match=r"sum to one, got a sum of .* in P\(A\)"):
             graphs.bayesian_network([("A", (), row)])
+
+
+@SETTINGS
+@given(st.data())
+def test_rows_printed_with_significant_digits_pass_and_bent_ones_do_not(data):
+    row = np.random.default_rng(data.draw(st.integers(0, 2**32))).dirichlet(np.ones(4))
+    digits = data.draw(st.integers(3, 5))
+    texts = [f"{p:.{digits}g}" for p in row]
+    printed = [float(text) for text in texts]
+    assert fault(np.array(printed), True) is None
+    assert fault(np.array(printed, np.float32).astype(float), True) is None
+    assert abs(sum(printed) - 1) <= rounding_slack(texts)
+    unit = max(Decimal(text).as_tuple().exponent for text in texts)
+    bent = [*texts[1:], str(Decimal(texts[0]) + (len(texts) + 1) * Decimal(10) ** unit)]
+    assert abs(sum(map(float, bent)) - 1) > rounding_slack(bent)
+
+
+def test_texts_keep_the_zeros_that_floats_lose():
+    assert rounding_slack(["0.70", "0.30"]) == pytest.approx(0.01, rel=1e-5)
+    assert rounding_slack(["0.700", "0.300"]) == pytest.approx(0.001, rel=1e-5)
+    assert rounding_slack(["7e-1", "2.99E-1"]) == pytest.approx(0.0055, rel=1e-5)
+    assert rounding_slack(["0.000", "1.00"]) == pytest.approx(0.0055, rel=1e-5)
+    slacks = rounding_slack([[0.33, 0.67], [0.333, 0.667]])
+    assert slacks == pytest.approx([0.01, 0.001], rel=1e-5)
+
+
+def test_what_is_refused_tells_how_far_the_sum_is_off():
+    with pytest.raises(
+        ValueError, match=r"a sum of 1\.000012 \(1\.2e-05 more than one\) in P\(A\)"
+    ):
+        graphs.bayesian_network([("A", (), [0.27082, 0.729192])])
+    with pytest.raises(ValueError, match=r"a sum of 0\.99990* \(0\.0001 less than one\)"):
+        graphs.bayesian_network([("A", (), [0.27001, 0.72989])])
 
 
 HALF = [0.5, 0.5]
