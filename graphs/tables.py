@@ -188,6 +188,8 @@ def checked(
     name: str = "",
 ) -> Tables:
     """The one gate for parameters that do not come from a file."""
+    from .impossible import require_impossible
+
     known: States = {v: _state_names(v, names) for v, names in dict(states or {}).items()}
     factors = []
     for scope, table in entries:
@@ -218,7 +220,9 @@ def checked(
         factors += [((v,), np.ones(len(s))) for v, s in known.items() if v not in covered]
     if not known:
         raise ValueError("expected at least one node, got none")
-    return Tables(known, tuple(factors), directed, name)
+    tables = Tables(known, tuple(factors), directed, name)
+    require_impossible(tables)
+    return tables
 
 
 def _check_nodes(scopes: list[Scope], states: States) -> States:
@@ -278,20 +282,23 @@ def called(scope: Scope, directed: bool) -> str:
 
 
 def _check_entries(scope: Scope, array: np.ndarray, states: States, directed: bool) -> None:
-    found = fault(array, directed)
+    found = fault(array, directed, zero_rows=True)
     if found is not None:
         index, message = found
         at = ", ".join(f"{v}={states[v][i]!r}" for v, i in zip(scope, index, strict=False))
         raise ValueError(f"{message} in {called(scope, directed)}" + (f" at {at}" if at else ""))
 
 
-def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] | None:
+def fault(
+    array: np.ndarray, conditional: bool, zero_rows: bool = False
+) -> tuple[tuple[int, ...], str] | None:
     """What is wrong with a table, or ``None``.
 
     Args:
         array: non-negative numbers; along the last axis probabilities if ``conditional``.
         conditional: whether rows along the last axis must sum to one (up to rounding, see the
             module's text); otherwise some entry must be positive.
+        zero_rows: whether rows may sum to zero, which :mod:`graphs.impossible` looks into.
 
     Returns:
         The index of the first bad entry or row, and a message of what was expected and what came.
@@ -306,7 +313,7 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
         zero = not array.any()
         return ((), "expected a potential that is positive somewhere, got zeros") if zero else None
     sums = array.sum(axis=-1)
-    off = np.flatnonzero(np.abs(sums - 1) > EXACT)
+    off = np.flatnonzero((np.abs(sums - 1) > EXACT) & ~(zero_rows & (sums == 0)))
     if not off.size:
         return None
     rows = array.reshape(-1, array.shape[-1])[off]
