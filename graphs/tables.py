@@ -348,7 +348,7 @@ def rounding_slack(numbers: Any) -> Any:
     finest = np.where(zero, LARGEST_ROUNDING, units).min(axis=-1, initial=LARGEST_ROUNDING)
     units = np.where(zero, np.minimum(units, finest[..., None]), units)
     slack = np.minimum(units, LARGEST_ROUNDING).sum(axis=-1) / 2
-    return np.clip(slack * (1 - EXACT), EXACT, LARGEST_ROUNDING + EXACT)
+    return np.clip(slack * (1 - EXACT), EXACT * (1 + EXACT), LARGEST_ROUNDING + EXACT)
 
 
 def _last_digit(text: Any) -> float:

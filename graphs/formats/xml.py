@@ -139,5 +139,8 @@ def fill(network: Network, table: Element, child: str, order: Sequence[int] | No
         raise Malformed(f"expected a number, got {bad[0]!r}", table.line_at(bad.start())) from None
     if order is not None and len(order) == len(listed):
         listed = [listed[i] for i in order]
-    rows = lambda row: listed[row * size : (row + 1) * size]  # noqa: E731
-    network.fill(numbers(listed), table.line, line, rows)
+
+    def row_words(row: int) -> list[str]:
+        return listed[row * size : (row + 1) * size]
+
+    network.fill(numbers(listed), table.line, line, row_words)

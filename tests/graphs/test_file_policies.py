@@ -45,7 +45,8 @@ def extension(request):
 
 
 @pytest.mark.parametrize(
-    "words", [("0.074074", "0.92593"), ("0.270811", "0.72919"), ("0.5", "5E-1")]
+    "words",
+    [("0.074074", "0.92593"), ("0.270811", "0.72919"), ("0.5", "5E-1"), ("0.123456", "0.876543")],
 )
 def test_rounding_to_each_numbers_last_digit_is_kept_as_written(extension, words, tmp_path):
     model = graphs.load(written(extension, words, tmp_path))
