@@ -200,6 +200,8 @@ def checked(
     name: str = "",
 ) -> Tables:
     """The one gate for parameters that do not come from a file."""
+    from .impossible import require_impossible
+
     known: States = {v: _state_names(v, names) for v, names in dict(states or {}).items()}
     factors = []
     for scope, array in _arranged(entries, known, directed):
@@ -223,7 +225,9 @@ def checked(
         factors += [((v,), np.ones(len(s))) for v, s in known.items() if v not in covered]
     if not known:
         raise ValueError("expected at least one node, got none")
-    return Tables(known, tuple(factors), directed, name)
+    tables = Tables(known, tuple(factors), directed, name)
+    require_impossible(tables)
+    return tables
 
 
 def _arranged(
@@ -314,20 +318,23 @@ def called(scope: Scope, directed: bool) -> str:
 
 
 def _check_entries(scope: Scope, array: np.ndarray, states: States, directed: bool) -> None:
-    found = fault(array, directed)
+    found = fault(array, directed, zero_rows=True)
     if found is not None:
         index, message = found
         at = ", ".join(f"{v}={states[v][i]!r}" for v, i in zip(scope, index, strict=False))
         raise ValueError(f"{message} in {called(scope, directed)}" + (f" at {at}" if at else ""))
 
 
-def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] | None:
+def fault(
+    array: np.ndarray, conditional: bool, zero_rows: bool = False
+) -> tuple[tuple[int, ...], str] | None:
     """What is wrong with a table, or ``None``.
 
     Args:
         array: non-negative numbers; along the last axis probabilities if ``conditional``.
         conditional: whether rows along the last axis must sum to one (up to rounding, see the
             module's text); otherwise some entry must be positive.
+        zero_rows: whether rows may sum to zero, which :mod:`graphs.impossible` looks into.
 
     Returns:
         The index of the first bad entry or row, and a message of what was expected and what came.
@@ -342,7 +349,7 @@ def fault(array: np.ndarray, conditional: bool) -> tuple[tuple[int, ...], str] |
         zero = not array.any()
         return ((), "expected a potential that is positive somewhere, got zeros") if zero else None
     sums = array.sum(axis=-1)
-    off = np.flatnonzero(np.abs(sums - 1) > EXACT)
+    off = np.flatnonzero((np.abs(sums - 1) > EXACT) & ~(zero_rows & (sums == 0)))
     if not off.size:
         return None
     rows = array.reshape(-1, array.shape[-1])[off]
@@ -377,7 +384,7 @@ def rounding_slack(numbers: Any) -> Any:
     finest = np.where(zero, LARGEST_ROUNDING, units).min(axis=-1, initial=LARGEST_ROUNDING)
     units = np.where(zero, np.minimum(units, finest[..., None]), units)
     slack = np.minimum(units, LARGEST_ROUNDING).sum(axis=-1) / 2
-    return np.clip(slack * (1 - EXACT), EXACT, LARGEST_ROUNDING + EXACT)
+    return np.clip(slack * (1 - EXACT), EXACT * (1 + EXACT), LARGEST_ROUNDING + EXACT)
 
 
 def _last_digit(text: Any) -> float:

@@ -1,6 +1,5 @@
 """Fixtures shared by every test."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
-    """The folder of public reference data; tests that need it skip where it is absent."""
-    default = ROOT.parent / "shared" / "data"
-    folder = Path(os.environ.get("PPL_GEN_REFERENCE_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no reference data in {folder}; set PPL_GEN_REFERENCE_DATA")
-    return folder
+    """Public networks, answers and images; ``tests/data/README.md`` names their sources."""
+    return ROOT / "tests" / "data"
 
 
 @pytest.fixture

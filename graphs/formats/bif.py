@@ -22,19 +22,19 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
-import networkx as nx
 import numpy as np
 
 from ..tables import Tables, called
-from .network import Network
+from .network import Found, Network
+from .rows import Policy
 from .scanning import (
     QUOTED,
     Malformed,
     Scanner,
     blank_comments,
-    decode,
     line_of,
     not_a_number,
+    number_words,
     numbers,
     pattern,
     place,
@@ -63,17 +63,16 @@ _BARE = re.compile(r"(?!.*(?://|/\*))[\w.\-+<>=/]+")
 LARGEST_DEFAULT = 2**24
 
 
-def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
+def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
     """The network of a BIF file, or only its graph.
 
     Raises:
         Malformed: with the line, whatever the text or the network lacks.
     """
-    text = decode(data)
     if "//" in text or "/*" in text:
         text = blank_comments(text, _COMMENT)
     scanner = Scanner(text)
-    network = Network(lambda position: line_of(text, position))
+    network = Network(lambda position: line_of(text, position), policy=policy)
     blocks: list[int] = []
     while not scanner.done():
         kind = scanner.expect(_BLOCK, "'network', 'variable' or 'probability'")
@@ -87,7 +86,7 @@ def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
     for start in blocks:
         scanner.position = start
         _probability(scanner, network, tables)
-    return network.finish(tables)
+    return network.found(tables)
 
 
 def _network(scanner: Scanner, network: Network) -> None:
@@ -216,7 +215,7 @@ class _Table:
 
     def numbers(self, match: re.Match[str]) -> list[float]:
         try:
-            return numbers(match[3])
+            return numbers(number_words(match[3]))
         except ValueError:
             raise not_a_number(self.scanner, *match.span(3)) from None
 
@@ -275,7 +274,11 @@ class _Table:
             span = self.spans.get(row) or (default.span(3) if default else (start, start))
             return place(self.scanner, *span, column)
 
-        self.network.fill(array.ravel(), start, position)
+        def words(row: int) -> list[str]:
+            span = self.spans.get(row) or (default.span(3) if default else (start, start))
+            return number_words(self.scanner.text[slice(*span)])
+
+        self.network.fill(array.ravel(), start, position, words)
 
     def fill_flat(self, table: re.Match[str]) -> None:
         array = np.array(self.numbers(table))
@@ -286,7 +289,8 @@ class _Table:
             row, column = divmod(number, self.size)
             return place(self.scanner, *table.span(3), column * self.num_rows + row)
 
-        self.network.fill(array, table.start(2), position)
+        listed = number_words(table[3])
+        self.network.fill(array, table.start(2), position, lambda row: listed[row :: self.num_rows])
 
 
 def write(tables: Tables) -> Iterator[str]:

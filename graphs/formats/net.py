@@ -9,8 +9,9 @@ SamIam, aGrUM and pgmpy write it.
 
 The numbers of ``data`` run over the parents in the order named, then over the node itself, whose
 states vary fastest; parentheses group them. Comments start with ``%``; ``//`` and ``/* */`` are
-passed over too. Only discrete chance nodes with tables are read. A name that is no identifier is
-written in quotes, which this reader knows and other programs may not.
+passed over too. Decisions, utilities and continuous nodes are nodes of the structure alone. Names
+may hold parentheses, as those of unrolled predicates do: ``node Owns(person1,car2)``. A name that
+is no identifier is written in quotes, which this reader knows and other programs may not.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import networkx as nx
 import numpy as np
 
 from ..tables import Tables
-from .network import Network
+from .network import CHANCE, Found, Network
+from .rows import Policy
 from .scanning import (
     QUOTED,
     Scanner,
     blank_comments,
-    decode,
     line_of,
     not_a_number,
+    number_words,
     numbers,
     pattern,
     place,
@@ -39,27 +40,32 @@ from .scanning import (
 )
 
 _COMMENT = r"(?:%|//)[^\n]*|/\*.*?(?:\*/|\Z)"
-_BLOCK = pattern(r"(net|(?:discrete\s+)?node|potential)(?![\w.\-])")
-_NAME = pattern(rf'({QUOTED}|[^\s"{{}}()|=;]+)')
+_BLOCK = pattern(
+    r"(net|potential|(?:(?:discrete|continuous)\s+)?(?:node|decision|utility))(?![\w.\-])"
+)
+_CALLED = r'[^\s"{}()|=;]+\([^(){}"|;]*\)'
+_NAME = pattern(rf'({QUOTED}|{_CALLED}|[^\s"{{}}()|=;]+)')
 _OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
-_SCOPE = pattern(rf'\(((?:[^(){{}}"|]|{QUOTED})*)(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
+_LISTED = rf'(?:{QUOTED}|[^\s(){{}}"|]+(?:\([^(){{}}"|;]*\))?|\s)*'
+_SCOPE = pattern(rf"\(({_LISTED})(?:\|({_LISTED}))?\)")
+_WITH_CALLS = re.compile(rf"{QUOTED}|{_CALLED}|[^\s,]+")
 _ATTRIBUTE = pattern(rf'([\w.\-]+)\s*=((?:[^;"{{}}]|{QUOTED})*);')
 _UNGROUPED = str.maketrans("()", "  ")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
+def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
     """The network of a NET file, or only its graph.
 
     Raises:
         Malformed: with the line, whatever the text or the network lacks.
     """
-    text = blank_comments(decode(data), _COMMENT)
+    text = blank_comments(text, _COMMENT)
     scanner = Scanner(text)
-    network = Network(lambda position: line_of(text, position))
+    network = Network(lambda position: line_of(text, position), policy=policy)
     potentials: list[tuple[re.Match[str], dict[str, re.Match[str]]]] = []
     while not scanner.done():
-        kind = scanner.expect(_BLOCK, "'net', 'node' or 'potential' with discrete variables")
+        kind = scanner.expect(_BLOCK, "'net', 'node', 'decision', 'utility' or 'potential'")
         if kind[1] == "net":
             name = _attributes(scanner).get("name")
             network.name = unquote(name[2].strip()) if name else ""
@@ -67,10 +73,12 @@ def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
             scope = scanner.expect(_SCOPE, "'(', the node, '|', its parents and ')'")
             potentials.append((scope, _attributes(scanner)))
         else:
-            _node(scanner, network)
+            _node(scanner, network, kind[1].split())
+    if tables:
+        network.require_tables()
     for scope, attributes in potentials:
         _potential(scanner, network, scope, attributes if tables else None)
-    return network.finish(tables)
+    return network.found(tables)
 
 
 def _attributes(scanner: Scanner) -> dict[str, re.Match[str]]:
@@ -82,9 +90,14 @@ def _attributes(scanner: Scanner) -> dict[str, re.Match[str]]:
     return found
 
 
-def _node(scanner: Scanner, network: Network) -> None:
+def _node(scanner: Scanner, network: Network, words: list[str]) -> None:
     name = scanner.expect(_NAME, "the name of a node")
     states = _attributes(scanner).get("states")
+    kind = CHANCE if words[-1] == "node" else words[-1]
+    if kind != CHANCE or words[0] == "continuous":
+        what = f"a {' '.join(words)}" + (" node" if kind != CHANCE else "")
+        network.declare_untabled(unquote(name[1]), kind, what, name.start(1))
+        return
     if states is None:
         raise scanner.error(f"expected 'states = (...);' of {name[1]}, got none", name.start(1))
     listed = states[2].strip()
@@ -100,10 +113,10 @@ def _potential(
     attributes: dict[str, re.Match[str]] | None,
 ) -> None:
     where = header.start(1)
-    children = split_names(header[1])
+    children = _names(header[1])
     if len(children) != 1:
         raise scanner.error(f"expected one node before '|', got {len(children)}", where)
-    network.define((*split_names(header[2] or ""), children[0]), where)
+    network.define((*_names(header[2] or ""), children[0]), where)
     if attributes is None:
         return
     if "data" not in attributes:
@@ -116,11 +129,24 @@ def _potential(
     def flat() -> Scanner:
         return Scanner(scanner.text.translate(_UNGROUPED))
 
+    listed = number_words(data[2].translate(_UNGROUPED))
+    size = len(network.states[children[0]])
     try:
-        values = numbers(data[2].translate(_UNGROUPED))
+        values = numbers(listed)
     except ValueError:
         raise not_a_number(flat(), *span) from None
-    network.fill(values, data.start(1), lambda number: place(flat(), *span, number))
+    network.fill(
+        values,
+        data.start(1),
+        lambda number: place(flat(), *span, number),
+        lambda row: listed[row * size : (row + 1) * size],
+    )
+
+
+def _names(listed: str) -> list[str]:
+    if "(" in listed:
+        return [unquote(name) for name in _WITH_CALLS.findall(listed)]
+    return split_names(listed)
 
 
 def write(tables: Tables) -> Iterator[str]:

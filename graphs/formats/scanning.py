@@ -5,11 +5,19 @@ Readers blank comments in place, so that a position in the text they scan is a p
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 QUOTED = r'"(?:[^"\\]|\\.)*"'
+_MARKS = [
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+]
 _END = re.compile(r"\s*\Z")
 _TOKEN = re.compile(rf"\s*({QUOTED}|[\w.+\-]+|\S|\Z)", re.DOTALL)
 _WORD = re.compile(r"[^\s,]+")
@@ -24,13 +32,17 @@ class Malformed(ValueError):
         self.line = line
 
 
-def decode(data: bytes) -> str:
-    """Text from UTF-8, with or without a byte order mark."""
+def decode(data: bytes) -> tuple[str, str]:
+    """Text, from UTF-8 or what a byte order mark says, else from Latin-1; and what was assumed."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding), ""
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Malformed(f"expected UTF-8 text, got the byte {data[error.start]:#x}", line) from None
+        got = f"{data[error.start]:#x} in line {line}"
+    if encoding != "utf-8" or b"\0" in data:
+        raise Malformed(f"expected text in {encoding}, got the byte {got}", line)
+    return data.decode("latin-1"), f"expected UTF-8, got the byte {got}; read as Latin-1"
 
 
 def line_of(text: str, position: int) -> int:
@@ -110,20 +122,27 @@ def split_names(segment: str, whole: bool = False) -> list[str]:
     return [segment.strip()] if whole else segment.split()
 
 
-def numbers(segment: str) -> list[float]:
-    """Numbers between white space or commas.
+def number_words(segment: str) -> list[str]:
+    """What stands between white space and commas."""
+    return segment.replace(",", " ").split()
+
+
+def numbers(words: Sequence[str]) -> list[float]:
+    """The numbers that words stand for.
 
     Raises:
         ValueError: a word that is no number; :func:`not_a_number` finds it.
     """
-    if "_" in segment:
+    # Python reads 1_000 and digits of any script
+    joined = " ".join(words)
+    if "_" in joined or not joined.isascii():
         raise ValueError
-    return list(map(float, segment.replace(",", " ").split()))
+    return list(map(float, words))
 
 
 def is_number(word: str) -> bool:
     try:
-        return len(numbers(word)) == 1
+        return len(numbers([word])) == 1
     except ValueError:
         return False
 

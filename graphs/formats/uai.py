@@ -26,11 +26,10 @@ import math
 import re
 from collections.abc import Iterator
 
-import networkx as nx
-
 from ..tables import Node, Tables, called
-from .network import Network
-from .scanning import Malformed, blank_comments, decode, is_number, line_of, numbers
+from .network import Found, Network
+from .rows import Policy
+from .scanning import Malformed, blank_comments, is_number, line_of, numbers
 
 _WORD = re.compile(r"\S+")
 _MOST_DIGITS = 18
@@ -40,8 +39,7 @@ _MOST_STATES = 2**16
 class _Words:
     """The words of a file, one after the other; positions are looked up only for an error."""
 
-    def __init__(self, data: bytes):
-        text = decode(data)
+    def __init__(self, text: str):
         self.text = blank_comments(text, r"#[^\n]*") if "#" in text else text
         self.words = self.text.split()
         self.next = 0
@@ -78,10 +76,10 @@ class _Words:
         start, self.next = self.next, self.next + size
         words = self.words[start : self.next]
         try:
-            values = numbers(" ".join(words))
+            values = numbers(words)
         except ValueError:
             values = []
-        if len(values) != size or len(words) < size:
+        if len(values) != size:
             bad = next((i for i, word in enumerate(words) if not is_number(word)), len(words))
             raise self.malformed(expected, start + bad)
         return values
@@ -91,17 +89,17 @@ class _Words:
             raise self.malformed("the end of the file", self.next)
 
 
-def read(data: bytes, tables: bool) -> Tables | nx.DiGraph | nx.Graph:
+def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
     """The network of a UAI file, or only its graph.
 
     Raises:
         Malformed: with the line, whatever the text or the network lacks.
     """
-    words = _Words(data)
+    words = _Words(text)
     kind = words.word("'MARKOV' or 'BAYES'").upper()
     if kind not in ("MARKOV", "BAYES"):
         raise words.malformed("'MARKOV' or 'BAYES'", 0)
-    network = Network(words.line, directed=kind == "BAYES")
+    network = Network(words.line, kind == "BAYES", policy)
     names = _declare(words, network)
     scopes = []
     for _ in range(words.integer("the number of functions")):
@@ -113,7 +111,7 @@ def read(data: bytes, tables: bool) -> Tables | nx.DiGraph | nx.Graph:
         for scope in scopes:
             _table(words, network, scope)
         words.finish()
-    return network.finish(tables)
+    return network.found(tables)
 
 
 def _declare(words: _Words, network: Network) -> list[str]:
@@ -131,7 +129,14 @@ def _table(words: _Words, network: Network, scope: tuple[str, ...]) -> None:
         raise words.malformed(f"the number of entries of {name}, {cells}", start)
     values = words.numbers(size, f"{cells} numbers of {name}")
 
-    network.fill(values, start, lambda number: start + 1 + number)
+    last = len(network.states[scope[-1]]) if scope else 1
+    listed = words.words[start + 1 : words.next]
+    network.fill(
+        values,
+        start,
+        lambda number: start + 1 + number,
+        lambda row: listed[row * last : (row + 1) * last],
+    )
 
 
 def write(tables: Tables) -> Iterator[str]:
@@ -152,12 +157,12 @@ def write(tables: Tables) -> Iterator[str]:
             yield f" {' '.join(map(repr, row))}\n"
 
 
-def read_evidence(data: bytes) -> dict[str, int]:
+def read_evidence(text: str) -> dict[str, int]:
     """The observed states of an evidence file: their number, then pairs of variable and state.
 
     The older form with a leading count of samples is read too when that count is one.
     """
-    words = _Words(data)
+    words = _Words(text)
     count = words.integer("the number of observed variables")
     if len(words.words) != 1 + 2 * count:
         if count != 1:

@@ -20,138 +20,60 @@ entity is refused, and nothing outside the file is ever read.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
-from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-import networkx as nx
-
 from ..tables import Tables
-from .network import Network
-from .scanning import Malformed, is_number, numbers, words
+from . import xml
+from .network import CHANCE, DECISION, UTILITY, Found, Network
+from .rows import Policy
+from .scanning import Malformed
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KINDS = {"nature": CHANCE, "discrete": CHANCE, "decision": DECISION, "utility": UTILITY}
 
 
-@dataclass
-class _Element:
-    tag: str
-    attributes: dict[str, str]
-    line: int
-    children: list[_Element] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    # the offset in the text at which each piece begins, and its line
-    marks: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def name(self) -> str:
-        keep = self.attributes.get("xml:space") == "preserve"
-        return self.text if keep else self.text.strip()
-
-    def all(self, *tags: str) -> list[_Element]:
-        return [child for child in self.children if child.tag in tags]
-
-    def only(self, tag: str) -> _Element:
-        """The one child of a kind."""
-        found = self.all(tag)
-        if len(found) != 1:
-            line = found[1].line if found else self.line
-            raise Malformed(f"expected one <{tag}> in <{self.tag}>, got {len(found)}", line)
-        return found[0]
-
-    def line_at(self, offset: int) -> int:
-        i = bisect_right(self.marks, (offset, self.line + 10**9)) - 1
-        return self.marks[i][1] if i >= 0 else self.line
-
-
-def _parse(data: bytes) -> _Element:
-    """The document as a tree; entities are refused rather than expanded."""
-    parser = expat.ParserCreate()
-    document = _Element("document", {}, 1)
-    stack, lengths = [document], [0]
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        element = _Element(tag.upper(), attributes, parser.CurrentLineNumber)
-        stack[-1].children.append(element)
-        stack.append(element)
-        lengths.append(0)
-
-    def end(tag: str) -> None:
-        stack.pop()
-        lengths.pop()
-
-    def text(piece: str) -> None:
-        stack[-1].marks.append((lengths[-1], parser.CurrentLineNumber))
-        stack[-1].pieces.append(piece)
-        lengths[-1] += len(piece)
-
-    def refuse(name: str, *_: object) -> None:
-        line = parser.CurrentLineNumber
-        raise Malformed(f"expected no entities beyond XML's own, got {name!r}", line)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = text
-    parser.EntityDeclHandler = parser.SkippedEntityHandler = refuse
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise Malformed(
-            f"expected XML, got {expat.ErrorString(error.code)}", error.lineno
-        ) from None
-    except Malformed:
-        raise
-    except (LookupError, ValueError) as error:
-        raise Malformed(f"expected XML in a known encoding, got {error}", 1) from None
-    return document
-
-
-def read(data: bytes, tables: bool) -> Tables | nx.DiGraph:
+def read(data: bytes, tables: bool, policy: Policy | None = None) -> Found:
     """The network of an XMLBIF file, or only its graph.
 
     Raises:
         Malformed: with the line, whatever the document or the network lacks.
     """
-    root = _parse(data).children[0]
+    root = xml.parse(data)
     if root.tag != "BIF":
         raise Malformed(f"expected <BIF>, got <{root.tag}>", root.line)
     body = root.only("NETWORK")
-    network = Network(lambda line: line)
+    if body.all("VARIABLES"):
+        raise Malformed(
+            "expected <VARIABLE> in <NETWORK> as in XMLBIF 0.3, got <VARIABLES> of a later dialect",
+            body.all("VARIABLES")[0].line,
+        )
+    network = Network(lambda line: line, policy=policy)
     network.name = next((child.name for child in body.all("NAME")), "")
     for variable in body.all("VARIABLE"):
-        kind = variable.attributes.get("TYPE", "nature")
-        if kind != "nature":
-            raise Malformed(f"expected variables of type 'nature', got {kind!r}", variable.line)
-        states = [outcome.name for outcome in variable.all("OUTCOME", "VALUE")]
-        network.declare(variable.only("NAME").name, states, None, variable.line)
+        _variable(network, variable)
+    if tables:
+        network.require_tables()
     for definition in body.all("DEFINITION", "PROBABILITY"):
         parents = [given.name for given in definition.all("GIVEN")]
         child = definition.only("FOR")
         network.define((*parents, child.name), child.line)
         if tables:
-            _table(network, definition.only("TABLE"))
-    return network.finish(tables)
+            xml.fill(network, definition.only("TABLE"), child.name)
+    return network.found(tables)
 
 
-def _table(network: Network, table: _Element) -> None:
-    text = table.text
-
-    def line(number: int) -> int:
-        return table.line_at(next(islice(words(text), number, None)).start())
-
-    try:
-        values = numbers(text)
-    except ValueError:
-        bad = next(word for word in words(text) if not is_number(word[0]))
-        line_of_bad = table.line_at(bad.start())
-        raise Malformed(f"expected a number, got {bad[0]!r}", line_of_bad) from None
-    network.fill(values, table.line, line)
+def _variable(network: Network, variable: xml.Element) -> None:
+    name, written = variable.only("NAME").name, variable.attributes.get("TYPE", "nature")
+    kind = _KINDS.get(written.lower())
+    if kind is None:
+        expected = "variables of type 'nature', 'decision' or 'utility'"
+        raise Malformed(f"expected {expected}, got {written!r}", variable.line)
+    if kind == CHANCE:
+        states = [outcome.name for outcome in variable.all("OUTCOME", "VALUE")]
+        network.declare(name, states, None, variable.line)
+    else:
+        network.declare_untabled(name, kind, f"a {kind} node", variable.line)
 
 
 def write(tables: Tables) -> Iterator[str]:

@@ -7,7 +7,6 @@ several times and their best is taken. Every table of ours must equal pgmpy's to
 """
 
 import gzip
-import os
 import sys
 import tempfile
 import time
@@ -26,11 +25,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pyagrum
 
-DATA = Path(
-    os.environ.get(
-        "PPL_GEN_REFERENCE_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    )
-)
+DATA = Path(__file__).resolve().parents[1] / "data"
 NETWORKS = ["asia", "alarm", "hailfinder", "win95pts", "pigs", "water", "link", "munin1", "mildew"]
 REPEATS = 5
 

@@ -30,11 +30,7 @@ with warnings.catch_warnings():
     import pyagrum
     from pgmpy.base import DAG
 
-DATA = Path(
-    os.environ.get(
-        "PPL_GEN_REFERENCE_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    )
-)
+DATA = Path(__file__).resolve().parents[1] / "data"
 ROUNDS = 5
 PATIENCE = 2.0  # seconds a contestant may take for all rounds
 WARM = 0.02  # seconds for which a fast one repeats its round

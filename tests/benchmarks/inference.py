@@ -23,7 +23,6 @@ of incomplete evidence in one call.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import timeit
@@ -44,11 +43,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from agrum import pyagrum
 from agrum_networks import Peer, forward_sample
 
-DATA = Path(
-    os.environ.get(
-        "PPL_GEN_REFERENCE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"
-    )
-)
+DATA = Path(__file__).resolve().parents[1] / "data"
 # network: the ratio asked for over 1,000 rows, and for one row with and without construction
 TARGETS = {
     "alarm": (100, 1.2, 4),

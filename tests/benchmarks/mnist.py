@@ -44,7 +44,7 @@ from ppl_gen.data import Split
 from ppl_gen.metrics.features import digit_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = Path(os.environ.get("PPL_GEN_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+REFERENCE = ROOT / "tests" / "data"
 
 HIDDEN, LATENT, WIDE, PARTICLES, COMPONENTS = 400, 20, 40, 5, 100
 SAMPLES = 500

@@ -153,9 +153,10 @@ STATES = 'states = ("yes" "no");\n}\nnode'
 DATA = "data = (0.01 0.99);"
 BAD_NET = [
     (NET, "", 1, "at least one variable"),
-    ("net\n{", "nett\n{", 1, "'net', 'node' or 'potential' .* got 'nett'"),
-    ("node tub", "utility tub", 9, "with discrete variables, got 'utility'"),
-    ("node tub", "continuous node tub", 9, "with discrete variables, got 'continuous'"),
+    ("net\n{", "nett\n{", 1, "'net', 'node', .* or 'potential', got 'nett'"),
+    ("node tub", "utility tub", 9, "discrete chance nodes, got a utility node, 'tub'; .*=False"),
+    ("node tub", "continuous node tub", 9, "nodes, got a continuous node, 'tub'; .*=False"),
+    ("node tub", "function tub", 9, "'utility' or 'potential', got 'function'"),
     ("node tub", "node asia", 11, "every variable once, got 'asia' again"),
     ("node tub", "node", 10, "the name of a node, got '{'"),
     (STATES, "}\nnode", 5, "'states = .* of asia, got none"),
@@ -243,7 +244,7 @@ BAD_XML = [
     ("BIF VERSION", "FIB VERSION", 28, "XML, got mismatched tag"),
     (XML, "<FIB/>", 1, "<BIF>, got <FIB>"),
     ("<NETWORK>", "<NETWORK/><NETWORK>", 3, "one <NETWORK> in <BIF>, got 2"),
-    ('"nature">\n  <NAME>tub', '"utility">\n  <NAME>tub', 10, "'utility'"),
+    ('"nature">\n  <NAME>tub', '"utility">\n  <NAME>tub', 10, "got a utility node, 'tub'"),
     ("<NAME>tub</NAME>", "", 10, "one <NAME> in <VARIABLE>, got 0"),
     ("<NAME>tub</NAME>", "<NAME>asia</NAME>", 10, "every variable once, got 'asia' again"),
     (YES, NO, 5, "distinct states of 'asia'"),
@@ -302,8 +303,11 @@ def test_an_external_document_type_is_not_fetched(tmp_path):
 
 @pytest.mark.parametrize("extension", [".bif", ".net", ".uai"])
 def test_bytes_that_are_no_text_name_the_line(extension, tmp_path):
-    content = "\n\n caf\xe9".encode("latin-1")
-    assert_refused(tmp_path / f"n{extension}", content, 3, "UTF-8 text, got the byte 0xe9")
+    content = "\n\n caf\xe9\0".encode("latin-1")
+    assert_refused(tmp_path / f"n{extension}", content, 3, "text in utf-8, got the byte 0xe9")
+    content = "\ufeff" + "net"
+    path = tmp_path / f"m{extension}"
+    assert_refused(path, content.encode("utf-16-le")[:-1], 1, "text in utf-16, got the byte")
 
 
 PACKED = gzip.compress(BIF.encode())

@@ -145,6 +145,79 @@ OLD_XML = """<?xml version="1.0" encoding="ISO-8859-1"?>
 </network></bif>
 """
 
+NET_DECISION = """net {}
+node oil { states = ("dry" "wet"); }
+decision drill { states = ("yes" "no"); label = "drill?"; }
+utility profit { label = "money"; }
+node Seen(well1,year2) { states = (a b); }
+potential (oil) { data = (0.5 0.5); }
+potential (drill | Seen(well1,year2)) { }
+potential (Seen(well1,year2) | oil) { data = ((0.9 0.1) (0.2 0.8)); }
+potential (profit | oil drill) { data = (((-70) (0)) ((200) (0))); }
+"""
+
+XDSL = """<?xml version="1.0" encoding="UTF-8"?>
+<smile version="1.0" id="wells" numsamples="10000"><nodes>
+<cpt id="oil"><state id="dry"/><state id="wet"/><probabilities>0.5 0.5</probabilities></cpt>
+<cpt id="rig"><state id="a"/><state id="b"/><state id="c"/>
+<probabilities>0.2 0.3 0.5</probabilities></cpt>
+<cpt id="seen"><state id="no"/><state id="yes"/><parents>oil rig</parents>
+<probabilities>0.9 0.1 0.8 0.2 0.7 0.3
+0.4 0.6 0.25 0.75 0 1</probabilities></cpt>
+<deterministic id="told"><state id="x"/><state id="y"/><parents>seen</parents>
+<resultingstates>y x</resultingstates></deterministic>
+</nodes><extensions><genie version="1.0" app="GeNIe 4.0" name="wells"/></extensions></smile>
+"""
+
+DSC = """belief network "wells"
+node oil { name : "Oil?"; type : discrete[2] = { "dry", "wet" }; position : (1, 2); }
+node rig { type : discrete [ 3 ] = { "a", "b", "c" }; }
+node seen { type : discrete[2] = { "no", "yes" }; }
+probability (oil) { 0.5, 0.5; }
+probability ( rig ) { 0.2, 0.3, 0.5; }
+probability ( seen | oil, rig ) {
+  (0, 0) : 0.9, 0.1; (1, 0) : 0.4, 0.6;
+  (0, 1) : 0.8, 0.2; // a comment
+  default : 0.7, 0.3;
+  (1, 2) : 0, 1;
+}
+"""
+
+DSC_GENIE = """belief network "wells"
+
+node oil
+{
+    type : discrete[3] =
+    {
+        "dry",
+        "wet",
+        "soaked"
+    };
+}
+
+node seen
+{
+    type : discrete[2] =
+    {
+        "no",
+        "yes"
+    };
+}
+
+probability (oil)
+{
+    0.50000000, 0.25000000, 0.25000000;
+}
+
+probability (seen | oil)
+{
+    (0, 0) : 0.90000000, 0.10000000;
+    (0, 0) : 0.40000000, 0.60000000;
+    (0, 0) : 0.00000000, 1.00000000
+    ;
+}
+"""
+
 
 def assert_same(left, right, names=True):
     """The same nodes, states, scopes and numbers, all in the same order."""
