@@ -6,6 +6,7 @@ from .claims import check as check
 from .drawing import draw as draw
 from .files import load as load
 from .files import save as save
+from .graph_texts import read_graph as read_graph
 from .independence import Independence as Independence
 from .independence import independencies as independencies
 from .independence import independent as independent
