@@ -263,8 +263,12 @@ def explain(answer: Independence) -> str:
     return "\n".join(_blocked(answer, answer.trails))
 
 
+def _verdict(answer: Independence) -> str:
+    return f"{answer} {'holds' if answer.holds else 'does not hold'}"
+
+
 def _active(answer: Independence, trail: Trail) -> Iterator[str]:
-    yield f"{answer} does not hold: a path is active."
+    yield f"{_verdict(answer)}: a path is active."
     yield f"  {trail}"
     for junction in trail.junctions:
         yield f"  - {text_name(junction.node)} is {junction.reason}: open."
@@ -273,12 +277,12 @@ def _active(answer: Independence, trail: Trail) -> Iterator[str]:
 
 
 def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
-    x, y = listing(answer.x), listing(answer.y)
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
     if not trails:
-        yield f"{answer} holds: no path joins {x} and {y}."
+        yield f"{verdict}: no path joins {x} and {y}."
         return
     every = "the only path" if len(trails) == 1 else f"each of the {len(trails)} paths"
-    yield f"{answer} holds: {every} between {x} and {y} is blocked."
+    yield f"{verdict}: {every} between {x} and {y} is blocked."
     for trail in trails:
         reasons = [f"{text_name(j.node)}, {j.reason}" for j in trail.junctions if not j.open]
         yield f"  {trail}"
@@ -286,13 +290,13 @@ def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
 
 
 def _cut(answer: Independence, proof: Certificate) -> Iterator[str]:
-    x, y = listing(answer.x), listing(answer.y)
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
     where = "the graph"
     if answer.graph.is_directed():
         asked = listing(answer.x | answer.y | answer.given)
         where = f"the moral graph of {asked} and their ancestors"
     size = f"{len(proof.graph)} nodes, {proof.graph.number_of_edges()} edges"
-    yield f"{answer} holds: the paths between {x} and {y} are too many to list, but a cut ends all."
+    yield f"{verdict}: the paths between {x} and {y} are too many to list, but a cut ends all."
     yield f"  Take {where} ({size})."
     beyond = sorted(proof.side - proof.x, key=str)
     if beyond:

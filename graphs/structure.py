@@ -22,7 +22,8 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from .notation import BAR, Node, ParseError, Reader, latex_name, text_name
+from .notation import Node, ParseError, Reader, latex_name, text_name, unframed
+from .signs import BAR, PRODUCT
 
 Model: TypeAlias = Any  # a networkx graph, a pgmpy model or a Factorization
 
@@ -243,6 +244,9 @@ _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PARTITION = re.compile(
     rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
 )
+_OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
+_LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
+_RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
@@ -273,6 +277,7 @@ def _constant(reader: Reader) -> float | None:
     """The numbers and 1/Z that stand here, multiplied, or ``None``."""
     constant = None
     while match := reader.accept(_PARTITION) or reader.accept(_RATIO):
+        reader.accept(PRODUCT)
         top, *below = [float(number) for number in match.groups() if number is not None] or [1.0]
         if 0.0 in below:
             raise ParseError(reader.text, match.start(), "a quotient by a number other than 0")
@@ -280,16 +285,14 @@ def _constant(reader: Reader) -> float | None:
     return constant
 
 
-_FRAME = re.compile(r"^\s*(?:\$+|\\\[)?\s*|\s*\.?\s*(?:\$+|\\\])?\s*\.?\s*$")
-
-
 def parse(text: str) -> Factorization:
     r"""Read a factorisation as it is written in a textbook or in LaTeX.
 
     Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
     numbered, bare or repeated potentials, and numbers before them (``5 phi1(A,B)``, ``5/Z``).
-    A left-hand side ``P(A,B,C) = ...`` is optional and fixes
-    the order of the nodes.
+    A left-hand side ``P(A,B,C) = ...`` is optional and fixes the order of the nodes; ``1/Z`` may
+    stand first or ``/Z`` last, and any of ``⋅ · × ∗ *`` or nothing between factors. A graph as
+    :func:`graphs.read_graph` reads it, such as ``dag { A -> B }``, gives its factorisation.
 
     Raises:
         ValueError: the text cannot be read (the message points at the character), mixes
@@ -297,15 +300,18 @@ def parse(text: str) -> Factorization:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
-    reader = Reader(_FRAME.sub("", text))
+    from .graph_texts import is_graph_text, read_graph
+
+    reader = Reader(unframed(text))
+    if not _starts_with_a_factor(reader) and is_graph_text(text):
+        return factorization(read_graph(text))
     order: tuple[Node, ...] = ()
-    factors: list[Factor] = []
-    if "=" in reader.text or "∝" in reader.text or r"\propto" in reader.text:
-        left, _ = _factor(reader)
-        reader.expect(re.compile(r"&?(=|∝|\\propto)"), "'='")
+    left = _left_hand_side(reader)
+    if left is not None:
         if left.name != "P" or left.given:
             raise ParseError(reader.text, 0, "a joint distribution such as P(A,B,C) before '='")
         order = left.variables
+    factors: list[Factor] = []
     kinds: list[bool] = []
     constant = 1.0
     while True:
@@ -322,8 +328,51 @@ def parse(text: str) -> Factorization:
         constant *= 1.0 if scale is None else scale
         factors.append(factor)
         kinds.append(directed)
-        if reader.done():
+        if _at_end(reader, directed):
             return Factorization(tuple(factors), kinds[0], order, constant)
+
+
+def _starts_with_a_factor(reader: Reader) -> bool:
+    try:
+        _constant(reader)
+        return reader.accept(_SYMBOL) is not None
+    except ParseError:
+        return True
+    finally:
+        reader.position = 0
+
+
+def _left_hand_side(reader: Reader) -> Factor | None:
+    """The distribution before an equals sign, or ``None`` without moving."""
+    try:
+        left, _ = _factor(reader)
+    except ParseError:
+        left = None
+    if left is not None and reader.accept(_RELATION):
+        return left
+    reader.position = 0
+    reader.fonts.clear()
+    return None
+
+
+def _at_end(reader: Reader, directed: bool) -> bool:
+    """Whether the product ends here, perhaps over Z; passes a sign or a line break otherwise."""
+    reader.skip()
+    start = reader.position
+    if not directed and reader.accept(_OVER_PARTITION):
+        if not reader.done():
+            raise reader.error("the end of the text after /Z")
+        return True
+    if reader.done():
+        return True
+    while reader.accept(_LINE_BREAK):
+        pass
+    reader.accept(PRODUCT)
+    while reader.accept(_LINE_BREAK):
+        pass
+    if reader.done():
+        raise reader.error("another factor after the sign", start)
+    return False
 
 
 # --- Models -------------------------------------------------------------------------------------
@@ -446,14 +495,18 @@ def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[No
     """The nodes of the graph with these names, or else those that are written like them.
 
     Raises:
-        ValueError: a name that fits no node.
+        ValueError: a name that fits no node, or several that are written alike.
     """
     names = tuple(names)
-    written: dict[str, Node] = {}
-    if not all(name in graph for name in names):
-        written = {str(v): v for v in graph}
-    found = [name if name in graph else written.get(name, name) for name in names]
-    return node_set(graph, found, role)
+    written: dict[str, list[Node]] = {}
+    if not all(name in graph for name in names) or any(type(v) is not str for v in graph):
+        for v in graph:
+            written.setdefault(str(v), []).append(v)
+    for name in names:
+        if len(alike := written.get(name, ())) > 1:
+            several = " and ".join(map(repr, alike))
+            raise ValueError(f"expected a name of one node for {role}, got {name!r} for {several}")
+    return node_set(graph, [written.get(name, [name])[0] for name in names], role)
 
 
 def _is_node(known: Collection[Node], node: Any) -> bool:
