@@ -214,7 +214,7 @@ class Certificate:
         Looks only at edges: those that leave ``side`` must end in observed nodes, y must lie
         beyond, and the graph must join what the model joins or marries.
         """
-        source, observed = as_graph(model), frozenset(given)
+        source, observed = as_graph(model, any_member=True), frozenset(given)
         nodes, has_edge = set(self.graph), self.graph.has_edge
         faithful = {*self.x, *self.y, *observed} <= nodes
         if source.is_directed():
@@ -256,11 +256,18 @@ def moral_ancestral(dag: nx.DiGraph, nodes: Iterable[Node]) -> nx.Graph:
 def explain(answer: Independence) -> str:
     """The reason in a few lines."""
     if answer.trail is not None:
-        return "\n".join(_active(answer, answer.trail))
-    if answer.trails is None:
+        lines = _active(answer, answer.trail)
+    elif answer.trails is None:
         assert answer.certificate is not None
-        return "\n".join(_cut(answer, answer.certificate))
-    return "\n".join(_blocked(answer, answer.trails))
+        lines = _cut(answer, answer.certificate)
+    else:
+        lines = _blocked(answer, answer.trails)
+    return "\n".join(chain(lines, _class_note(answer)))
+
+
+def _class_note(answer: Independence) -> Iterator[str]:
+    if answer.graph.graph.get("partially_directed"):
+        yield "The arrows are those of one DAG of the equivalence class; all give the same answer."
 
 
 def _verdict(answer: Independence) -> str:

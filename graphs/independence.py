@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from .mixed import has_marks, one_member
 from .statements import read_statement, statement_latex, statement_text
 from .structure import (
     Model,
@@ -109,7 +110,7 @@ class Independence:
         """Every path between x and y, shortest first; ``None`` when that is too long a list."""
         from .explanation import all_trails
 
-        return all_trails(self.graph, self.x, self.y, self.given)
+        return all_trails(one_member(self.graph), self.x, self.y, self.given)
 
     @cached_property
     def certificate(self) -> Certificate | None:
@@ -204,7 +205,7 @@ def reachable(
     Raises:
         ValueError: as :func:`independent` does; directed cycles anywhere.
     """
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     start, observed = node_set(graph, x, "x"), node_set(graph, given, "given")
     require_some(start, "x")
     require_disjoint(start, "x", observed, "given")
@@ -224,7 +225,7 @@ def independencies(
     """
     if max_given < 0:
         raise ValueError(f"expected max_given of zero or more, got {max_given}")
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     return _independencies(graph, max_given, latent_nodes(graph, latent))
 
 
@@ -259,7 +260,10 @@ def decide(
     within: Collection[Node] = graph
     if graph.is_directed():
         within = ancestors(graph, x | y | given)
-        require_acyclic(graph, None if len(graph) <= CHECKED_WHOLE else within)
+        small = len(graph) <= CHECKED_WHOLE
+        if has_marks(graph, None if small else within):
+            return decide(one_member(graph), x, y, given)
+        require_acyclic(graph, None if small else within)
     path, _ = _search(graph, x, y, given, within)
     return Independence(x, y, given, path is None, path, graph)
 

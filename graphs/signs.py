@@ -57,7 +57,6 @@ _ROWS = (
     ("no variable", (*NOTHING, "{}", "()", "[]")),
     ("times", (*(p for p in PRODUCTS if p != "\u2062"), "nothing at all")),
     ("normalised", ("1/Z", "(1/Z)", r"\frac{1}{Z}", "Z^{-1}", "... /Z", "∝", r"\propto")),
-    ("written out", (r"\prod_{i=1}^{3}", "∏_{i=1}^{3}", r"\prod_{i \in \{1,2\}}")),
     (
         "names",
         ("x1", "wet_grass", "x_{t-1}", r"\mathrm{rain}", r"\text{wet grass}", '"50% \\"x\\""'),

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
+from .mixed import has_marks, one_member, refuse_bidirected, undirected_edges
 from .notation import Node, ParseError, Reader, latex_name, text_name, unframed
 from .signs import BAR, PRODUCT
 
@@ -240,6 +241,8 @@ _SYMBOL = re.compile(
     + _OPENING
     + ")"
 )
+_PRODUCT_OVER = re.compile(r"(?:∏|\\prod(?![A-Za-z])|prod(?=_))")
+_ENERGY = re.compile(r"\\?exp(?![A-Za-z])|\\?mathrm\{exp\}|e\^")
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PARTITION = re.compile(
     rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
@@ -253,6 +256,10 @@ _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
 
 
 def _factor(reader: Reader) -> tuple[Factor, bool]:
+    if reader.accept(_PRODUCT_OVER):
+        raise reader.error("factors written out one by one, since a product is not expanded")
+    if reader.accept(_ENERGY):
+        raise reader.error("potentials such as phi1(A,B), since energies are not read")
     match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
     directed = match["probability"] is not None
     name = "P" if directed else _potential_name(match["potential"])
@@ -300,11 +307,17 @@ def parse(text: str) -> Factorization:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
-    from .graph_texts import is_graph_text, read_graph
+    if states_graph(text):
+        from .graph_texts import read_graph
 
+        graph = read_graph(text)
+        for hidden in (v for v, latent in graph.nodes(data="latent") if latent):
+            raise ValueError(
+                f"expected a graph without latent nodes to factorise, got {hidden!r}; "
+                "graphs.read_graph keeps them"
+            )
+        return factorization(graph)
     reader = Reader(unframed(text))
-    if not _starts_with_a_factor(reader) and is_graph_text(text):
-        return factorization(read_graph(text))
     order: tuple[Node, ...] = ()
     left = _left_hand_side(reader)
     if left is not None:
@@ -332,14 +345,16 @@ def parse(text: str) -> Factorization:
             return Factorization(tuple(factors), kinds[0], order, constant)
 
 
-def _starts_with_a_factor(reader: Reader) -> bool:
+def states_graph(text: str) -> bool:
+    """Whether a text is a graph that :func:`graphs.read_graph` reads, and no factorisation."""
+    from .graph_texts import is_graph_text
+
+    reader = Reader(unframed(text))
     try:
         _constant(reader)
-        return reader.accept(_SYMBOL) is not None
+        return reader.accept(_SYMBOL) is None and is_graph_text(text)
     except ParseError:
-        return True
-    finally:
-        reader.position = 0
+        return False
 
 
 def _left_hand_side(reader: Reader) -> Factor | None:
@@ -378,17 +393,21 @@ def _at_end(reader: Reader, directed: bool) -> bool:
 # --- Models -------------------------------------------------------------------------------------
 
 
-def as_graph(model: Model, acyclic: bool = True) -> nx.DiGraph | nx.Graph:
+def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx.DiGraph | nx.Graph:
     """The graph over the variables of any supported model; never copied when it is one already.
 
     Args:
         model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
             :class:`Factorization`.
         acyclic: whether to refuse directed cycles, at a cost of O(nodes + edges); a caller that
-            looks at a small part of a large graph checks that part instead.
+            looks at a small part of a large graph checks that part instead, and edges that are no
+            arrows are left as they are.
+        any_member: whether a DAG of the class may stand for a partially directed graph, because
+            every member gives the same answer.
 
     Raises:
-        ValueError: another type, a multigraph, an undirected self-loop, or a directed cycle.
+        ValueError: another type, a multigraph, an undirected self-loop, a directed cycle, edges
+            with two heads, or a partially directed graph where its members differ.
     """
     if isinstance(model, Factorization):
         return model.graph
@@ -399,16 +418,37 @@ def as_graph(model: Model, acyclic: bool = True) -> nx.DiGraph | nx.Graph:
         )
     if model.is_multigraph():
         raise ValueError(f"expected a graph without parallel edges, got {type(model).__name__}")
+    if any(kind.__name__ == "AncestralBase" for kind in type(model).__mro__):
+        raise ValueError(f"expected a DAG or an undirected graph, got a {type(model).__name__}")
     if getattr(model, "undirected_edges", None) and model.is_directed():
-        raise ValueError("expected a DAG or an undirected graph, got a partially directed one")
+        model = _marked(model)
     if hasattr(model, "get_factor_nodes"):
         return factorization(model).graph
     if not model.is_directed():
         for node in nx.nodes_with_selfloops(model):
             raise ValueError(f"expected a graph without self-loops, got {node!r} - {node!r}")
     elif acyclic:
+        if any_member:
+            model = one_member(model)
+        elif has_marks(model):
+            refuse_bidirected(model)
+            u, v = undirected_edges(model)[0]
+            raise ValueError(
+                "expected a DAG or an undirected graph, got a partially directed one with the edge "
+                f"{u} - {v}, on whose direction the answer depends"
+            )
         require_acyclic(model)
     return model
+
+
+def _marked(model: nx.DiGraph) -> nx.DiGraph:
+    """A pgmpy ``PDAG`` with its undirected edges marked."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(model.nodes(data=True))
+    graph.add_edges_from(model.directed_edges)
+    for u, v in model.undirected_edges:
+        graph.add_edges_from([(u, v), (v, u)], directed=False)
+    return graph
 
 
 def factorization(model: Model) -> Factorization:
