@@ -1,8 +1,9 @@
 """The command line: questions about a model, answered with reasons.
 
 ``python -m graphs MODEL QUERY...`` where MODEL is a file (.bif, .xmlbif, .uai, .net, also .gz), a
-factorisation such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", or the name of a textbook example,
-and a QUERY is an independence such as "A _||_ C | B".
+factorisation such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", a graph such as "dag { A -> B }" or
+"A->C, C->B", or the name of a textbook example, and a QUERY is an independence such as
+"A _||_ C | B". Without a query the factorisation of the model is printed.
 
 The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
 several were asked it is 0 or 2. Only the structure is read: neither pgmpy nor torch is imported.
@@ -14,18 +15,28 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import networkx as nx
 
 from . import textbook
 from .independence import Independence, independencies, query
 from .separators import markov_blanket
-from .structure import Factorization, Node, as_graph, factorization, find_nodes, parse
+from .signs import notations
+from .structure import (
+    Factorization,
+    Node,
+    as_graph,
+    factorization,
+    find_nodes,
+    parse,
+    states_graph,
+)
 
 Record = dict[str, Any]
 
@@ -52,14 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     usage = (__doc__ or "").split("\n\n", 1)[1]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="graphs",
         description=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"Textbook examples: {', '.join(textbook.NAMES)}.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a file, a factorisation or a textbook example")
+    add("model", metavar="MODEL", help="a file, a factorisation, a graph or a textbook example")
     add("query", metavar="QUERY", nargs="*", help='an independence; "-" reads standard input')
     add("--queries", metavar="FILE", help="read more queries, one a line; # starts a comment line")
     add("--check", metavar="CLAIM", action="append", default=[], help="check a stated claim")
@@ -69,8 +80,33 @@ def _parser() -> argparse.ArgumentParser:
     add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
     add("--draw", metavar="PNG", help="draw the graph, with the answers coloured")
     add("--latex", action="store_true", help="print the factorisation and the answers as LaTeX")
+    add("--notations", action=_Notations, nargs=0, help="print the signs that are read, and exit")
+    add("--version", action=_Version, nargs=0, help="print the version, and exit")
     add("--json", action="store_true", help="print one JSON document instead of text")
     return parser
+
+
+class _Notations(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(notations())
+        parser.exit()
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ppl_gen import __version__
+
+        print(f"graphs {__version__}")
+        parser.exit()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of the arguments that are missing only the one that is required."""
+
+    def error(self, message: str) -> NoReturn:
+        if "required: MODEL" in message:
+            message = "the following arguments are required: MODEL (QUERY is optional)"
+        super().error(message)
 
 
 @dataclass
@@ -91,7 +127,8 @@ class _Session:
             "statement": str(found),
             "latex": found.latex(),
             **_sets(found),
-            "independent": found.holds,
+            "holds": found.holds,
+            "independent": found.separated,
             "path": None if found.path is None else [_plain(v) for v in found.path],
             "blockers": sorted(map(_plain, found.blockers), key=str),
             "explanation": found.explain(),
@@ -114,7 +151,8 @@ class _Session:
 
 def _run(options: argparse.Namespace) -> int:
     model = _read_model(options.model)
-    graph = as_graph(model)
+    as_graph(model, any_member=True)
+    graph = as_graph(model, acyclic=False)
     session = _Session(model, graph, find_nodes(graph, options.latent, "--latent"))
     jobs: list[tuple[str, Callable[[str], Record], list[str]]] = [
         ("answers", session.answer, _read_queries(options.query, options.queries)),
@@ -156,6 +194,11 @@ def _run(options: argparse.Namespace) -> int:
 # --- Reading ------------------------------------------------------------------------------------
 
 
+_FILE_NAME = re.compile(
+    r"[^\s{}();,]+\.(?:bif|xmlbif|uai|net|dot|gv|gml|csv|tsv|txt|dagitty)(?:\.gz)?"
+)
+
+
 def _read_model(text: str) -> Any:
     if os.path.isfile(text):
         from .files import load
@@ -163,11 +206,17 @@ def _read_model(text: str) -> Any:
         return load(text, tables=False)
     if text in textbook.NAMES:
         return textbook.structure(text)
-    if "(" in text:
-        return parse(text)
+    if not _FILE_NAME.fullmatch(text):
+        if states_graph(text):
+            from .graph_texts import read_graph
+
+            return read_graph(text)
+        if "(" in text:
+            return parse(text)
     raise ValueError(
         "expected a file (.bif, .xmlbif, .uai, .net, also .gz), a factorisation such as "
-        f"P(A)P(B|A) or a textbook example ({', '.join(textbook.NAMES)}), got {text!r}"
+        "P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
+        f"({', '.join(textbook.NAMES)}), got {text!r}"
     )
 
 
@@ -179,13 +228,22 @@ def _read_queries(texts: Sequence[str], path: str | None) -> list[str]:
     if path == "-":
         queries += _lines(sys.stdin)
     elif path is not None:
-        with open(path, encoding="utf-8") as file:
-            queries += _lines(file)
+        queries += _lines(_decoded(path).splitlines())
     return queries
 
 
+def _decoded(path: str) -> str:
+    """The text of a file in UTF-8 or, with a byte order mark, UTF-16."""
+    data = Path(path).read_bytes()
+    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8 or UTF-16, got {error}") from None
+
+
 def _lines(file: Iterable[str]) -> Iterator[str]:
-    stripped = (line.strip() for line in file)
+    stripped = (line.removeprefix("\ufeff").strip() for line in file)
     return (line for line in stripped if line and not line.startswith("#"))
 
 
@@ -229,6 +287,8 @@ def _draw(graph: nx.Graph, answers: Sequence[Independence], path: Path) -> None:
             ax.axis("off")
         for answer, ax in zip(answers, axes.flat, strict=False):
             draw(graph, ax, answer=answer)
+    if not path.parent.is_dir():
+        raise ValueError(f"expected an existing folder for {path.name}, got {path.parent}")
     kind = path.suffix[1:] or "png"
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -22,7 +22,6 @@ summing the others out joins the factors they share.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -156,7 +155,8 @@ def check(model: Model, claim: Any) -> Verdict:
         return _check_text(model, claim)
     if isinstance(claim, Independence):
         answer = independent(model, claim.x, claim.y, claim.given)
-        return _check_independence(answer, negated=False)
+        stated = answer.holds != claim.negated
+        return _check_independence(replace(answer, holds=stated, negated=claim.negated))
     if isinstance(claim, Factorization | nx.Graph):
         return _check_factorization(model, factorization(claim))
     raise ValueError(
@@ -167,30 +167,10 @@ def check(model: Model, claim: Any) -> Verdict:
 
 # --- Reading ------------------------------------------------------------------------------------
 
-_SYMBOL = r"(?:_\|\|_|_\|_|\|\||⟂|⊥|⫫|\\(?:perp|bot|Perp|indep|independent|Indep|CI)(?![A-Za-z]))"
-_LEADING = re.compile(rf"^\s*\$?\s*(?:not\b(?!\s*{_SYMBOL})|[¬~!]|\\(?:neg|lnot)(?![A-Za-z]))")
-_CROSSED = re.compile(
-    rf"(?<!\\)!\s*(?={_SYMBOL})|\\(?:not|centernot)(?:\s|\\!)*(?={_SYMBOL})|\\n(?=(?:perp|indep)\b)"
-    r"|(?<=[⟂⊥⫫])\u0338|\bnot\s+(?=independent\s+of\b)"
-)
-_DEPENDENT = re.compile(r"\b(?:is\s+|are\s+)?(?:dependent\s+on|depends\s+on|d-connected\s+to)\b")
-
-
-def _without_negation(text: str) -> tuple[str, bool]:
-    """The independence a text affirms or denies, every other character in its place."""
-    text, denied = _DEPENDENT.subn(lambda m: "⟂".ljust(len(m[0])), text)
-    text, crossed = _CROSSED.subn(lambda m: " \\" if m[0] == r"\n" else " " * len(m[0]), text)
-    denials = denied + crossed
-    while match := _LEADING.match(text):
-        text = " " * match.end() + text[match.end() :]
-        denials += 1
-    return text, denials % 2 == 1
-
 
 def _check_text(model: Model, text: str) -> Verdict:
-    statement, negated = _without_negation(text)
     try:
-        answer = query(model, statement)
+        answer = query(model, text)
     except ParseError as no_independence:
         try:
             claim = parse(text)
@@ -199,7 +179,7 @@ def _check_text(model: Model, text: str) -> Verdict:
             read_further = max(both if "(" in text else both[::-1], key=lambda e: e.position)
             raise read_further from None
         return _check_factorization(model, _renamed(claim, as_graph(model)))
-    return _check_independence(answer, negated)
+    return _check_independence(answer)
 
 
 def _renamed(claim: Factorization, graph: nx.Graph) -> Factorization:
@@ -218,18 +198,20 @@ def _renamed(claim: Factorization, graph: nx.Graph) -> Factorization:
 # --- Independences ------------------------------------------------------------------------------
 
 
-def _check_independence(answer: Independence, negated: bool) -> Verdict:
-    if negated:
-        if answer:
-            reasons = (f"{answer} holds in every distribution of this structure.", _theorem(answer))
-            return Verdict(False, f"not {answer}", reasons, answer=answer)
+def _check_independence(answer: Independence) -> Verdict:
+    claim = str(answer)
+    if answer.negated and not answer:
+        plain = str(replace(answer, negated=False))
+        reasons = (f"{plain} holds in every distribution of this structure.", _theorem(answer))
+        return Verdict(False, claim, reasons, answer=answer)
+    if answer.negated:
         reason = "Almost every distribution of this structure has the dependence (Meek 1995)."
-        return Verdict(True, f"not {answer}", (reason,), answer=answer)
+        return Verdict(True, claim, (reason,), answer=answer)
     if answer:
-        return Verdict(True, str(answer), (_theorem(answer),), answer=answer)
+        return Verdict(True, claim, (_theorem(answer),), answer=answer)
     parities = dependence(answer.graph, answer.x, answer.y, answer.given)
     return Verdict(
-        False, str(answer), (), false_independencies=(answer,), answer=answer, parities=parities
+        False, claim, (), false_independencies=(answer,), answer=answer, parities=parities
     )
 
 

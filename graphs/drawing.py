@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from .independence import Independence, NodeSet, latent_nodes
 from .layout import Edge, Places, Point, Routes, arrange
+from .mixed import refuse_bidirected
 from .structure import Model, Node, as_graph, node_set
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def draw(
         ValueError: not a model, an unknown node, a directed cycle.
     """
     graph = as_graph(model, acyclic=False)
+    if graph.is_directed():
+        refuse_bidirected(graph)
     arrows = _one_way(graph)
     labels = {v: _label(str(v)) for v in graph}
     widths = {v: max(HEIGHT, width + 0.75 * HEIGHT) for v, (_, width) in labels.items()}

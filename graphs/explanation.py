@@ -214,7 +214,7 @@ class Certificate:
         Looks only at edges: those that leave ``side`` must end in observed nodes, y must lie
         beyond, and the graph must join what the model joins or marries.
         """
-        source, observed = as_graph(model), frozenset(given)
+        source, observed = as_graph(model, any_member=True), frozenset(given)
         nodes, has_edge = set(self.graph), self.graph.has_edge
         faithful = {*self.x, *self.y, *observed} <= nodes
         if source.is_directed():
@@ -256,15 +256,26 @@ def moral_ancestral(dag: nx.DiGraph, nodes: Iterable[Node]) -> nx.Graph:
 def explain(answer: Independence) -> str:
     """The reason in a few lines."""
     if answer.trail is not None:
-        return "\n".join(_active(answer, answer.trail))
-    if answer.trails is None:
+        lines = _active(answer, answer.trail)
+    elif answer.trails is None:
         assert answer.certificate is not None
-        return "\n".join(_cut(answer, answer.certificate))
-    return "\n".join(_blocked(answer, answer.trails))
+        lines = _cut(answer, answer.certificate)
+    else:
+        lines = _blocked(answer, answer.trails)
+    return "\n".join(chain(lines, _class_note(answer)))
+
+
+def _class_note(answer: Independence) -> Iterator[str]:
+    if answer.graph.graph.get("partially_directed"):
+        yield "The arrows are those of one DAG of the equivalence class; all give the same answer."
+
+
+def _verdict(answer: Independence) -> str:
+    return f"{answer} {'holds' if answer.holds else 'does not hold'}"
 
 
 def _active(answer: Independence, trail: Trail) -> Iterator[str]:
-    yield f"{answer} does not hold: a path is active."
+    yield f"{_verdict(answer)}: a path is active."
     yield f"  {trail}"
     for junction in trail.junctions:
         yield f"  - {text_name(junction.node)} is {junction.reason}: open."
@@ -273,12 +284,12 @@ def _active(answer: Independence, trail: Trail) -> Iterator[str]:
 
 
 def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
-    x, y = listing(answer.x), listing(answer.y)
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
     if not trails:
-        yield f"{answer} holds: no path joins {x} and {y}."
+        yield f"{verdict}: no path joins {x} and {y}."
         return
     every = "the only path" if len(trails) == 1 else f"each of the {len(trails)} paths"
-    yield f"{answer} holds: {every} between {x} and {y} is blocked."
+    yield f"{verdict}: {every} between {x} and {y} is blocked."
     for trail in trails:
         reasons = [f"{text_name(j.node)}, {j.reason}" for j in trail.junctions if not j.open]
         yield f"  {trail}"
@@ -286,13 +297,13 @@ def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
 
 
 def _cut(answer: Independence, proof: Certificate) -> Iterator[str]:
-    x, y = listing(answer.x), listing(answer.y)
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
     where = "the graph"
     if answer.graph.is_directed():
         asked = listing(answer.x | answer.y | answer.given)
         where = f"the moral graph of {asked} and their ancestors"
     size = f"{len(proof.graph)} nodes, {proof.graph.number_of_edges()} edges"
-    yield f"{answer} holds: the paths between {x} and {y} are too many to list, but a cut ends all."
+    yield f"{verdict}: the paths between {x} and {y} are too many to list, but a cut ends all."
     yield f"  Take {where} ({size})."
     beyond = sorted(proof.side - proof.x, key=str)
     if beyond:

@@ -21,7 +21,7 @@ active path. Only ancestors of X, Y and Z can lie on one, so the search looks at
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from itertools import combinations
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from .mixed import has_marks, one_member
 from .statements import read_statement, statement_latex, statement_text
 from .structure import (
     Model,
@@ -61,9 +62,11 @@ class Independence:
 
     Attributes:
         x, y, given: the three disjoint sets, as frozensets.
-        holds: whether the graph asserts the independence.
+        holds: whether the statement is true: whether the graph asserts the independence, or, of a
+            statement that denies it, does not.
         path: a shortest active path from x to y as a tuple of nodes; ``None`` when independent. A
             collider that an observed descendant opens stands for itself, without a detour to it.
+        negated: whether the statement denies the independence, as ``not A ⟂ B`` does.
     """
 
     x: frozenset[Node]
@@ -72,19 +75,25 @@ class Independence:
     holds: bool
     path: tuple[Node, ...] | None = field(compare=False)
     graph: nx.DiGraph | nx.Graph = field(compare=False)
+    negated: bool = False
 
     def __bool__(self) -> bool:
         return self.holds
 
     def __str__(self) -> str:
-        return statement_text(self.x, self.y, self.given)
+        return statement_text(self.x, self.y, self.given, self.negated)
+
+    @property
+    def separated(self) -> bool:
+        """Whether the graph asserts the independence, be it affirmed or denied."""
+        return self.holds != self.negated
 
     def __repr__(self) -> str:
         return f"<Independence {self}: {self.holds}>"
 
     def latex(self) -> str:
-        r"""The answer as LaTeX, without dollar signs, the sign struck out where it fails."""
-        return statement_latex(self.x, self.y, self.given, self.holds)
+        r"""The answer as LaTeX, without dollar signs, the sign struck out of a dependence."""
+        return statement_latex(self.x, self.y, self.given, self.separated)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(self.explain())}</pre>"
@@ -101,19 +110,19 @@ class Independence:
         """Every path between x and y, shortest first; ``None`` when that is too long a list."""
         from .explanation import all_trails
 
-        return all_trails(self.graph, self.x, self.y, self.given)
+        return all_trails(one_member(self.graph), self.x, self.y, self.given)
 
     @cached_property
     def certificate(self) -> Certificate | None:
         """A cut that proves the independence, for graphs of any size; ``None`` when dependent."""
         from .explanation import certify
 
-        return certify(self.graph, self.x, self.y, self.given) if self.holds else None
+        return certify(self.graph, self.x, self.y, self.given) if self.separated else None
 
     @cached_property
     def blockers(self) -> frozenset[Node]:
         """The nodes that block a path between x and y; the cut where there are many paths."""
-        if self.trails is None or not self.holds:
+        if self.trails is None or not self.separated:
             return self.certificate.cut if self.certificate else frozenset()
         return frozenset(v for trail in self.trails for v in trail.blockers)
 
@@ -171,16 +180,21 @@ def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independ
     ``"wet grass" ⟂ x``. A name that is no node stands for the node that is written like it, so
     ``0 ⟂ 1`` is about the integers 0 and 1 in a graph of integers.
 
+    The answer is about the statement as it stands: ``not A ⟂ B``, ``A !⟂ B``, ``A \not\perp B`` or
+    ``A depends on B`` holds where the graph does not assert the independence, as for
+    :func:`graphs.check`. :mod:`graphs.signs` has all signs and ``graphs --notations`` prints them.
+
     Raises:
         ValueError: text that cannot be read (a :class:`graphs.ParseError` points at the character),
             and all that :func:`independent` raises.
     """
     graph = as_graph(model, acyclic=False)
-    x, y, given = read_statement(text)
-    sets = [
-        find_nodes(graph, *part) for part in zip((x, y, given), ("x", "y", "given"), strict=True)
-    ]
-    return decide(graph, sets[0], sets[1], observable(graph, sets[2], latent))
+    *named, negated = read_statement(text)
+    x, y, given = (
+        find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
+    )
+    answer = decide(graph, x, y, observable(graph, given, latent))
+    return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
 def reachable(
@@ -191,7 +205,7 @@ def reachable(
     Raises:
         ValueError: as :func:`independent` does; directed cycles anywhere.
     """
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     start, observed = node_set(graph, x, "x"), node_set(graph, given, "given")
     require_some(start, "x")
     require_disjoint(start, "x", observed, "given")
@@ -211,7 +225,7 @@ def independencies(
     """
     if max_given < 0:
         raise ValueError(f"expected max_given of zero or more, got {max_given}")
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     return _independencies(graph, max_given, latent_nodes(graph, latent))
 
 
@@ -246,7 +260,10 @@ def decide(
     within: Collection[Node] = graph
     if graph.is_directed():
         within = ancestors(graph, x | y | given)
-        require_acyclic(graph, None if len(graph) <= CHECKED_WHOLE else within)
+        small = len(graph) <= CHECKED_WHOLE
+        if has_marks(graph, None if small else within):
+            return decide(one_member(graph), x, y, given)
+        require_acyclic(graph, None if small else within)
     path, _ = _search(graph, x, y, given, within)
     return Independence(x, y, given, path is None, path, graph)
 

@@ -51,7 +51,7 @@ def moralize(dag: Model) -> nx.Graph:
     Raises:
         ValueError: not a model, or a directed graph with a cycle.
     """
-    graph = as_graph(dag)
+    graph = as_graph(dag, any_member=True)
     moral = nx.Graph()
     moral.add_nodes_from(graph.nodes(data=True))
     moral.add_edges_from(graph.edges)
@@ -260,7 +260,7 @@ def essential_graph(dag: Model) -> nx.DiGraph:
 
 
 def _dag(model: Model, role: str) -> nx.DiGraph:
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     if not graph.is_directed():
         raise ValueError(f"expected a DAG for {role}, got an undirected graph")
     return graph
@@ -485,7 +485,7 @@ def _no(reason: str, triple: Triple, graphs: Pair, names: tuple[str, str]) -> Ma
 
 
 def _same_nodes(one: Model, other: Model, names: tuple[str, str]) -> Pair:
-    graphs = as_graph(one), as_graph(other)
+    graphs = as_graph(one, any_member=True), as_graph(other, any_member=True)
     odd = [(v, names[g is graphs[1]]) for g in graphs for v in g if v not in graphs[g is graphs[0]]]
     if odd:
         v, name = odd[0]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import bayes_ball
 from .independence import NodeSet, latent_nodes, require_disjoint, require_some
+from .mixed import one_member
 from .structure import Model, Node, as_graph, node_set
 
 _ROLES = ("x", "y", "given")
@@ -49,7 +50,7 @@ class Separation:
     nodes: Sequence[Node]
 
     def __init__(self, model: Model, *, latent: NodeSet | None = None):
-        graph = as_graph(model, acyclic=False)
+        graph = one_member(as_graph(model, acyclic=False))
         nodes = tuple(graph)
         index = {v: i for i, v in enumerate(nodes)}
         near = graph._pred if graph.is_directed() else graph._adj

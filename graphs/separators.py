@@ -39,7 +39,7 @@ def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
     Raises:
         ValueError: an unknown node, no node, a directed cycle.
     """
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     inside = node_set(graph, node, "node")
     require_some(inside, "node")
     if not graph.is_directed():
@@ -76,7 +76,7 @@ def minimal_separator(
         ValueError: an unknown node, empty x or y, sets that overlap, a latent node in ``given``, a
             directed cycle.
     """
-    graph = as_graph(model)
+    graph = as_graph(model, any_member=True)
     ends = node_set(graph, x, "x"), node_set(graph, y, "y")
     required = observable(graph, node_set(graph, given, "given"), latent)
     for nodes, role in zip(ends, "xy", strict=True):

@@ -22,7 +22,9 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from .notation import BAR, Node, ParseError, Reader, latex_name, text_name
+from .mixed import has_marks, one_member, refuse_bidirected, undirected_edges
+from .notation import Node, ParseError, Reader, latex_name, text_name, unframed
+from .signs import BAR, PRODUCT
 
 Model: TypeAlias = Any  # a networkx graph, a pgmpy model or a Factorization
 
@@ -239,16 +241,25 @@ _SYMBOL = re.compile(
     + _OPENING
     + ")"
 )
+_PRODUCT_OVER = re.compile(r"(?:∏|\\prod(?![A-Za-z])|prod(?=_))")
+_ENERGY = re.compile(r"\\?exp(?![A-Za-z])|\\?mathrm\{exp\}|e\^")
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PARTITION = re.compile(
     rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
 )
+_OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
+_LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
+_RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
 
 
 def _factor(reader: Reader) -> tuple[Factor, bool]:
+    if reader.accept(_PRODUCT_OVER):
+        raise reader.error("factors written out one by one, since a product is not expanded")
+    if reader.accept(_ENERGY):
+        raise reader.error("potentials such as phi1(A,B), since energies are not read")
     match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
     directed = match["probability"] is not None
     name = "P" if directed else _potential_name(match["potential"])
@@ -273,6 +284,7 @@ def _constant(reader: Reader) -> float | None:
     """The numbers and 1/Z that stand here, multiplied, or ``None``."""
     constant = None
     while match := reader.accept(_PARTITION) or reader.accept(_RATIO):
+        reader.accept(PRODUCT)
         top, *below = [float(number) for number in match.groups() if number is not None] or [1.0]
         if 0.0 in below:
             raise ParseError(reader.text, match.start(), "a quotient by a number other than 0")
@@ -280,16 +292,14 @@ def _constant(reader: Reader) -> float | None:
     return constant
 
 
-_FRAME = re.compile(r"^\s*(?:\$+|\\\[)?\s*|\s*\.?\s*(?:\$+|\\\])?\s*\.?\s*$")
-
-
 def parse(text: str) -> Factorization:
     r"""Read a factorisation as it is written in a textbook or in LaTeX.
 
     Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
     numbered, bare or repeated potentials, and numbers before them (``5 phi1(A,B)``, ``5/Z``).
-    A left-hand side ``P(A,B,C) = ...`` is optional and fixes
-    the order of the nodes.
+    A left-hand side ``P(A,B,C) = ...`` is optional and fixes the order of the nodes; ``1/Z`` may
+    stand first or ``/Z`` last, and any of ``⋅ · × ∗ *`` or nothing between factors. A graph as
+    :func:`graphs.read_graph` reads it, such as ``dag { A -> B }``, gives its factorisation.
 
     Raises:
         ValueError: the text cannot be read (the message points at the character), mixes
@@ -297,15 +307,24 @@ def parse(text: str) -> Factorization:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
-    reader = Reader(_FRAME.sub("", text))
+    if states_graph(text):
+        from .graph_texts import read_graph
+
+        graph = read_graph(text)
+        for hidden in (v for v, latent in graph.nodes(data="latent") if latent):
+            raise ValueError(
+                f"expected a graph without latent nodes to factorise, got {hidden!r}; "
+                "graphs.read_graph keeps them"
+            )
+        return factorization(graph)
+    reader = Reader(unframed(text))
     order: tuple[Node, ...] = ()
-    factors: list[Factor] = []
-    if "=" in reader.text or "∝" in reader.text or r"\propto" in reader.text:
-        left, _ = _factor(reader)
-        reader.expect(re.compile(r"&?(=|∝|\\propto)"), "'='")
+    left = _left_hand_side(reader)
+    if left is not None:
         if left.name != "P" or left.given:
             raise ParseError(reader.text, 0, "a joint distribution such as P(A,B,C) before '='")
         order = left.variables
+    factors: list[Factor] = []
     kinds: list[bool] = []
     constant = 1.0
     while True:
@@ -322,24 +341,73 @@ def parse(text: str) -> Factorization:
         constant *= 1.0 if scale is None else scale
         factors.append(factor)
         kinds.append(directed)
-        if reader.done():
+        if _at_end(reader, directed):
             return Factorization(tuple(factors), kinds[0], order, constant)
+
+
+def states_graph(text: str) -> bool:
+    """Whether a text is a graph that :func:`graphs.read_graph` reads, and no factorisation."""
+    from .graph_texts import is_graph_text
+
+    reader = Reader(unframed(text))
+    try:
+        _constant(reader)
+        return reader.accept(_SYMBOL) is None and is_graph_text(text)
+    except ParseError:
+        return False
+
+
+def _left_hand_side(reader: Reader) -> Factor | None:
+    """The distribution before an equals sign, or ``None`` without moving."""
+    try:
+        left, _ = _factor(reader)
+    except ParseError:
+        left = None
+    if left is not None and reader.accept(_RELATION):
+        return left
+    reader.position = 0
+    reader.fonts.clear()
+    return None
+
+
+def _at_end(reader: Reader, directed: bool) -> bool:
+    """Whether the product ends here, perhaps over Z; passes a sign or a line break otherwise."""
+    reader.skip()
+    start = reader.position
+    if not directed and reader.accept(_OVER_PARTITION):
+        if not reader.done():
+            raise reader.error("the end of the text after /Z")
+        return True
+    if reader.done():
+        return True
+    while reader.accept(_LINE_BREAK):
+        pass
+    reader.accept(PRODUCT)
+    while reader.accept(_LINE_BREAK):
+        pass
+    if reader.done():
+        raise reader.error("another factor after the sign", start)
+    return False
 
 
 # --- Models -------------------------------------------------------------------------------------
 
 
-def as_graph(model: Model, acyclic: bool = True) -> nx.DiGraph | nx.Graph:
+def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx.DiGraph | nx.Graph:
     """The graph over the variables of any supported model; never copied when it is one already.
 
     Args:
         model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
             :class:`Factorization`.
         acyclic: whether to refuse directed cycles, at a cost of O(nodes + edges); a caller that
-            looks at a small part of a large graph checks that part instead.
+            looks at a small part of a large graph checks that part instead, and edges that are no
+            arrows are left as they are.
+        any_member: whether a DAG of the class may stand for a partially directed graph, because
+            every member gives the same answer.
 
     Raises:
-        ValueError: another type, a multigraph, an undirected self-loop, or a directed cycle.
+        ValueError: another type, a multigraph, an undirected self-loop, a directed cycle, edges
+            with two heads, or a partially directed graph where its members differ.
     """
     if isinstance(model, Factorization):
         return model.graph
@@ -350,16 +418,37 @@ def as_graph(model: Model, acyclic: bool = True) -> nx.DiGraph | nx.Graph:
         )
     if model.is_multigraph():
         raise ValueError(f"expected a graph without parallel edges, got {type(model).__name__}")
+    if any(kind.__name__ == "AncestralBase" for kind in type(model).__mro__):
+        raise ValueError(f"expected a DAG or an undirected graph, got a {type(model).__name__}")
     if getattr(model, "undirected_edges", None) and model.is_directed():
-        raise ValueError("expected a DAG or an undirected graph, got a partially directed one")
+        model = _marked(model)
     if hasattr(model, "get_factor_nodes"):
         return factorization(model).graph
     if not model.is_directed():
         for node in nx.nodes_with_selfloops(model):
             raise ValueError(f"expected a graph without self-loops, got {node!r} - {node!r}")
     elif acyclic:
+        if any_member:
+            model = one_member(model)
+        elif has_marks(model):
+            refuse_bidirected(model)
+            u, v = undirected_edges(model)[0]
+            raise ValueError(
+                "expected a DAG or an undirected graph, got a partially directed one with the edge "
+                f"{u} - {v}, on whose direction the answer depends"
+            )
         require_acyclic(model)
     return model
+
+
+def _marked(model: nx.DiGraph) -> nx.DiGraph:
+    """A pgmpy ``PDAG`` with its undirected edges marked."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(model.nodes(data=True))
+    graph.add_edges_from(model.directed_edges)
+    for u, v in model.undirected_edges:
+        graph.add_edges_from([(u, v), (v, u)], directed=False)
+    return graph
 
 
 def factorization(model: Model) -> Factorization:
@@ -446,14 +535,18 @@ def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[No
     """The nodes of the graph with these names, or else those that are written like them.
 
     Raises:
-        ValueError: a name that fits no node.
+        ValueError: a name that fits no node, or several that are written alike.
     """
     names = tuple(names)
-    written: dict[str, Node] = {}
-    if not all(name in graph for name in names):
-        written = {str(v): v for v in graph}
-    found = [name if name in graph else written.get(name, name) for name in names]
-    return node_set(graph, found, role)
+    written: dict[str, list[Node]] = {}
+    if not all(name in graph for name in names) or any(type(v) is not str for v in graph):
+        for v in graph:
+            written.setdefault(str(v), []).append(v)
+    for name in names:
+        if len(alike := written.get(name, ())) > 1:
+            several = " and ".join(map(repr, alike))
+            raise ValueError(f"expected a name of one node for {role}, got {name!r} for {several}")
+    return node_set(graph, [written.get(name, [name])[0] for name in names], role)
 
 
 def _is_node(known: Collection[Node], node: Any) -> bool:

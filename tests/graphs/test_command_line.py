@@ -97,6 +97,36 @@ def test_summary_blanket_list_and_latex(run):
     assert r"P(I \mid M, S)" in out
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["dag { A -> C -> B }", "digraph { A -> C; C -> B }", "A->C, C->B", "pdag { A -- C -- B }"],
+)
+def test_graphs_as_text(run, model):
+    assert run(model, "A _||_ B | C")[0] == 0
+    assert run(model, "A _||_ B")[0] == 1
+    assert run(model, "not A _||_ B")[0] == 0
+    assert run("dag { U [latent]; U -> {A B} }", "A _||_ B | U")[0] == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_query_files_with_a_byte_order_mark(run, tmp_path, encoding):
+    path = tmp_path / "queries.txt"
+    path.write_text("M ⟂ F\r\nM ⟂ F | D\r\n", encoding=encoding)
+    status, out, _ = run("diagnosis", "--queries", path)
+    assert (status, out.count("path")) == (0, 2)
+    path.write_bytes(b"M \xe9 F")
+    status, _, err = run("diagnosis", "--queries", path)
+    assert status == 2
+    assert "queries.txt: expected text in UTF-8" in err
+
+
+def test_version_and_notations(run):
+    assert re.fullmatch(r"graphs \d+\.\d+.*\n", run("--version")[1])
+    status, out, _ = run("--notations")
+    assert status == 0
+    assert "_||_" in out
+
+
 def test_claims(run):
     wrong = "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,T,M) φ(B,T,M)"
     status, out, _ = run("campus", "--check", wrong)
@@ -137,10 +167,17 @@ def test_pictures(run, tmp_path, queries):
         (["diagnosis", "--check", "P(K)"], "K"),
         (["diagnosis", "--list", "--max-given", "-1"], "expected max_given of zero or more"),
         (["diagnosis", "--queries", "missing.txt"], "No such file"),
-        (["diagnosis", "--draw", "missing/folder/x.png"], "No such file"),
+        (
+            ["diagnosis", "--draw", "missing/folder/x.png"],
+            "folder for x.png, got missing/folder",
+        ),
+        (["my--net.bif", "A ⟂ B"], "expected a file"),
+        (["dag { A -> B; B -> A }", "A ⟂ B"], "got the cycle"),
+        (["pdag { A -- B }"], "partially directed"),
+        (["dag { A <-> B }", "A ⟂ B"], "bidirected edge A <-> B"),
         (["diagnosis", "--draw", "x.nope"], "nope"),
         (["diagnosis", "--nope"], "unrecognized arguments|required"),
-        ([], "required"),
+        ([], r"required: MODEL \(QUERY is optional\)"),
         (["diagnosis", "--list", "--max-given", "many"], "invalid int value"),
     ],
 )

@@ -284,7 +284,10 @@ def test_lists_are_sets():
         ("{M ⟂ F", 3, "expected ',' or '}'"),
         ("M ⟂ F ⟂ D", 6, "got '⟂' at character 7"),
         ("I(M;F)", 1, "expected ',' or an independence sign"),
-        (r"M \not\perp F", 2, r"expected ',' or an independence sign such as ⟂, _\|\|_ or"),
+        ("M* ⟂ F", 1, r"expected ',' or an independence sign such as ⟂, _\|\|_ or"),
+        ("M ⟂ F & D", 6, r"expected ',', '\|' or the end of the text, got '&'"),
+        ("M~ ⟂ F", 1, "got '~'"),
+        ("M, F and D are independent", 11, "expected two sets"),
     ],
 )
 def test_unreadable_text_points_at_the_character(text, position, expected):

@@ -75,7 +75,7 @@ def test_names_of_every_kind():
     assert model.nodes == ("x_1", "wet_grass", "x'", "a b", "x_2", "y-3")
     assert ("x_2", "y-3") in model.edges
     assert graphs.parse(str(model)) == graphs.parse(str(graphs.parse(model.latex())))
-    assert model.latex().startswith(r"P(x_{1}, \mathrm{wet\_grass}, x', \mathrm{a b}, x_{2}")
+    assert model.latex().startswith(r"P(x_{1}, \mathrm{wet\_grass}, x', \text{a b}, x_{2}")
     assert model._repr_latex_() == f"${model.latex()}$"
 
 

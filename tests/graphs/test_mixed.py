@@ -1,0 +1,91 @@
+"""Partially directed graphs answer as the DAGs they stand for; what is ambiguous is refused."""
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from separation_oracles import node_triples, random_graphs, separated_in_moral_ancestral_graph
+
+import graphs
+from graphs.mixed import one_member
+
+examples = settings(max_examples=150, deadline=None, derandomize=True)
+CHAIN = nx.DiGraph([("A", "B"), ("B", "C")])
+ESSENTIAL = graphs.essential_graph(CHAIN)
+
+
+@examples
+@given(random_graphs(directed=True), st.data())
+def test_an_essential_graph_answers_as_its_dag(dag, data):
+    essential = graphs.essential_graph(dag)
+    x, y, z = data.draw(node_triples(dag))
+    if y:
+        expected = separated_in_moral_ancestral_graph(dag, x, y, z)
+        answer = graphs.independent(essential, x, y, z)
+        assert answer.holds == expected
+        assert bool(graphs.Separation(essential).independent(x, y, z)) == expected
+        assert answer.explain()
+        assert (graphs.check(essential, answer).counterexample is None) == expected
+    member = one_member(essential)
+    assert nx.is_directed_acyclic_graph(member)
+    assert nx.utils.graphs_equal(graphs.essential_graph(member), essential)
+    assert graphs.equivalent(essential, dag)
+    assert graphs.is_perfect_map(essential, of=dag)
+    assert nx.utils.graphs_equal(graphs.essential_graph(essential), essential)
+    assert nx.utils.edges_equal(graphs.moralize(essential).edges, graphs.moralize(dag).edges)
+    for v in dag:
+        assert graphs.markov_blanket(essential, v) == graphs.markov_blanket(dag, v)
+    listed = set(map(str, graphs.independencies(essential)))
+    assert listed == set(map(str, graphs.independencies(dag)))
+
+
+def test_explanations_say_that_arrows_are_those_of_a_member():
+    text = graphs.independent(ESSENTIAL, "A", "C", "B").explain()
+    assert text.splitlines()[-1].startswith("The arrows are those of one DAG")
+    assert "one DAG" not in graphs.independent(CHAIN, "A", "C", "B").explain()
+
+
+def test_what_depends_on_the_member_is_refused():
+    for ask in (graphs.as_graph, graphs.factorization, graphs.local_markov, graphs.pairwise_markov):
+        with pytest.raises(ValueError, match="partially directed one with the edge A - B"):
+            ask(ESSENTIAL)
+
+
+@pytest.mark.parametrize(
+    "text", ["pdag { A -- B -- C -- D -- A }", "pdag { A -> B; B -- C; D -> C }"]
+)
+def test_graphs_that_stand_for_no_dag_are_refused(text):
+    with pytest.raises(ValueError, match="got one that none does"):
+        graphs.query(graphs.read_graph(text), "A ⟂ C")
+
+
+def test_edges_with_two_heads_are_refused_and_never_read_as_arrows():
+    graph = graphs.read_graph("dag { X -> A; A <-> B; Y -> B }")
+    asked = [
+        lambda: graphs.query(graph, "A ⟂ B"),
+        lambda: graphs.query(graph, "X ⟂ Y"),
+        lambda: graphs.Separation(graph),
+        lambda: graphs.check(graph, "X ⟂ Y"),
+        lambda: graphs.as_graph(graph),
+        lambda: graphs.moralize(graph),
+        lambda: graphs.equivalent(graph, graph),
+        lambda: graphs.markov_blanket(graph, "A"),
+        lambda: graphs.parse("dag { A <-> B }"),
+        lambda: graphs.draw(graph),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match="bidirected edge A <-> B"):
+            ask()
+
+
+def test_pgmpy_graphs_of_more_kinds():
+    base = pytest.importorskip("pgmpy.base")
+    pdag = base.PDAG(directed_ebunch=[("a", "c"), ("b", "c")], undirected_ebunch=[("c", "d")])
+    with pytest.raises(ValueError, match="partially directed"):
+        graphs.as_graph(pdag)
+    chain = base.PDAG(undirected_ebunch=[("a", "b"), ("b", "c")])
+    assert graphs.independent(chain, "a", "c", "b")
+    with pytest.raises(ValueError, match="got a MAG"):
+        graphs.independent(base.MAG([("a", "b", "-", ">")]), "a", "b")
+    with pytest.raises(ValueError, match="got ADMG"):
+        graphs.independent(base.ADMG(directed_ebunch=[("a", "b")]), "a", "b")
