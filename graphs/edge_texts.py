@@ -1,8 +1,8 @@
 r"""Edges as text, braces and arrows: dagitty, DOT and plain lists such as ``A->C, C->B``.
 
 One grammar reads the three, since they differ in little: a statement is a node, or nodes and
-braced groups joined by edges, with attributes in square brackets. In dagitty and in lists an edge is
-one of ``->``, ``<-``, ``<->``, ``--`` (or → ← ↔ —); in DOT ``->`` or ``--`` as the graph is
+braced groups joined by edges, with attributes in square brackets. In dagitty and in lists an edge
+is one of ``->``, ``<-``, ``<->``, ``--`` (or → ← ↔ —); in DOT ``->`` or ``--`` as the graph is
 a ``digraph`` or a ``graph``, and ``dir`` turns it round, doubles it or takes its head, as it does
 where Graphviz draws it (Textor et al. 2016 for dagitty; the Graphviz documentation for DOT).
 """

@@ -4,8 +4,7 @@ A value is compared with the states by what it is:
 
 * **text** is the state of that name, or else the one whose text it is (``"1"`` the state 1),
 * a **number** is the state that is this number or the text of it (1.0 the states 1 and ``"1"``);
-  a whole number is the *index* of a state where no state is made of numbers (neither 1 nor ``"1"``,
-  ``"2-5"``, ``"<3"``),
+  a whole number is the *index* of a state where no state is a number or the text of one,
 * a **boolean** is the state True or False, or else the word for it (true or yes, false or no, in
   any case), or else 1 or 0 where these are the two states,
 * ``None``, NaN and pandas' NA and NaT are **missing**,
@@ -18,7 +17,6 @@ the first and the index of the second.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -32,7 +30,6 @@ from .structure import Node
 MISSING = -1
 
 _WORDS = {True: ("true", "yes"), False: ("false", "no")}
-_EXPONENT = re.compile(r"(?<=[\d.])[eE](?=[+-]?\d)")
 _MOST_EXACT = 2**53  # above it a float stands for several whole numbers
 
 
@@ -64,7 +61,7 @@ class StateNames:
             number = _number(name)
             if number is not None:
                 self._numbers.setdefault(number, []).append(i)
-        self.indexable = not self._numbers and not any(map(_made_of_numbers, plain))
+        self.indexable = not self._numbers and not any(map(_stands_for_a_number, plain))
 
     def index(self, value: Any, where: str = "", indices: bool = True) -> int:
         """The index of the state that a value means, or -1 for a missing value.
@@ -165,9 +162,6 @@ def _number(name: Any) -> Any:
     return name if real and not is_missing(name) else None
 
 
-def _made_of_numbers(name: Any) -> bool:
-    """Whether a state is a boolean or an amount of time, or its text digits and signs alone."""
-    if isinstance(name, (bool, timedelta, np.timedelta64)):
-        return True
-    text = _EXPONENT.sub("", str(name))
-    return any(c.isnumeric() for c in text) and not any(c.isalpha() for c in text)
+def _stands_for_a_number(name: Any) -> bool:
+    """Whether a state is a boolean or an amount of time, which compare with numbers."""
+    return isinstance(name, (bool, timedelta, np.timedelta64))

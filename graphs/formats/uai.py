@@ -26,6 +26,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from ..states import StateNames
 from ..tables import Node, Tables, called
 from .network import Found, Network
 from .rows import Policy
@@ -145,6 +146,8 @@ def write(tables: Tables) -> Iterator[str]:
     rank: dict[Node, int] = {f"var_{i}": i for i in range(len(nodes))}
     if set(nodes) != set(rank):
         rank = {v: i for i, v in enumerate(nodes)}
+    else:
+        _require_same_meaning(tables)
     nodes.sort(key=lambda v: rank[v])
     yield "BAYES\n" if tables.directed else "MARKOV\n"
     yield f"{len(nodes)}\n{' '.join(str(len(tables.states[v])) for v in nodes)}\n"
@@ -155,6 +158,28 @@ def write(tables: Tables) -> Iterator[str]:
         yield f"\n{array.size}\n"
         for row in array.reshape(-1, array.shape[-1] if array.ndim else 1).tolist():
             yield f" {' '.join(map(repr, row))}\n"
+
+
+def _require_same_meaning(tables: Tables) -> None:
+    """Refuse nodes that keep their names while a value comes to mean another of their states."""
+    for node, names in tables.states.items():
+        states, later = StateNames(node, names), StateNames(node, range(len(names)))
+        for value in (*range(len(names)), False, True):
+            before, after = _meaning(states, value), _meaning(later, value)
+            if before is not None and after is not None and before != after:
+                raise ValueError(
+                    "expected states that a .uai file can hold, which numbers them from 0: the "
+                    f"value {value!r} of {node!r} would come to mean {names[after]!r} instead of "
+                    f"{names[before]!r}"
+                )
+
+
+def _meaning(states: StateNames, value: object) -> int | None:
+    """The index of the state that a value means, if it means one."""
+    try:
+        return states.index(value)
+    except ValueError:
+        return None
 
 
 def read_evidence(text: str) -> dict[str, int]:

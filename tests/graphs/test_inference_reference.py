@@ -72,8 +72,9 @@ def test_standard_networks_agree_with_pyagrum(reference_data, name):
     observed = [nodes[i] for i in rng.choice(len(nodes), min(5, len(nodes) - 1), replace=False)]
     drawn = forward_sample(tables, 3, rng)
     evidence = {v: drawn[v] for v in observed}
+    named = {v: [tables.states[v][i] for i in drawn[v]] for v in observed}
     tree = graphs.JunctionTree(model, evidence_variables=observed[:3])
-    marginals, log_z = tree.marginals(evidence), tree.log_partition(evidence)
+    marginals, log_z = tree.marginals(named), tree.log_partition(named)
     peer = Peer(tables)
     for row in range(3):
         one = {v: int(states[row]) for v, states in evidence.items()}

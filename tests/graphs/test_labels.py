@@ -121,7 +121,7 @@ def test_a_value_means_the_same_after_a_file_or_is_refused(names, extension, tmp
         ((True, False), True, 0), ((True, False), 1, None), ((False, True), 1, 1),
         (("true", "false"), True, 0), (("yes", "no"), np.bool_(False), 1), (("a", "b"), True, None),
         ((1, 2, 3), 1.0, 0), ((1, 2, 3), 0, None), (("1", "2", "3"), 1, 0), ((2, 3), 0, None),
-        (("1", "2"), 1.0, 0), (("<1", ">1"), 1, None), ((0.1, 0.2), np.float32(0.1), 0),
+        (("1", "2"), 1.0, 0), (("<1", ">1"), 1, 1), ((0.1, 0.2), np.float32(0.1), 0),
         ((1, 2), "1", 0), ((1, "1"), 1, None), (("low", 1), 0, None), (("no", "yes"), 1, 1),
     ],
 )  # fmt: skip
@@ -144,3 +144,18 @@ def test_a_column_keeps_booleans_apart_from_numbers():
     assert tree.log_partition({"A": [True, 1, 0, False]}).exp().tolist() == pytest.approx(
         [1, 2, 1, 2]
     )
+
+
+@pytest.mark.parametrize("names", [(1, 2), ("true", "false"), ("1", "0"), (True, False)])
+def test_a_file_that_would_change_what_a_value_means_is_refused(names, tmp_path):
+    model = graphs.bayesian_network([("var_0", (), [0.3, 0.7])], states={"var_0": names})
+    with pytest.raises(ValueError, match=r"of 'var_0' would come to mean"):
+        graphs.save(model, tmp_path / "model.uai")
+
+
+@pytest.mark.parametrize("names", [(0, 1), ("0", "1"), ("yes", "maybe", "no"), ("a", "b")])
+def test_states_that_numbers_can_stand_for_are_written(names, tmp_path):
+    table = [1 / len(names)] * len(names)
+    model = graphs.bayesian_network([("var_0", (), table)], states={"var_0": names})
+    graphs.save(model, tmp_path / "model.uai")
+    assert graphs.JunctionTree(graphs.load(tmp_path / "model.uai")).states["var_0"]
