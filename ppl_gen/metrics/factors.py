@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,22 +141,40 @@ def _all_names(dataset: Factors) -> list[str]:
 
 
 def encoded(
-    vae: VAE, dataset: Factors, num_images: int, seed: int, *, means: bool
+    vae: VAE, dataset: Factors, num_images: int, seed: int, *, means: bool, distinct: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Codes, or else the outputs of the encoder, of images drawn from the data set; classes."""
+    """Codes, or else the outputs of the encoder, of images drawn from the data set; classes.
+
+    Distinct images are drawn without replacement where they are held in memory, all at most: what
+    is fitted to some of them can then be scored on the others.
+    """
     if not is_whole(num_images, 2):
         raise ValueError(f"expected at least two images, got {num_images}")
     if vae.num_classes:
         raise ValueError("expected a model without labels, got a conditional one")
     generator = torch.Generator().manual_seed(seed)
+    held = distinct and isinstance(dataset, FactorArrays)
+    draw = _without_replacement if held else _with_replacement
     outputs, classes = [], []
-    for start in range(0, num_images, _BATCH):
-        images, values = dataset.sample(min(_BATCH, num_images - start), generator)
+    for images, values in draw(dataset, num_images, generator):
         _check_classes(values, len(images), dataset.factor_sizes)
         vae.check(images)
         outputs.append(vae.code(images) if means else vae.latents[0].encoder(images))
         classes.append(values)
     return torch.cat(outputs), torch.cat(classes)
+
+
+Draws = Iterator[tuple[Tensor, Tensor]]
+
+
+def _with_replacement(dataset: Any, n: int, generator: torch.Generator) -> Draws:
+    for start in range(0, n, _BATCH):
+        yield dataset.sample(min(_BATCH, n - start), generator)
+
+
+def _without_replacement(dataset: Any, n: int, generator: torch.Generator) -> Draws:
+    for rows in torch.randperm(len(dataset.images), generator=generator)[:n].split(_BATCH):
+        yield dataset.images[rows], dataset.classes[rows]
 
 
 def _check_classes(classes: Tensor, count: int, sizes: Sequence[int]) -> None:
