@@ -3,6 +3,7 @@ from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import memory as memory
 from . import metrics as metrics
+from . import nested_bounds as nested_bounds
 from . import networks as networks
 from . import objectives as objectives
 from . import plot as plot
@@ -14,6 +15,9 @@ from .checkpoints import load as load
 from .checkpoints import save as save
 from .embedding import embed as embed
 from .history import History as History
+from .nested_bounds import DReG as DReG
+from .nested_bounds import Renyi as Renyi
+from .nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import ELBO as ELBO
 from .objectives import IWAE as IWAE
 from .objectives import Objective as Objective

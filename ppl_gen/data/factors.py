@@ -48,6 +48,14 @@ def to_rows(index: Tensor) -> Tensor:
     return torch.stack(columns[::-1], dim=1)
 
 
+def entropies(rows: Tensor | None = None) -> Tensor:
+    """Entropies in nats, float64 (5,), of the factors in classes (B, 5), or on the whole grid."""
+    if rows is None:
+        return torch.tensor(SIZES).double().log()
+    shares = [column.bincount().double() / len(rows) for column in rows.T]
+    return torch.stack([torch.special.entr(share).sum() for share in shares])
+
+
 def checked_rows(rows: Rows) -> Tensor:
     """Return classes as int64 (B, 5); raise ValueError for another type, shape or range."""
     try:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ppl_gen.ranges import is_whole
 
-from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, to_rows
+from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, entropies, to_rows
 from .image_set import Indices
 from .rasteriser import render
 from .sprite_file import StoredImages
@@ -90,6 +90,11 @@ class Sprites(Dataset):
             indices = range(len(self))[indices]
         index = checked_indices(indices, len(self))
         return to_rows(index if self._held is None else self._held.to(index.device)[index])
+
+    @property
+    def factor_entropies(self) -> Tensor:
+        """The entropies of the five factors over all images, in nats, float64 (5,)."""
+        return entropies(None if self._held is None else to_rows(self._held))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw n images uniformly, with replacement: images (n, 1, size, size), classes (n, 5)."""

@@ -6,27 +6,36 @@ were binarised: numbers of different binarisations must not be compared.
 
 from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
 from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
-from ppl_gen.metrics.disentanglement import MIG, FactorArrays, mig
+from ppl_gen.metrics.disentanglement import MIG, mig
 from ppl_gen.metrics.evaluation import binarization
+from ppl_gen.metrics.factors import FactorArrays
+from ppl_gen.metrics.predictors import DCI, SAP, dci, sap
 from ppl_gen.metrics.samples import SampleDistance, fid, kid
 from ppl_gen.metrics.surgery import RateDistortion, rate_distortion
+from ppl_gen.metrics.votes import FactorVAEScore, factor_vae_score
 
 __all__ = [
+    "DCI",
     "MIG",
+    "SAP",
     "CodebookUsage",
     "ELBOTerms",
     "FactorArrays",
+    "FactorVAEScore",
     "RateDistortion",
     "SampleDistance",
     "active_units",
     "binarization",
     "codebook_usage",
+    "dci",
     "elbo_terms",
+    "factor_vae_score",
     "fid",
     "hoyer",
     "kid",
     "log_likelihood",
     "mig",
     "rate_distortion",
+    "sap",
     "sparsity",
 ]

@@ -10,17 +10,19 @@ There are two protocols, and their numbers must not be compared:
 - ``"chen"`` (Chen et al. 2018, section 4.1): the information is in a sample of the posterior,
   :math:`I(z_j; v_k) = \mathbb{E}[\log q(z_j | v_k) - \log q(z_j)]`, where :math:`q(z_j)` averages
   :math:`q(z_j | x_n)` over all images and :math:`q(z_j | v_k)` over those with that value;
-  :math:`H_k = \log |v_k|`; the shape of dSprites is left out;
+  the shape of dSprites is left out;
 - ``"locatello"`` (Locatello et al. 2019, appendix C): the information is in the posterior mean of
-  10,000 images, in 20 bins of equal width; :math:`H_k` is the entropy of the factor in the sample;
-  all factors count.
+  10,000 images, in 20 bins of equal width; all factors count.
+
+:math:`H_k` is the entropy of the factor in the images drawn, or in the whole data set where that
+states it as ``factor_entropies``. On a full grid, as in both papers, it is :math:`\log |v_k|`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,67 +30,18 @@ from torch import Tensor
 
 from ppl_gen.metrics.aggregate import Posterior, log_aggregate, posterior_of
 from ppl_gen.metrics.evaluation import evaluation, require_counts
+from ppl_gen.metrics.factors import (
+    Factors,
+    columns_of,
+    encoded,
+    entropies_of,
+    factor_names,
+    require_several_values,
+)
 from ppl_gen.ranges import is_whole
 from ppl_gen.vae import VAE
 
 PROTOCOLS = ("chen", "locatello")
-_BATCH = 500
-
-
-class Factors(Protocol):
-    """Images with known factors of variation, such as :class:`ppl_gen.data.Sprites`."""
-
-    @property
-    def factor_sizes(self) -> Sequence[int]:
-        """The number of classes of each factor."""
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Images (n, C, H, W) drawn uniformly, and their integer classes (n, F)."""
-
-
-class FactorArrays:
-    """Images and factors held in memory, as a data set that :func:`mig` accepts.
-
-    Args:
-        images: ``(N, C, H, W)``.
-        classes: integers ``(N, F)``, one row per image.
-        factor_names: one per factor, by default their positions.
-
-    Raises:
-        ValueError: factors that do not match the images or are no integers from zero.
-    """
-
-    def __init__(
-        self,
-        images: Tensor | np.ndarray,
-        classes: Tensor | np.ndarray,
-        factor_names: Sequence[str] | None = None,
-    ) -> None:
-        for part, role in ((images, "images"), (classes, "factors")):
-            if not isinstance(part, (Tensor, np.ndarray)):
-                raise ValueError(f"expected {role} as a tensor or array, got {type(part).__name__}")
-        images, classes = torch.as_tensor(images), torch.as_tensor(classes)
-        if classes.dim() != 2 or len(classes) != len(images) or not classes.numel():
-            raise ValueError(
-                f"expected one row of factors for each of {len(images)} images, got factors of "
-                f"shape {tuple(classes.shape)}"
-            )
-        if classes.is_floating_point() or classes.min() < 0:
-            raise ValueError(
-                f"expected integer factors counted from 0, got {classes.dtype} from "
-                f"{classes.min().item():g}"
-            )
-        width = classes.shape[1]
-        self.factor_names = tuple(map(str, range(width) if factor_names is None else factor_names))
-        if len(self.factor_names) != width:
-            raise ValueError(f"expected {width} factor names, got {len(self.factor_names)}")
-        self.images, self.classes = images, classes
-        self.factor_sizes = tuple((classes.amax(0) + 1).tolist())
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n images uniformly, with replacement, and their classes."""
-        rows = torch.randint(len(self.images), (n,), generator=generator)
-        return self.images[rows], self.classes[rows]
 
 
 @dataclass(frozen=True)
@@ -155,37 +108,25 @@ def mig(
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"expected a protocol among {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if not isinstance(vae, VAE):
-        raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
-    if not hasattr(dataset, "factor_sizes"):
-        raise ValueError(
-            "expected images with factors, such as FactorArrays(images, classes), got "
-            f"{type(dataset).__name__}"
-        )
-    names = _factor_names(dataset)
-    if factors is None:
-        factors = [name for name in names if protocol != "chen" or name != "shape"]
-    unknown = [name for name in factors if name not in names]
-    if unknown or not factors:
-        raise ValueError(f"expected factors among {', '.join(names)}, got {list(factors)}")
+    names = factor_names(vae, dataset, factors, leave_out="shape" if protocol == "chen" else None)
     num_images = (20_000 if protocol == "chen" else 10_000) if num_images is None else num_images
-    columns = [names.index(name) for name in factors]
-    sizes = [dataset.factor_sizes[column] for column in columns]
     with evaluation(vae, seed):
-        outputs, classes = _encoded(vae, dataset, num_images, seed, means=protocol != "chen")
-        classes = classes[:, columns]
+        outputs, classes = encoded(vae, dataset, num_images, seed, means=protocol != "chen")
+        columns = columns_of(dataset, names)
+        require_several_values(names, drawn := classes[:, columns])
         if protocol == "chen":
-            posterior = posterior_of(vae, outputs)
-            information = chen_information(posterior, classes, num_samples)
-            entropies = torch.tensor(sizes).double().log()
+            information = chen_information(posterior_of(vae, outputs), drawn, num_samples)
         else:
-            information = locatello_information(outputs.flatten(1), classes, num_bins)
-            entropies = _entropies(classes)
-    return gap(information, entropies, protocol, factors, num_images)
+            information = locatello_information(outputs.flatten(1), drawn, num_bins)
+    known = getattr(dataset, "factor_entropies", None) if protocol == "chen" else None
+    divisors = entropies_of(drawn) if known is None else known[columns]
+    return gap(information, divisors, protocol, names, num_images)
 
 
 def chen_information(posterior: Posterior, classes: Tensor, num_samples: int = 2_000) -> Tensor:
     r"""Estimates of :math:`I(z_j; v_k)` in nats, clamped at zero, ``(F, Z)``.
+
+    Points are weighted so that every class has the share it has among all images, not among points.
 
     Args:
         posterior: ``posterior(rows)`` is :math:`q(z | x_n)` for the images n in ``rows``, of batch
@@ -205,10 +146,13 @@ def chen_information(posterior: Posterior, classes: Tensor, num_samples: int = 2
     information = []
     for column in classes.T:
         conditional = torch.empty_like(unconditional)
+        weights = torch.empty(len(queries), 1, dtype=torch.float64)
         for value in column[queries].unique():
-            mine = column[queries] == value
-            conditional[mine] = log_aggregate(marginals, everything[column == value], points[mine])
-        information.append((conditional - unconditional).double().mean(0))
+            mine, everyone = column[queries] == value, everything[column == value]
+            conditional[mine] = log_aggregate(marginals, everyone, points[mine])
+            weights[mine] = len(everyone) / int(mine.sum())
+        gained = (conditional - unconditional).double() * weights
+        information.append(gained.sum(0) / weights.sum())
     return torch.stack(information).clamp(min=0)
 
 
@@ -250,50 +194,3 @@ def gap(
     gaps = (first - second) / entropies
     named = dict(zip(names, gaps.tolist(), strict=True))
     return MIG(gaps.mean().item(), protocol, named, information, entropies, num_images)
-
-
-def _factor_names(dataset: Factors) -> list[str]:
-    stated = getattr(dataset, "factor_names", None)
-    return list(map(str, range(len(dataset.factor_sizes)) if stated is None else stated))
-
-
-def _encoded(
-    vae: VAE, dataset: Factors, num_images: int, seed: int, *, means: bool
-) -> tuple[Tensor, Tensor]:
-    """Codes, or else the outputs of the encoder, of images drawn from the data set; classes."""
-    if not is_whole(num_images, 2):
-        raise ValueError(f"expected at least two images, got {num_images}")
-    if vae.num_classes:
-        raise ValueError("expected a model without labels, got a conditional one")
-    generator = torch.Generator().manual_seed(seed)
-    outputs, classes = [], []
-    for start in range(0, num_images, _BATCH):
-        images, values = dataset.sample(min(_BATCH, num_images - start), generator)
-        _check_classes(values, len(images), dataset.factor_sizes)
-        vae.check(images)
-        outputs.append(vae.code(images) if means else vae.latents[0].encoder(images))
-        classes.append(values)
-    return torch.cat(outputs), torch.cat(classes)
-
-
-def _check_classes(classes: Tensor, count: int, sizes: Sequence[int]) -> None:
-    """Raise ``ValueError`` unless factors are rows for so many images, each below its size."""
-    if not isinstance(classes, Tensor) or classes.shape != (count, len(sizes)):
-        got = tuple(classes.shape) if isinstance(classes, Tensor) else type(classes).__name__
-        raise ValueError(
-            f"expected factors of shape {(count, len(sizes))} for {count} images, got {got}"
-        )
-    if classes.is_floating_point():
-        raise ValueError(f"expected integer factors, got {classes.dtype}")
-    for position, (column, size) in enumerate(zip(classes.T, sizes, strict=True)):
-        low, high = int(column.min()), int(column.max())
-        if low < 0 or high >= size:
-            raise ValueError(
-                f"expected factor {position} from 0 to {size - 1}, got {low} to {high}"
-            )
-
-
-def _entropies(classes: Tensor) -> Tensor:
-    """The entropy of each column of classes in nats, ``(F,)``."""
-    shares = [column.unique(return_counts=True)[1].double() / len(column) for column in classes.T]
-    return torch.stack([torch.special.entr(share).sum() for share in shares])

@@ -35,6 +35,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ppl_gen.nested_bounds import is_same
+
 aten = torch.ops.aten
 TORCH = str(Path(torch.__file__).parent)
 PYRO = str(Path(pyro.__file__).parent)
@@ -291,12 +293,14 @@ _item = pyro.infer.util.torch_item.__code__
 _dice = pyro.infer.util.Dice.compute_expectation.__code__
 # Who asks for a value without the result depending on the answer, and what to say: whether there is
 # a NaN to warn about, whether all enumerated probabilities are positive (if not, they are masked),
-# and whether arguments and samples of distributions are valid.
+# whether arguments and samples of distributions are valid, and whether a guide's densities are the
+# same in a second run; that one has run before it is recorded, which refuses others.
 ANSWERS: dict[CodeType | None, bool] = {
     pyro.util.warn_if_nan.__code__: False,
     _dice: False,
     Distribution.__init__.__code__: True,
     Distribution._validate_sample.__code__: True,
+    is_same.__code__: True,
 }
 
 

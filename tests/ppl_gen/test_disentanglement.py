@@ -2,8 +2,12 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.distributions import Independent, Normal
 
 from ppl_gen import data, metrics, zoo
@@ -132,21 +136,79 @@ def test_sprites_by_both_protocols():
     assert chen.score == pytest.approx(sum(chen.gaps.values()) / 4)
 
 
-def test_a_model_that_sees_the_factors_scores_one():
-    """Images that show a class per pixel, and an encoder that reads each pixel off."""
-    classes = grid()
-    shown = (classes.float() / 4).reshape(-1, 1, 1, 3)
-    vae = zoo.vae((1, 1, 3), 4, hidden=())
+def reader(width, where, latent_dim=4):
+    """A model whose latents of these positions are the pixels of a row, with scale e^-4."""
+    vae = zoo.vae((1, 1, width), latent_dim, hidden=(), likelihood="gaussian")
     linear = vae.latents[0].encoder.layers[0]
     with torch.no_grad():
         linear.weight.zero_()
-        linear.weight[[1, 3, 0], [0, 1, 2]] = 4.0
-        linear.bias.copy_(torch.tensor([0.0] * 4 + [-4.0] * 4))
-    own = metrics.FactorArrays(shown, classes, ("p", "q", "r"))
+        linear.weight[where, torch.arange(width)] = 4.0
+        linear.bias.copy_(torch.tensor([0.0] * latent_dim + [-4.0] * latent_dim))
+    return vae
+
+
+def test_a_model_that_sees_the_factors_scores_one():
+    classes = grid()
+    vae = reader(3, [1, 3, 0])
+    own = metrics.FactorArrays(classes.float().reshape(-1, 1, 1, 3) / 4, classes, ("p", "q", "r"))
     for protocol in ("chen", "locatello"):
         found = metrics.mig(vae, own, protocol, num_images=2000)
         assert found.score == pytest.approx(1, abs=0.01)
         assert found.mutual_information.argmax(1).tolist() == [1, 3, 0]
+
+
+@pytest.mark.parametrize("protocol", ["chen", "locatello"])
+@pytest.mark.parametrize(
+    ("labels", "shares"),
+    [
+        ([0, 5, 10], [1, 1, 1]),
+        ([0, 1], [19, 1]),
+        ([-3, 2, 700], [5, 3, 1]),
+        (["circle", "heart", "square"], [1, 2, 3]),
+        ([0.25, 0.5], [1, 3]),
+        ([False, True], [9, 1]),
+    ],
+)
+def test_a_perfect_code_of_any_labels_however_spread_scores_one(labels, shares, protocol):
+    """I(z; v) = H(v), whatever the values are called and however often each occurs."""
+    position = np.repeat(np.arange(len(labels)), shares).repeat(10)
+    shown = torch.from_numpy(position).float().reshape(-1, 1, 1, 1)
+    own = metrics.FactorArrays(shown, np.array(labels)[position][:, None])
+    found = metrics.mig(reader(1, [1], 2), own, protocol, num_images=3000)
+    assert found.score == pytest.approx(1, abs=0.01)
+    exact = torch.tensor(shares).double() / sum(shares)
+    assert found.entropies.item() == pytest.approx(torch.special.entr(exact).sum().item(), rel=0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(st.integers(), st.text()), min_size=2, max_size=30))
+def test_classes_stand_for_the_values_they_came_from(column):
+    column = [str(value) for value in column]
+    table = np.array([[value, str(len(value))] for value in column])
+    own = metrics.FactorArrays(torch.zeros(len(column), 1, 1, 1), table)
+    back = [values[own.classes[:, i]] for i, values in enumerate(own.factor_values)]
+    assert np.array_equal(np.stack(back, 1), table)
+    assert own.factor_sizes == tuple(len(set(values)) for values in table.T)
+
+
+def test_a_frame_names_its_factors():
+    frame = pd.DataFrame({"colour": ["red", "blue", "red"], "size": [10, 10, 3]})
+    own = metrics.FactorArrays(torch.zeros(3, 1, 1, 1), frame)
+    assert own.factor_names == ("colour", "size")
+    assert own.classes.tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert own.factor_values[1].tolist() == [3, 10]
+
+
+def test_entropies_of_a_part_of_the_grid_are_its_own():
+    sprites = data.sprites(8)
+    torch.testing.assert_close(
+        sprites.factor_entropies, torch.tensor(sprites.factor_sizes).double().log()
+    )
+    part = data.Sprites(8, sprites._draw, torch.arange(32 * 32 * 60))
+    expected = [math.log(n) for n in (1, 1, 1, 32, 32)]
+    expected[1] = -(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3)
+    expected[2] = -20 * (2 / 60) * math.log(2 / 60) - 20 * (1 / 60) * math.log(1 / 60)
+    torch.testing.assert_close(part.factor_entropies, torch.tensor(expected).double())
 
 
 def test_bad_input():
@@ -228,9 +290,12 @@ def test_factor_arrays_that_do_not_match_the_images():
     for arguments, match in [
         ((images, classes[:5]), r"each of 6 images, got factors of shape \(5, 2\)"),
         ((images, classes[:, 0]), r"shape \(6,\)"),
-        ((images, classes / 2), "integer factors counted from 0, got torch.float32"),
-        ((images, classes - 1), "integer factors counted from 0, got torch.int64 from -1"),
-        ((images, classes, ["a"]), "expected 2 factor names, got 1"),
+        ((images, classes / 2), "values of factor 0 that repeat, got 6 in as many images"),
+        ((images, classes % 3 * torch.nan), "factor 0 for every image, some are missing"),
+        ((images, np.array([["a", None]] * 6)), "factor 1 for every image, some are missing"),
+        ((images, np.array([[{}, 1], [[], 2]] * 3, object)), "numbers or text for factor 0"),
+        ((images, classes, ["a"]), "expected 2 factor names, all different, got 1: a"),
+        ((images, classes, ["a", "a"]), "expected 2 factor names, all different, got 2: a, a"),
     ]:
         with pytest.raises(ValueError, match=match):
             metrics.FactorArrays(*arguments)
