@@ -249,6 +249,7 @@ class _Collector:
         self, model: poutine.Trace, guide: poutine.Trace, particles: int | None, nesting: int
     ):
         self.particles, self.particle_dim = particles, -nesting - 1
+        self._plates: dict[int, dict[tuple[str, int], Any]] = {}
         sites = _scored(model)
         self.observed = {name: site for name, site in sites.items() if site["is_observed"]}
         self.model = {name: site for name, site in sites.items() if not site["is_observed"]}
@@ -288,11 +289,13 @@ class _Collector:
 
     def plates(self, site: Site) -> dict[tuple[str, int], Any]:
         """The vectorised plates around a site, by name and dimension."""
-        return {
-            (frame.name, frame.dim): frame
-            for frame in site.get("cond_indep_stack", ())
-            if frame.vectorized and frame.name != PARTICLES
-        }
+        if id(site) not in self._plates:
+            self._plates[id(site)] = {
+                (frame.name, frame.dim): frame
+                for frame in site.get("cond_indep_stack", ())
+                if frame.vectorized and frame.name != PARTICLES
+            }
+        return self._plates[id(site)]
 
     def _data_plates(self) -> dict[tuple[str, int], Any]:
         """The plates all observed sites share, of which each latent site has all or none."""

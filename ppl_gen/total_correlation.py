@@ -88,7 +88,8 @@ class TotalCorrelationELBO(Objective):
             + self.weight.value * correlation
             + self.dimensionwise * dimensionwise
         )
-        return cost.sum() - t.log_lik.sum()
+        rest = [*t.auxiliary.values(), *(-factor for factor in t.factors.values())]
+        return sum((term.sum() for term in rest), cost.sum() - t.log_lik.sum())
 
     def metrics(self, t: Terms) -> dict[str, Tensor]:
         parts = {name: value.mean().detach() for name, value in self.parts(t).items()}
