@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import Delta
+from pyro.distributions import Delta, MaskedDistribution
 from pyro.distributions.unit import Unit
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.messenger import Messenger
@@ -403,10 +403,17 @@ def _scored(trace: poutine.Trace) -> dict[str, Site]:
     return {
         name: site
         for name, site in nodes.items()
-        if site["type"] == "sample"
-        and not site_is_subsample(site)
-        and not site["infer"].get("_deterministic")
+        if site["type"] == "sample" and not site_is_subsample(site) and not _is_deterministic(site)
     }
+
+
+def _is_deterministic(site: Site) -> bool:
+    """Whether a site only records a value, by ``pyro.deterministic`` or a reparametrisation."""
+    fn = site["fn"]
+    recorded = isinstance(fn, MaskedDistribution) and isinstance(fn.base_dist, Delta)
+    return site["infer"].get("_deterministic", False) or (
+        recorded and site["is_observed"] and fn._mask is False
+    )
 
 
 def _is_declared(site: Site) -> bool:
