@@ -272,10 +272,10 @@ class ELBO(Objective):
         """The KL of a latent, and what of it to differentiate through its draw."""
         if self.kl == "analytic" and len(sites) == 1 and sites[0] in t.kl:
             return t.kl[sites[0]], t.kl[sites[0]]
-        cost = _sum(t.kl_of(site, analytic=False) for site in sites)
+        cost = _joined(t.kl_of(site, analytic=False) for site in sites)
         if all(site in t.entropy and t.entropy[site] is t.log_q[site] for site in sites):
             return cost, cost
-        return cost, _sum(t.entropy.get(site, 0.0) - t.log_p[site] for site in sites)
+        return cost, _joined(t.entropy.get(site, 0.0) - t.log_p[site] for site in sites)
 
     def _floor(self, t: Terms, sites: tuple[str, ...]) -> Tensor:
         """The free bits of a latent, scaled and masked as its KL is."""
@@ -333,6 +333,14 @@ class IWAE(Objective):
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:
     return functools.reduce(add, tensors)
+
+
+def _joined(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of terms, over data where some have no data: those must not count for each datum."""
+    parts = list(tensors)
+    if len({part.shape for part in parts}) > 1:
+        parts = [part.sum(1, keepdim=True) for part in parts]
+    return _sum(parts)
 
 
 def _total(term: Tensor) -> Tensor:
