@@ -30,6 +30,7 @@ class Program:
         stock_guide: what stock Pyro is to be given as the guide, if not the same.
         score: whether some gradient needs the score function.
         refused: what importance weights are refused for.
+        forward_only: whether the guide cannot score other values than it drew.
     """
 
     model: Callable[..., Any]
@@ -42,6 +43,7 @@ class Program:
     stock_guide: Callable[..., Any] | None = None
     score: bool = False
     refused: str | None = None
+    forward_only: bool = False
 
 
 IDIOMS: dict[str, Callable[[], Program]] = {}
