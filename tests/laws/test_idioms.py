@@ -10,9 +10,10 @@ import structure_idioms  # noqa: F401
 import torch
 from idioms import IDIOMS
 from pyro import poutine
-from pyro.infer import Trace_ELBO
+from pyro.infer import Trace_ELBO, config_enumerate
 from torch.testing import assert_close
 
+import ppl_gen
 from ppl_gen.objectives import ELBO, IWAE
 from ppl_gen.terms import SetLatents
 
@@ -21,6 +22,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:particles are drawn one after the other"),
     pytest.mark.filterwarnings("ignore::UserWarning:pyro"),
 ]
+SCORED = (
+    "bernoulli_latents",
+    "categorical_latents",
+    "exact_discrete_posterior",
+    "discrete_global_and_normal_local_latents",
+    "angles",
+)
 everywhere = pytest.mark.parametrize("name", IDIOMS)
 
 
@@ -183,3 +191,85 @@ def test_the_metrics_are_the_bound_of_the_model_without_handlers(name):
     elbo = metrics["elbo"] - sum(v for k, v in metrics.items() if k.startswith("declared"))
     assert_close(program.size * elbo, -loss.detach(), rtol=1e-4, atol=1e-4)
     assert_close(metrics["reconstruction"] - metrics["kl"], metrics["elbo"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_scale_around_everything_multiplies_the_importance_weighted_bound():
+    program = build("scaled_programs")
+    loss, values, _ = draws(IWAE(num_particles=3), program)
+    plain, guide = program.plain
+    bound = IWAE(num_particles=3)
+    stack = {"z": torch.stack([v["z"] for v in values])}
+    t = bound.runner(plain, guide, program.args, {})(stack)
+    assert_close(loss, 0.25 * bound.reduce(t, None).detach())
+
+
+@pytest.mark.parametrize("kl", ["analytic", "sampled"])
+@pytest.mark.parametrize("name", SCORED)
+def test_score_function_gradients_have_the_expectation_of_stock_pyro(name, kl):
+    program = build(name)
+    stock = Trace_ELBO(num_particles=500, vectorize_particles=True, max_plate_nesting=1)
+    ours, theirs = [], []
+    for _ in range(12):
+        loss = stock.differentiable_loss(program.model, program.guide, *program.args)
+        theirs.append(torch.cat([g.flatten() for g in gradient(loss)]))
+        loss = our_loss(ELBO(kl=kl, num_particles=500), program)
+        ours.append(torch.cat([g.flatten() for g in gradient(loss)]))
+    ours, theirs = torch.stack(ours), torch.stack(theirs)
+    error = ((ours.var(0) + theirs.var(0)) / 12).sqrt()
+    assert (abs(ours.mean(0) - theirs.mean(0)) < 5 * error + 1e-3).all()
+
+
+STAGED = (
+    "local_latents",
+    "scaled_programs",
+    "scaled_by_a_tensor",
+    "masked_programs",
+    "masked_model_only",
+    "subsample_given",
+    "global_mean",
+    "no_plates",
+    "hierarchical_regression",
+    "local_latents_in_nested_plates",
+    "crossed_plates_of_different_sizes",
+    "sequential_plate",
+    "markov_chain",
+    "factor_of_a_global_latent",
+    "location_and_scale_reparametrised",
+    "transform_reparametrised",
+    "modules_with_random_weights",
+    "mixture_likelihood",
+    "point_posterior_with_a_log_density",
+    "auxiliary_site_of_the_guide",
+    "factor_in_the_guide",
+    "auto_normal",
+    "auto_diagonal_normal",
+    "auto_normal_messenger",
+)
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_staged_step_is_the_eager_one_bit_for_bit(name):
+    program = build(name)
+
+    def steps(staged):
+        step = ppl_gen.stage(program.model, program.guide, ELBO(), staged=staged, backend="eager")
+        torch.manual_seed(3)
+        for _ in range(3):
+            yield step(*program.args).clone()
+            yield from [p.grad.clone() for p in step.parameters() if p.grad is not None]
+
+    staged, eager = list(steps(True)), list(steps(False))
+    assert len(staged) == len(eager)
+    assert all(map(torch.equal, staged, eager))
+
+
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(num_particles=2)])
+@pytest.mark.parametrize("part", ["model", "guide"])
+def test_enumerated_sites_are_refused_by_name(objective, part):
+    program = build("bernoulli_latents")
+    if part == "model":  # a site the guide draws is as the guide has it, in Pyro too
+        program.model, program.guide = config_enumerate(program.model), lambda y: None
+    else:
+        program.guide = config_enumerate(program.guide)
+    with pytest.raises(ValueError, match="'z' asks for it"):
+        our_loss(objective, program)
