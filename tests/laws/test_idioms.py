@@ -4,6 +4,7 @@ import math
 
 import guide_idioms  # noqa: F401
 import kind_idioms  # noqa: F401
+import model_idioms  # noqa: F401
 import pyro
 import pytest
 import structure_idioms  # noqa: F401
@@ -20,7 +21,6 @@ from ppl_gen.terms import SetLatents
 pytestmark = [
     pytest.mark.usefixtures("fresh_store"),
     pytest.mark.filterwarnings("ignore:particles are drawn one after the other"),
-    pytest.mark.filterwarnings("ignore::UserWarning:pyro"),
 ]
 SCORED = (
     "bernoulli_latents",

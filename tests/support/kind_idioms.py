@@ -107,7 +107,7 @@ def half_normal_guide():
 def point_guide(log_density):
     def guide(y):
         with pyro.plate("data", 4):
-            loc = real("loc", torch.linspace(-1, 1, 4))
+            loc = real("loc", torch.linspace(-1, 1.5, 4))
             pyro.sample("z", dist.Delta(loc, log_density=log_density * loc))
 
     return guide
