@@ -326,7 +326,8 @@ class _Collector:
         scale_of = (lambda site: site["scale"]) if weighted else _plate_scale
         every = [*self.observed.values(), *self.model.values(), *self.guide.values()]
         weights = [_handler_scale(site) for site in every]
-        uniform = all(isinstance(w, float) and w == 1 for w in weights)
+        declared = map(_handler_scale, self.declared.values())
+        uniform = all(isinstance(w, float) and w == 1 for w in (*weights, *declared))
 
         def scored(site: Site, local: bool) -> Tensor:
             scaled = scale_and_mask(_log_prob(site), scale_of(site), site["mask"])

@@ -9,6 +9,7 @@ from ppl_gen.zoo._bernoulli_vae import bernoulli_vae
 from ppl_gen.zoo._beta_vae import beta_vae
 from ppl_gen.zoo._conditional_vae import conditional_vae
 from ppl_gen.zoo._control_vae import control_vae
+from ppl_gen.zoo._factor_vae import factor_vae
 from ppl_gen.zoo._gumbel_vae import gumbel_vae
 from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
@@ -26,6 +27,7 @@ __all__ = [
     "beta_vae",
     "conditional_vae",
     "control_vae",
+    "factor_vae",
     "gumbel_vae",
     "hierarchical_vae",
     "iwae",
