@@ -48,12 +48,13 @@ class Reader:
         classes = getattr(data, "classes", None)
         if isinstance(found := pixels_or_cells(data), Tensor):
             labels = getattr(data, "labels", None)
-            if self.conditional and labels is None:
+            if self.conditional and labels is None and not self.vae.condition.partial:
                 raise ValueError(
                     "expected a data set with labels for a conditional model, got none"
                 )
             self._learn(labels, classes)
-            return self.batch((found, labels) if self.conditional else found)
+            with_labels = self.conditional and labels is not None
+            return self.batch((found, labels) if with_labels else found)
         if isinstance(data, (str, bytes, Dataset)) or not _holds_numbers(data):
             raise ValueError(
                 "expected a tensor, array, frame or list of numbers, a tuple or dictionary of "
