@@ -61,8 +61,8 @@ def _known(given: Tensor) -> Tensor:
 class MarginalELBO(ELBO):
     r"""The ELBO with the site ``y`` of a class summed out: no class is ever drawn.
 
-    :math:`\sum_y q(y|x) \left[\mathcal{L}(x, y) - \log q(y|x)\right]`, with :math:`\mathcal{L}(x, y)
-    = \log p(y) + E_{q(z|x, y)} \log p(x|y, z) - KL(q(z|x, y) \| p(z))`.
+    :math:`\sum_y q(y|x) \left[\mathcal{L}(x, y) - \log q(y|x)\right]`, with
+    :math:`\mathcal{L}(x, y) = \log p(y) + E_{q(z|x, y)} \log p(x|y, z) - KL(q(z|x, y) \| p(z))`.
 
     Args:
         num_classes: ``K``.
@@ -142,8 +142,8 @@ class PartlyLabelledVAE(VAE):
 
     Args:
         alpha: the weight of the classification loss :math:`-\log q(y|x)` of a labelled datum.
-        parts: the arguments of :class:`ppl_gen.VAE`, with two latents: the class, whose encoder sees
-            the data alone, and the code.
+        parts: the arguments of :class:`ppl_gen.VAE`, with two latents: the class, whose encoder
+            sees the data alone, and the code.
     """
 
     def __init__(self, *parts: Any, alpha: float, **named: Any):

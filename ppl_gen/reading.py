@@ -37,6 +37,7 @@ class Reader:
         self.model, self.learn, self.names = model, learn, ()
         self.vae = model if isinstance(model, VAE) else None
         self.conditional = self.vae is not None and self.vae.condition.size > 0
+        self.partial = self.vae is not None and self.vae.condition.partial
         self.dtype = None if self.vae is None else next(self.vae.parameters()).dtype
 
     def tensors(self, data: Any) -> Batch:
@@ -48,7 +49,7 @@ class Reader:
         classes = getattr(data, "classes", None)
         if isinstance(found := pixels_or_cells(data), Tensor):
             labels = getattr(data, "labels", None)
-            if self.conditional and labels is None and not self.vae.condition.partial:
+            if self.conditional and labels is None and not self.partial:
                 raise ValueError(
                     "expected a data set with labels for a conditional model, got none"
                 )

@@ -27,7 +27,7 @@ def ssvae(
 ) -> VAE:
     r"""The VAE that learns classes from labels partly missing (M2), :math:`p(y) p(z) p(x|y, z)`.
 
-    With :math:`\mathcal{L}(x, y) = \log p(y) + E_{q(z|x, y)} \log p(x|y, z) - KL(q(z|x, y) \| p(z))`
+    With :math:`\mathcal{L}(x, y) = \log p(y) + E_{q(z|x, y)} \log p(x|y, z) - KL(q(z|x,y) \| p(z))`
     the objective is the sum of :math:`\mathcal{L}(x, y) + \alpha \log q(y|x)` over labelled data
     and of :math:`\sum_y q(y|x) [\mathcal{L}(x, y) - \log q(y|x)]` over the others: a missing class
     is summed out, never drawn. Stock ``TraceEnum_ELBO`` does the same with
@@ -69,7 +69,7 @@ def ssvae(
     shape = require_shape(data_shape)
     likelihood = likelihoods.serving(likelihood, shape, show_mask="encoder" not in parts)
     parts["objective"] = parts.get("objective") or MarginalELBO(num_classes)
-    shared = {"hidden": hidden, "network": network, "likelihood": likelihood}
+    shared: dict[str, Any] = {"hidden": hidden, "network": network, "likelihood": likelihood}
     base = vae(shape, latent_dim, num_classes=num_classes, **shared, **parts)
     seen = likelihood.features_shape(shape)
     classifier = encoded(likelihood, networks.encoder(network, [seen], hidden, (num_classes,)))
