@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
+BY_DATA = ("num_classes",)  # options that may be left to the data, None by default
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,14 +119,20 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
         own = sub.add_argument_group("options of the model")
         for name, default in _options(entry.build).items():
-            how: dict[str, Any] = {"type": type(default)}
+            how: dict[str, Any] = {"type": int if default is None else type(default)}
             if isinstance(default, bool):
                 how = {"action": argparse.BooleanOptionalAction}
-            own.add_argument(_flag(name), default=default, help=f"default {default}", **how)
+            shown = "as the data say" if default is None else default
+            own.add_argument(_flag(name), default=default, help=f"default {shown}", **how)
 
 
 def _data_options(parser: argparse.ArgumentParser, default: str | None = "mnist") -> None:
-    parser.add_argument("--data", default=default, help="mnist (embedded) or a folder of IDX files")
+    parser.add_argument(
+        "--data",
+        default=default,
+        help="mnist (embedded), a folder of IDX files or of PNG and JPEG files, in subfolders by "
+        "class where there are any, or a CSV file with names of columns in its first line",
+    )
     parser.add_argument("--binarize", choices=["static", "dynamic", "threshold"])
 
 
@@ -134,7 +141,10 @@ def _list(arguments: argparse.Namespace) -> None:
 
     for entry in zoo.registry.values():
         print(f"{entry.name:18} {entry.paper} ({entry.year})")
-        options = (f"{_flag(name)} {value}" for name, value in _options(entry.build).items())
+        options = (
+            _flag(name) + ("" if value is None else f" {value}")
+            for name, value in _options(entry.build).items()
+        )
         print(f"{'':18} {' '.join(options)}")
 
 
@@ -143,6 +153,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     import ppl_gen
     from ppl_gen import processes, zoo
+    from ppl_gen.data import sources
 
     checkpoint = arguments.out / "checkpoint.pt"
     if checkpoint.exists() and not arguments.resume:
@@ -155,13 +166,15 @@ def _train(arguments: argparse.Namespace) -> None:
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize)
+    options |= sources.told_by(data.train, options, _options(build))
     with torch.random.fork_rng():
         torch.manual_seed(arguments.seed)
-        model = build(tuple(data.train.images.shape[1:]), **options)
+        model = build(tuple(sources.values(data.train).shape[1:]), **options)
+    sources.require_labels(model, data.train)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with processes.joined() as world:
         if world.writes and not checkpoint.exists():
-            _write_settings(arguments)
+            _write_settings(arguments, **sources.columns(data))
         history = ppl_gen.fit(
             model,
             data.train,
@@ -183,20 +196,28 @@ def _train(arguments: argparse.Namespace) -> None:
 def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: Any) -> None:
     import ppl_gen
     from ppl_gen import plot
+    from ppl_gen.data import sources
 
     ppl_gen.save(model, arguments.out / "model.pt")
-    _write_settings(arguments, steps=history.steps)
+    columns = sources.columns(data)
+    _write_settings(arguments, steps=history.steps, **columns)
     history.to_frame().to_csv(arguments.out / "history.csv")
     _figure(arguments.out / "curves.png", history.plot)
-    _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
-    examples = data.test.images[:8], data.test.labels[:8]
-    _figure(arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples))
+    if columns:
+        sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed, columns)
+    else:
+        _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
+        examples = sources.first(data.test, 8)
+        _figure(
+            arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)
+        )
     final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
     print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
-    print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and pictures")
+    more = "samples.csv" if columns else "pictures"
+    print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and {more}")
 
 
-def _write_settings(arguments: argparse.Namespace, **more: int) -> None:
+def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
     """What a model is evaluated with, and of which step it is once it is written."""
     settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
     (arguments.out / "settings.json").write_text(json.dumps(settings | more))
@@ -204,15 +225,21 @@ def _write_settings(arguments: argparse.Namespace, **more: int) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     from ppl_gen import plot
+    from ppl_gen.data import sources
 
-    model, folder, _ = _trained(arguments.run)
-    target = arguments.out or folder / "samples.png"
-    _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed))
+    model, folder, settings = _trained(arguments.run)
+    table = len(model.data_shape) == 1
+    target = arguments.out or folder / ("samples.csv" if table else "samples.png")
+    if table:
+        sources.write_rows(target, model, arguments.n, arguments.seed, settings)
+    else:
+        _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed))
     print(f"wrote {target}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from ppl_gen import metrics
+    from ppl_gen.data import sources
 
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
@@ -220,8 +247,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     data = _data(
         arguments.data or settings.get("data", "mnist"),
         arguments.binarize or settings.get("binarize"),
+        settings.get("columns"),
     )
-    images, labels = data.test.images[: arguments.images], data.test.labels[: arguments.images]
+    images, labels = sources.first(data.test, arguments.images)
     terms = metrics.elbo_terms(model, images, labels)
     found: dict[str, Any] = {
         "elbo": terms.elbo,
@@ -229,8 +257,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         "kl": terms.kl,
         "active_units": metrics.active_units(model, images, labels),
         "images": terms.num_images,
-        "binarization": metrics.binarization(data.test),
     }
+    if len(model.data_shape) == 3:
+        found["binarization"] = metrics.binarization(data.test)
     if terms.kl < float("inf"):
         values = metrics.log_likelihood(model, images, arguments.num_samples, labels)
         found["log_likelihood"] = values.mean().item()
@@ -256,6 +285,7 @@ def _gradients(arguments: argparse.Namespace) -> None:
 
 def _problem(arguments: argparse.Namespace) -> Any:
     from ppl_gen import gradients
+    from ppl_gen.data import sources
     from ppl_gen.posteriors import Bernoulli
 
     if arguments.problem == "bernoulli_quadratic":
@@ -268,10 +298,12 @@ def _problem(arguments: argparse.Namespace) -> Any:
             f"{arguments.problem!r}"
         )
     model, _, settings = _trained(Path(arguments.problem))
-    test = _data(settings.get("data", "mnist"), settings.get("binarize")).test
+    test = _data(
+        settings.get("data", "mnist"), settings.get("binarize"), settings.get("columns")
+    ).test
     discrete = isinstance(model.latents[0].family, Bernoulli)
     problem = gradients.bernoulli_vae if discrete else gradients.gaussian_vae
-    return problem(model, test.images[: arguments.images])
+    return problem(model, sources.first(test, arguments.images)[0])
 
 
 def _tour(arguments: argparse.Namespace) -> None:
@@ -288,7 +320,7 @@ def _options(build: Callable[..., Any]) -> dict[str, Any]:
     found = {
         name: parameter.default
         for name, parameter in parameters.items()
-        if isinstance(parameter.default, (bool, int, float, str))
+        if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
     }
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         found |= {k: v for k, v in _options(zoo.vae).items() if k not in found}
@@ -299,10 +331,10 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _data(source: str, binarize: Any) -> Any:
-    from ppl_gen import data
+def _data(source: str, binarize: Any, columns: Any = None) -> Any:
+    from ppl_gen.data import sources
 
-    return data.mnist("embedded" if source == "mnist" else source, binarize=binarize)
+    return sources.named(source, binarize, columns)
 
 
 def _trained(run: Path) -> tuple[Any, Path, dict[str, Any]]:

@@ -68,7 +68,7 @@ class Condition:
         may be missing.
         """
         if y is None or isinstance(y, Tensor) or not self.size:
-            return y
+            return _whole_or_missing(y) if self.partial and isinstance(y, Tensor) else y
         if self.num_classes and self.num_covariates:
             if not isinstance(y, (tuple, list)) or len(y) != 2:
                 raise ValueError(f"expected a pair of labels and covariates, got {_shown(y)}")

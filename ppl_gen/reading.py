@@ -37,6 +37,7 @@ class Reader:
         self.model, self.learn, self.names = model, learn, ()
         self.vae = model if isinstance(model, VAE) else None
         self.conditional = self.vae is not None and self.vae.condition.size > 0
+        self.partial = self.vae is not None and self.vae.condition.partial
         self.dtype = None if self.vae is None else next(self.vae.parameters()).dtype
 
     def tensors(self, data: Any) -> Batch:
@@ -48,12 +49,13 @@ class Reader:
         classes = getattr(data, "classes", None)
         if isinstance(found := pixels_or_cells(data), Tensor):
             labels = getattr(data, "labels", None)
-            if self.conditional and labels is None:
+            if self.conditional and labels is None and not self.partial:
                 raise ValueError(
                     "expected a data set with labels for a conditional model, got none"
                 )
             self._learn(labels, classes)
-            return self.batch((found, labels) if self.conditional else found)
+            with_labels = self.conditional and labels is not None
+            return self.batch((found, labels) if with_labels else found)
         if isinstance(data, (str, bytes, Dataset)) or not _holds_numbers(data):
             raise ValueError(
                 "expected a tensor, array, frame or list of numbers, a tuple or dictionary of "

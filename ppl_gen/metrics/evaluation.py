@@ -69,6 +69,8 @@ def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Ten
     vae.check(x)
     if not vae.condition.size:
         return x, None
+    if y is None and vae.condition.partial:
+        return x, torch.full((len(x),), -1, device=x.device)
     if y is None:
         raise ValueError(f"expected {len(x)} labels for a conditional model, got none")
     vae.check_labels(y, len(x))

@@ -15,6 +15,7 @@ from ppl_gen.zoo._hierarchical_vae import hierarchical_vae
 from ppl_gen.zoo._iwae import iwae
 from ppl_gen.zoo._registry import Entry, named, registry
 from ppl_gen.zoo._sc_vae import sc_vae
+from ppl_gen.zoo._ssvae import ssvae
 from ppl_gen.zoo._tc_vae import tc_vae
 from ppl_gen.zoo._vae import vae
 from ppl_gen.zoo._vamp_vae import vamp_vae
@@ -34,6 +35,7 @@ __all__ = [
     "named",
     "registry",
     "sc_vae",
+    "ssvae",
     "tc_vae",
     "vae",
     "vamp_vae",
