@@ -14,6 +14,7 @@ from .checkpoints import load as load
 from .checkpoints import save as save
 from .embedding import embed as embed
 from .history import History as History
+from .imputation import impute as impute
 from .objectives import ELBO as ELBO
 from .objectives import IWAE as IWAE
 from .objectives import Objective as Objective
