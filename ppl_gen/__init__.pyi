@@ -15,6 +15,7 @@ from .checkpoints import load as load
 from .checkpoints import save as save
 from .embedding import embed as embed
 from .history import History as History
+from .imputation import impute as impute
 from .nested_bounds import DReG as DReG
 from .nested_bounds import Renyi as Renyi
 from .nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep

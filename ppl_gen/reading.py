@@ -48,6 +48,7 @@ class Reader:
         """
         classes = getattr(data, "classes", None)
         if isinstance(found := pixels_or_cells(data), Tensor):
+            self._require_kinds(data)
             labels = getattr(data, "labels", None)
             if self.conditional and labels is None and not self.partial:
                 raise ValueError(
@@ -90,6 +91,14 @@ class Reader:
             return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
         found = pixels_or_cells(x)
         return self._data(x if found is None else found), self.vae.condition.tensor(y)
+
+    def _require_kinds(self, data: Any) -> None:
+        """Raise ``ValueError`` for a table whose columns are not those of the likelihood."""
+        likelihood = getattr(self.vae, "likelihood", None)
+        own = getattr(getattr(likelihood, "complete", likelihood), "kinds", None)
+        given = getattr(data, "kinds", own)
+        if own is not None and given != own:
+            raise ValueError(f"expected a table with columns of the kinds {own}, got {given}")
 
     def _take(self, names: tuple[str, ...]) -> None:
         if self.names and names != self.names:

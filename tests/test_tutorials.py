@@ -209,6 +209,20 @@ def _(found):
     assert found["log_evidence_enumerated"] == pytest.approx(found["log_evidence_tree"], abs=1e-10)
 
 
+@tutorial("22_missing_cells")
+def _(found):
+    assert found["kinds"] == ("gaussian",) * 10 + (2,)
+    assert found["removed"] == pytest.approx(0.3, abs=0.02)
+    assert found["known_cells_stay"]
+    scores = found["scores"]
+    assert scores["column mean"]["RMSE"] == pytest.approx(1, abs=0.1)
+    assert scores["VAE"]["RMSE"] < 0.85 * scores["column mean"]["RMSE"]
+    assert scores["IterativeImputer"]["RMSE"] < 0.7
+    assert scores["VAE"]["width"] < scores["column mean"]["width"]
+    assert scores["VAE"]["coverage"] == pytest.approx(0.9, abs=0.12)
+    assert found["diagnosis"]["VAE"] > found["diagnosis"]["most frequent"]
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"tutorial_{name}", FOLDER / f"{name}.py")
     assert spec is not None

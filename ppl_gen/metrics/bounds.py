@@ -14,6 +14,7 @@ from ppl_gen.metrics.evaluation import (
     evaluation,
     images_and_labels,
     require_counts,
+    require_density,
     terms_of,
 )
 from ppl_gen.vae import VAE
@@ -118,12 +119,7 @@ def log_likelihood(
             total = x.new_full((len(rows),), -math.inf)
             for start in range(0, num_samples, chunk):
                 t = terms_of(vae, x, y, rows, min(chunk, num_samples - start))
-                point = [site for site in t.log_p if t.is_degenerate(site)]
-                if point:
-                    raise ValueError(
-                        "expected a posterior with a density as the proposal, got a point "
-                        f"posterior at {', '.join(point)}: its ELBO is minus infinity"
-                    )
+                require_density(t)
                 total = torch.logaddexp(total, t.log_weight().logsumexp(0))
             found.append(total - math.log(num_samples))
     return torch.cat(found)

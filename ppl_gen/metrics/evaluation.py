@@ -46,6 +46,15 @@ def terms_of(vae: VAE, x: Tensor, y: Tensor | None, rows: Tensor, particles: int
     return terms(vae.model, vae.guide, args, particles=particles)
 
 
+def require_density(terms: Terms) -> None:
+    """Raise ``ValueError`` where a posterior is a point, which is no proposal distribution."""
+    if point := [site for site in terms.log_p if terms.is_degenerate(site)]:
+        raise ValueError(
+            "expected a posterior with a density as the proposal, got a point posterior at "
+            f"{', '.join(point)}: its ELBO is minus infinity"
+        )
+
+
 @contextmanager
 def evaluation(vae: VAE, seed: int) -> Iterator[None]:
     """Evaluation mode, no gradients, no validation, draws from a seed; all undone afterwards."""
