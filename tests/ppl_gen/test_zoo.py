@@ -20,7 +20,7 @@ FLAT = torch.nn.Flatten()
 ZEROS = {  # where zero has a meaning
     *(("vae", "num_classes"), ("bernoulli_vae", "top_dim"), ("beta_vae", "beta")),
     *(("tc_vae", "beta"), ("control_vae", "beta_min"), ("sc_vae", "iterations")),
-    ("vq_vae", "commitment"),
+    *(("vq_vae", "commitment"), ("ssvae", "alpha")),
 }
 
 
