@@ -77,6 +77,7 @@ class Reader:
             parts = _by_name(batch)
         if not parts:
             raise ValueError("expected data, got none")
+        self._require_kinds(parts[0])
         x = self._data(parts[0])
         if not self.conditional:
             return (x, *(self._any(part, i) for i, part in enumerate(parts[1:], 1)))
@@ -89,6 +90,7 @@ class Reader:
         if y is None or not self.conditional:
             parts = self.tensors(x)
             return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
+        self._require_kinds(x)
         found = pixels_or_cells(x)
         return self._data(x if found is None else found), self.vae.condition.tensor(y)
 
@@ -96,8 +98,8 @@ class Reader:
         """Raise ``ValueError`` for a table whose columns are not those of the likelihood."""
         likelihood = getattr(self.vae, "likelihood", None)
         own = getattr(getattr(likelihood, "complete", likelihood), "kinds", None)
-        given = getattr(data, "kinds", own)
-        if own is not None and given != own:
+        given = getattr(data, "kinds", None)  # of a frame, it would be a column
+        if own is not None and isinstance(given, tuple) and given != own:
             raise ValueError(f"expected a table with columns of the kinds {own}, got {given}")
 
     def _take(self, names: tuple[str, ...]) -> None:

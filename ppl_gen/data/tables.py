@@ -137,9 +137,9 @@ def table(frame: Any, kinds: Mapping[Any, Any] | Sequence[Any] | None = None) ->
     >>> animals.kinds
     ('gaussian', 2)
     >>> animals.tensor
-    tensor([[-1., 0.],
-            [nan, 0.],
-            [1., 1.]])
+    tensor([[-1.,  0.],
+            [nan,  0.],
+            [ 1.,  1.]])
     >>> import ppl_gen
     >>> ppl_gen.zoo.vae((2,), 1, likelihood=animals.kinds, hidden=8)
     <vae: data 2, z ~ StandardNormal, Masked(Mixed) likelihood, ...

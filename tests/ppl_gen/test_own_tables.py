@@ -145,9 +145,24 @@ def test_models_train_on_tables():
     assert math.isfinite(metrics.elbo_terms(vae, found).elbo)
     shown = found.to_frame(vae.sample(3))
     assert set(shown["sort"]) <= {"cat", "dog"}
-    other = table(mixed(), {"sort": ("cat", "dog", "owl")})
+
+
+def test_tables_of_other_kinds_than_the_model_has_are_refused():
+    found, other = table(mixed()), table(mixed(), {"sort": ("cat", "dog", "owl")})
+    vae = zoo.vae((5,), 2, hidden=8, likelihood=found.kinds, num_classes=2)
+    y = [0, 1, 0, 1]
+    assert vae.code(found, y).shape == (4, 2)
+    ppl_gen.fit(vae, (found, y), epochs=1, staged=False, progress=False)
     with pytest.raises(ValueError, match="expected a table with columns of the kinds"):
-        ppl_gen.fit(vae, other, epochs=1, staged=False, progress=False)
+        vae.code(other, y)
+    for data in ((other, y), {"x": other, "y": y}):
+        with pytest.raises(ValueError, match="expected a table with columns of the kinds"):
+            ppl_gen.fit(vae, data, epochs=1, staged=False, progress=False)
+    plain = zoo.vae((5,), 2, hidden=8, likelihood=found.kinds)
+    with pytest.raises(ValueError, match="expected a table with columns of the kinds"):
+        ppl_gen.fit(plain, other, epochs=1, staged=False, progress=False)
+    named = zoo.vae((1,), 2, hidden=8, likelihood=["gaussian"])
+    assert named.code(pd.DataFrame({"kinds": [1.0, 2.0]})).shape == (2, 2)
 
 
 @pytest.mark.parametrize(
