@@ -32,6 +32,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 
 from .counterexamples import Parities, dependence, interaction
+from .equalities import Equality, read_equality
 from .independence import Independence, decide, independent, query
 from .maps import moralize, unmet
 from .statements import listing
@@ -43,6 +44,7 @@ from .structure import (
     ancestors,
     as_graph,
     factorization,
+    find_nodes,
     parse,
     unknown,
 )
@@ -144,6 +146,8 @@ def check(model: Model, claim: Any) -> Verdict:
               :class:`graphs.Independence`, which claims its statement whatever its own answer;
             - a dependence, the same text after ``not`` or with a crossed-out symbol:
               ``"not M _||_ F | T"``, ``"M !⟂ F"``, ``r"M \not\perp F"``, ``"M dependent on F"``;
+            - an equality of conditional distributions, ``"P(A|B,C) = P(A|C)"`` or
+              ``"P(A,B|C) = P(A|C) P(B|C)"``, with one distribution on a side;
             - a factorisation, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
               reads, a :class:`graphs.Factorization`, or a graph, which claims its own
               :func:`graphs.factorization`.
@@ -169,6 +173,9 @@ def check(model: Model, claim: Any) -> Verdict:
 
 
 def _check_text(model: Model, text: str) -> Verdict:
+    equality = read_equality(text)
+    if equality is not None:
+        return _check_equality(model, equality)
     try:
         answer = query(model, text)
     except ParseError as no_independence:
@@ -196,6 +203,22 @@ def _renamed(claim: Factorization, graph: nx.Graph) -> Factorization:
 
 
 # --- Independences ------------------------------------------------------------------------------
+
+
+def _check_equality(model: Model, equality: Equality) -> Verdict:
+    """An equality is true where all the independences are that it amounts to."""
+    graph = as_graph(model)
+    verdicts = []
+    for sets in equality.statements():
+        x, y, given = (find_nodes(graph, map(str, names), "nodes") for names in sets)
+        verdicts.append(_check_independence(independent(model, x, y, given)))
+    for verdict in verdicts:
+        if not verdict:
+            asserted = f"It states that {verdict.claim}."
+            return replace(verdict, claim=equality.text, reasons=(asserted, *verdict.reasons))
+    reasons = [f"{v.claim}. {reason}" for v in verdicts for reason in v.reasons]
+    chain = "The chain rule: it holds in every distribution."
+    return Verdict(True, equality.text, tuple(reasons) or (chain,))
 
 
 def _check_independence(answer: Independence) -> Verdict:

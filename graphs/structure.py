@@ -249,13 +249,14 @@ _PARTITION = re.compile(
 )
 _OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
 _LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
-_RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
+RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
 
 
-def _factor(reader: Reader) -> tuple[Factor, bool]:
+def read_factor(reader: Reader) -> tuple[Factor, bool]:
+    """The factor that stands here, and whether it is a distribution and no potential."""
     if reader.accept(_PRODUCT_OVER):
         raise reader.error("factors written out one by one, since a product is not expanded")
     if reader.accept(_ENERGY):
@@ -331,7 +332,7 @@ def parse(text: str) -> Factorization:
         scale = _constant(reader)
         reader.skip()
         start = reader.position
-        factor, directed = _factor(reader)
+        factor, directed = read_factor(reader)
         if kinds and directed != kinds[0]:
             kind = "conditional distribution P(...)" if kinds[0] else "potential phi(...)"
             raise ParseError(reader.text, start, f"another {kind}, since the first factor is one")
@@ -341,7 +342,7 @@ def parse(text: str) -> Factorization:
         constant *= 1.0 if scale is None else scale
         factors.append(factor)
         kinds.append(directed)
-        if _at_end(reader, directed):
+        if at_end(reader, directed):
             return Factorization(tuple(factors), kinds[0], order, constant)
 
 
@@ -360,17 +361,17 @@ def states_graph(text: str) -> bool:
 def _left_hand_side(reader: Reader) -> Factor | None:
     """The distribution before an equals sign, or ``None`` without moving."""
     try:
-        left, _ = _factor(reader)
+        left, _ = read_factor(reader)
     except ParseError:
         left = None
-    if left is not None and reader.accept(_RELATION):
+    if left is not None and reader.accept(RELATION):
         return left
     reader.position = 0
     reader.fonts.clear()
     return None
 
 
-def _at_end(reader: Reader, directed: bool) -> bool:
+def at_end(reader: Reader, directed: bool) -> bool:
     """Whether the product ends here, perhaps over Z; passes a sign or a line break otherwise."""
     reader.skip()
     start = reader.position
