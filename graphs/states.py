@@ -152,6 +152,8 @@ def is_missing(value: Any) -> bool:
 def _number(name: Any) -> Any:
     """The number that a state is, or that its text is; None for any other."""
     if isinstance(name, str):
+        if "_" in name:  # Python reads 1_000 as a number, nobody writes a state so
+            return None
         for read in (int, float):
             try:
                 return None if (number := read(name)) != number else number
