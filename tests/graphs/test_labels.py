@@ -121,7 +121,8 @@ def test_a_value_means_the_same_after_a_file_or_is_refused(names, extension, tmp
         ((True, False), True, 0), ((True, False), 1, None), ((False, True), 1, 1),
         (("true", "false"), True, 0), (("yes", "no"), np.bool_(False), 1), (("a", "b"), True, None),
         ((1, 2, 3), 1.0, 0), ((1, 2, 3), 0, None), (("1", "2", "3"), 1, 0), ((2, 3), 0, None),
-        (("1", "2"), 1.0, 0), (("<1", ">1"), 1, 1), (("1_1", "1_2"), 1, 1), (("1_1", "1_2"), 11, None), ((0.1, 0.2), np.float32(0.1), 0),
+        (("1", "2"), 1.0, 0), (("<1", ">1"), 1, 1), ((0.1, 0.2), np.float32(0.1), 0),
+        (("1_1", "1_2"), 1, 1), (("1_1", "1_2"), 11, None),
         ((1, 2), "1", 0), ((1, "1"), 1, None), (("low", 1), 0, None), (("no", "yes"), 1, 1),
     ],
 )  # fmt: skip
