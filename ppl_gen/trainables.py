@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer.autoguide import AutoGuide, AutoMessenger
 from pyro.infer.elbo import ELBOModule
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
@@ -215,6 +216,29 @@ class Pair(Trainable):
         known = {id(tensor) for tensor in (*self._parameters.values(), *owned.values())}
         self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
         self._stored = len(pyro.get_param_store())
+
+    def require_amortized(self, *batch: Tensor) -> None:
+        """Refuse an automatic guide that knows the latents of data by their place in a batch.
+
+        Raises:
+            ValueError: such a guide; in batches of some of the data, that place means nothing.
+        """
+        guide = getattr(self.guide, "__self__", self.guide)
+        if not isinstance(guide, (AutoGuide, AutoMessenger)):
+            return
+        with self._left_alone(), torch.no_grad():
+            trace = poutine.trace(self.model).get_trace(*batch)
+        for name, site in trace.nodes.items():
+            if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
+                continue
+            frames = [f for f in site["cond_indep_stack"] if f.size == len(batch[0])]
+            if any(f.full_size in (None, f.size) for f in frames):
+                raise ValueError(
+                    f"expected all data in one batch, or a guide that computes {name!r} from the "
+                    f"data of its batch: {type(guide).__name__} has parameters for every place of "
+                    f"the plate {frames[0].name!r}, which other data take in every batch. A plate "
+                    "of all data with subsample=, the numbers of the rows, tells it which they are"
+                )
 
     @property
     def players(self) -> dict[str, list[Tensor]]:

@@ -33,7 +33,7 @@ from ppl_gen.processes import World
 from ppl_gen.reading import Reader
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
-from ppl_gen.trainables import Trainable, as_trainable
+from ppl_gen.trainables import Pair, Trainable, as_trainable
 
 __all__ = ["NonFiniteLossError", "adam", "fit"]
 
@@ -91,7 +91,8 @@ def fit(
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
         lr: the learning rate.
-        seed: of the order of the data and of every draw; the global generators are left alone.
+        seed: of the order of the data, where it takes several batches, and of every draw; the
+            global generators are left alone.
         staged: ``"auto"`` compiles the step and falls back to eager with a warning, ``True``
             insists, ``False`` runs eagerly.
         progress: whether to show a progress bar on standard error.
@@ -136,8 +137,9 @@ def fit(
         reach its set point says so in a warning, and so does a warm-up that training cut short.
 
     Raises:
-        ValueError: data or settings that do not fit, or a checkpoint of another run, raised before
-            any training.
+        ValueError: data or settings that do not fit, an automatic guide with parameters for every
+            place in a batch of some of the data, or a checkpoint of another run, raised before any
+            training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
             at once. The model keeps the last weights, or their averages where there are, as it
@@ -186,6 +188,8 @@ def fit(
         first = next(iter(batches.epoch(0)))
         trainable.name_arguments(reader.names)
         trainable.prepare(*first)
+        if isinstance(trainable, Pair) and batches.length != 1:
+            trainable.require_amortized(*first)
         settings: dict[str, Any] = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),
             "seed": seed,
