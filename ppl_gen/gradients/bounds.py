@@ -29,8 +29,8 @@ from torch.distributions import OneHotCategorical
 from torch.distributions.constraints import Constraint
 from torch.types import _size as _Size
 
-from ppl_gen.gradients.base import Estimator, Expectation
-from ppl_gen.gradients.families import base_of, log_prob
+from ppl_gen.estimators.base import Estimator, Expectation
+from ppl_gen.estimators.families import base_of, log_prob
 from ppl_gen.terms import GIVEN, Program, Terms
 
 Run = Callable[[Mapping[str, Tensor], int], Terms]

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, cast
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_gen.gradients._registry import make
-from ppl_gen.gradients.base import Estimator, Expectation
+from ppl_gen.estimators.base import Estimator, Expectation
+from ppl_gen.estimators.by_name import make
 from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.objectives import Again, Objective
 from ppl_gen.schedules import Number, Schedule, as_schedule

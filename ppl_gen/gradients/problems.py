@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
-from ppl_gen.gradients._checks import is_finite
-from ppl_gen.gradients.base import Cost, Estimator, Expectation
-from ppl_gen.gradients.families import base_of, leaves, rebuild
+from ppl_gen._checks import is_finite
+from ppl_gen.estimators.base import Cost, Estimator, Expectation
+from ppl_gen.estimators.families import base_of, leaves, rebuild
 from ppl_gen.gradients.pullback import Pullback
 
 Bound = Callable[[Distribution, int], Tensor]

@@ -20,10 +20,9 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
-from ppl_gen.gradients._registry import make
-from ppl_gen.gradients.base import Estimator, Expectation
-from ppl_gen.gradients.bounds import Bound, context_of, runner
-from ppl_gen.gradients.families import (
+from ppl_gen.estimators.base import Estimator, Expectation
+from ppl_gen.estimators.by_name import make
+from ppl_gen.estimators.families import (
     base_of,
     describe,
     enumerate_support,
@@ -31,6 +30,7 @@ from ppl_gen.gradients.families import (
     log_prob,
     support_size,
 )
+from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.gradients.problems import Problem
 from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
 from ppl_gen.terms import Program, Terms, terms

@@ -9,8 +9,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_gen import networks
-from ppl_gen.gradients._registry import make
-from ppl_gen.gradients.base import Estimator
+from ppl_gen.estimators.base import Estimator
+from ppl_gen.estimators.by_name import make
 from ppl_gen.gradients.objective import EstimatedELBO
 from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.posteriors import Bernoulli

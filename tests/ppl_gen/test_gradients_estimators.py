@@ -8,7 +8,7 @@ import torch
 from torch import distributions as dist
 
 from ppl_gen import gradients
-from ppl_gen.gradients import families
+from ppl_gen.estimators import families
 from ppl_gen.schedules import Constant, Exponential, WarmUp
 
 NAMES = list(gradients.registry)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.gradients._checks import is_finite, require_module
-from ppl_gen.gradients.base import Estimator, Expectation, zero
-from ppl_gen.gradients.families import leaves
+from ppl_gen._checks import is_finite, require_module
+from ppl_gen.estimators.base import Estimator, Expectation, zero
+from ppl_gen.estimators.families import leaves
 from ppl_gen.networks import MLP
 
 

@@ -20,11 +20,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.gradients._checks import is_finite, require_module
-from ppl_gen.gradients.base import Expectation, inject
-from ppl_gen.gradients.families import Relaxation, base_of, log_prob, per_event, rebuild, sum_events
-from ppl_gen.gradients.pathwise import Relaxed
-from ppl_gen.gradients.score import StartingAtZero
+from ppl_gen._checks import is_finite, require_module
+from ppl_gen.estimators.base import Expectation, inject
+from ppl_gen.estimators.families import (
+    Relaxation,
+    base_of,
+    log_prob,
+    per_event,
+    rebuild,
+    sum_events,
+)
+from ppl_gen.estimators.pathwise import Relaxed
+from ppl_gen.estimators.score import StartingAtZero
 
 
 class Rebar(Relaxed):

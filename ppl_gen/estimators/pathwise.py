@@ -12,8 +12,8 @@ import math
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ppl_gen.gradients.base import Estimator, Expectation, zero
-from ppl_gen.gradients.families import Relaxation, relaxation
+from ppl_gen.estimators.base import Estimator, Expectation, zero
+from ppl_gen.estimators.families import Relaxation, relaxation
 from ppl_gen.schedules import Number, Schedule, as_schedule
 
 

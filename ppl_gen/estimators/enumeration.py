@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ppl_gen.gradients._checks import require_at_least_two
-from ppl_gen.gradients.base import Estimator, Expectation
-from ppl_gen.gradients.families import enumerate_support, support_size
+from ppl_gen._checks import require_at_least_two
+from ppl_gen.estimators.base import Estimator, Expectation
+from ppl_gen.estimators.families import enumerate_support, support_size
 
 
 class Enumerate(Estimator):

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from ppl_gen.gradients._checks import require_at_least_two
-from ppl_gen.gradients.base import Estimator, Expectation, zero
+from ppl_gen._checks import require_at_least_two
+from ppl_gen.estimators.base import Estimator, Expectation, zero
 
 
 class LeaveOneOut(Estimator):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
-from ppl_gen.gradients.base import Estimator, Expectation, inject
-from ppl_gen.gradients.families import base_of, per_event, sum_events
+from ppl_gen.estimators.base import Estimator, Expectation, inject
+from ppl_gen.estimators.families import base_of, per_event, sum_events
 
 
 class ARM(Estimator):

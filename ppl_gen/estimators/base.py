@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_gen.gradients.families import describe, log_prob, sample
+from ppl_gen.estimators.families import describe, log_prob, sample
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -155,8 +155,6 @@ class Estimator(nn.Module):
             raise ValueError(f"expected a distribution, got {type(distribution).__name__}")
         reason = self.refusal(distribution)
         if reason is not None:
-            from ppl_gen.gradients._registry import serving
-
             raise ValueError(
                 f"{self.name!r} serves {self.serves}, got {describe(distribution)}: {reason}; "
                 f"estimators that serve it: {', '.join(serving(distribution))}"
@@ -202,6 +200,14 @@ class Estimator(nn.Module):
             for name, value in self.settings.items()
             if value is not defaults[name].default and value != defaults[name].default
         )
+
+
+registry: dict[str, type[Estimator]] = {}
+
+
+def serving(distribution: Distribution) -> list[str]:
+    """The names of the registered estimators that serve a distribution."""
+    return [name for name, kind in registry.items() if kind().refusal(distribution) is None]
 
 
 def zero(term: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, OneHotCategorical
 
-from ppl_gen.gradients.base import Estimator, Expectation, zero
-from ppl_gen.gradients.families import base_of, sum_events
+from ppl_gen.estimators.base import Estimator, Expectation, zero
+from ppl_gen.estimators.families import base_of, sum_events
 
 
 class MuProp(Estimator):

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
-from ppl_gen.gradients._checks import require_at_least_two
-from ppl_gen.gradients.base import Estimator, Expectation, inject
-from ppl_gen.gradients.families import base_of, leaves, sum_events
+from ppl_gen._checks import require_at_least_two
+from ppl_gen.estimators.base import Estimator, Expectation, inject
+from ppl_gen.estimators.families import base_of, leaves, sum_events
 
 
 class MeasureValued(Estimator):
