@@ -6,8 +6,8 @@ from ppl_gen.networks import Shape
 from ppl_gen.schedules import Number, Schedule
 from ppl_gen.total_correlation import TotalCorrelationELBO
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Chen et al., Isolating Sources of Disentanglement in VAEs", 2018)

@@ -6,7 +6,7 @@ from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.objectives import Objective
 from ppl_gen.observations import encoded
 from ppl_gen.vae import VAE, Latent, require_shape
-from ppl_gen.zoo._registry import named
+from ppl_gen.zoo.entries import named
 
 
 @named("Sønderby et al., Ladder Variational Autoencoders", 2016)

@@ -11,7 +11,7 @@ from ppl_gen.objectives import Objective
 from ppl_gen.observations import encoded
 from ppl_gen.posteriors import Family
 from ppl_gen.vae import VAE, Latent, evaluating, require_shape
-from ppl_gen.zoo._registry import named
+from ppl_gen.zoo.entries import named
 
 
 @named("Kingma and Welling, Auto-Encoding Variational Bayes", 2014)

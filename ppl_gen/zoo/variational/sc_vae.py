@@ -8,8 +8,8 @@ from ppl_gen.networks import Shape, Widths
 from ppl_gen.priors import Laplace
 from ppl_gen.sparse_coding import LISTA, SparseCode, Synthesis
 from ppl_gen.vae import VAE, require_shape
-from ppl_gen.zoo._registry import named, refuse_conditions
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Xiao et al., SC-VAE: Sparse Coding-based VAE with Learned ISTA", 2023)

@@ -13,8 +13,8 @@ from ppl_gen.density_ratio import Discriminator
 from ppl_gen.networks import MLP, Shape
 from ppl_gen.ranges import is_positive
 from ppl_gen.vae import VAE, register
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 class Factored(VAE):

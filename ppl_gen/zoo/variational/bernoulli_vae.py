@@ -16,8 +16,8 @@ from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
 from ppl_gen.vae import VAE, Latent, register
-from ppl_gen.zoo._registry import named, refuse_conditions
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.variational.vae import vae
 
 
 class BeliefNetwork(VAE):

@@ -9,8 +9,8 @@ from ppl_gen.observations import encoded
 from ppl_gen.partial_labels import CLASS, MarginalELBO, OneHot, PartlyLabelledVAE, UniformClass
 from ppl_gen.ranges import is_whole
 from ppl_gen.vae import VAE, Latent, require_shape
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Kingma et al., Semi-supervised Learning with Deep Generative Models", 2014)

@@ -8,8 +8,8 @@ from ppl_gen.posteriors import Categorical
 from ppl_gen.priors import UniformCategorical
 from ppl_gen.schedules import Exponential
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Jang, Gu and Poole, Categorical Reparameterization with Gumbel-Softmax", 2017)

@@ -4,8 +4,8 @@ from typing import Any
 
 from ppl_gen.networks import Shape
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Sohn, Lee and Yan, Learning Structured Output Representation", 2015)

@@ -6,8 +6,8 @@ from ppl_gen.networks import Shape
 from ppl_gen.objectives import ELBO
 from ppl_gen.posteriors import Point
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks", 2006)

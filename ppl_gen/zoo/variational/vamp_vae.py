@@ -9,8 +9,8 @@ from ppl_gen.networks import Shape
 from ppl_gen.observations import Featured
 from ppl_gen.priors import VampPrior
 from ppl_gen.vae import VAE
-from ppl_gen.zoo._registry import named, refuse_conditions
-from ppl_gen.zoo._vae import vae
+from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Tomczak and Welling, VAE with a VampPrior", 2018)
