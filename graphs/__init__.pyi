@@ -24,9 +24,9 @@ from .maps import is_perfect_map as is_perfect_map
 from .maps import maximal_cliques as maximal_cliques
 from .maps import moralize as moralize
 from .maps import triangulate as triangulate
-from .network_programs import to_pyro as to_pyro
 from .notation import ParseError as ParseError
-from .programs import from_pyro as from_pyro
+from .programs.reading import from_pyro as from_pyro
+from .programs.writing import to_pyro as to_pyro
 from .separation import Separation as Separation
 from .separators import local_markov as local_markov
 from .separators import markov_blanket as markov_blanket

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs.provenance import Provenance
+from graphs.programs.provenance import Provenance
 
 KEEP = torch.tensor([True, False, True])
 

@@ -1,8 +1,8 @@
 """Runs of a Pyro program under observation: its sample sites, and what each depends on.
 
 :func:`run` executes a program once. Each site's value carries the name of the site through torch
-(:mod:`graphs.provenance`), so the labels on the parameters of a later distribution, on its mask,
-its scale and its log-density, are the sites it directly depends on. :func:`redraw` finds what
+(:mod:`graphs.programs.provenance`), so the labels on the parameters of a later distribution, on its
+mask, its scale and its log-density, are the sites it directly depends on. :func:`redraw` finds what
 tracing cannot: it holds all values but one and compares the distributions of all other sites.
 """
 
@@ -25,7 +25,7 @@ from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from .provenance import Escape, Provenance
+from graphs.programs.provenance import Escape, Provenance
 
 _VALUES = 3  # tried for a site, besides its own
 _ATTEMPTS = 12  # at drawing them: a discrete site often repeats itself

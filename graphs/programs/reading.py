@@ -31,8 +31,8 @@ import networkx as nx
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from .runs import Data, Run, Site, redraw, run
-from .structure import require_acyclic, unknown
+from graphs.programs.tracing import Data, Run, Site, redraw, run
+from graphs.structure import require_acyclic, unknown
 
 Edge: TypeAlias = tuple[str, str]
 

@@ -27,9 +27,9 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor
 
-from .pgmpy_bridge import tables_of
-from .structure import Factorization, Model, Node
-from .tables import Tables
+from graphs.pgmpy_bridge import tables_of
+from graphs.structure import Factorization, Model, Node
+from graphs.tables import Tables
 
 Values: TypeAlias = dict[Node, Tensor]
 Program: TypeAlias = Callable[[], Values]

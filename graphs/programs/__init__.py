@@ -1,0 +1,1 @@
+r"""Pyro programs read as graphs, and networks written as Pyro programs."""
