@@ -3,7 +3,6 @@ from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import memory as memory
 from . import metrics as metrics
-from . import nested_bounds as nested_bounds
 from . import networks as networks
 from . import objectives as objectives
 from . import plot as plot
@@ -13,21 +12,22 @@ from . import schedules as schedules
 from . import zoo as zoo
 from .checkpoints import load as load
 from .checkpoints import save as save
-from .embedding import embed as embed
+from .evaluation.embedding import embed as embed
+from .evaluation.imputation import impute as impute
 from .history import History as History
-from .imputation import impute as impute
-from .nested_bounds import DReG as DReG
-from .nested_bounds import Renyi as Renyi
-from .nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep
-from .objectives import ELBO as ELBO
-from .objectives import IWAE as IWAE
-from .objectives import Objective as Objective
+from .models.vae import VAE as VAE
+from .models.vae import Latent as Latent
+from .objectives import nested_bounds as nested_bounds
+from .objectives.elbo import ELBO as ELBO
+from .objectives.elbo import IWAE as IWAE
+from .objectives.elbo import Objective as Objective
+from .objectives.nested_bounds import DReG as DReG
+from .objectives.nested_bounds import Renyi as Renyi
+from .objectives.nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep
+from .objectives.terms import Terms as Terms
 from .staging import stage as stage
-from .terms import Terms as Terms
 from .trainables import Pair as Pair
 from .trainables import Trainable as Trainable
 from .training import fit as fit
-from .vae import VAE as VAE
-from .vae import Latent as Latent
 
 __version__: str

@@ -153,7 +153,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     import ppl_gen
     from ppl_gen import processes, zoo
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
 
     checkpoint = arguments.out / "checkpoint.pt"
     if checkpoint.exists() and not arguments.resume:
@@ -196,7 +196,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: Any) -> None:
     import ppl_gen
     from ppl_gen import plot
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
 
     ppl_gen.save(model, arguments.out / "model.pt")
     columns = sources.columns(data)
@@ -225,7 +225,7 @@ def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     from ppl_gen import plot
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
 
     model, folder, settings = _trained(arguments.run)
     table = len(model.data_shape) == 1
@@ -239,7 +239,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from ppl_gen import metrics
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
 
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
@@ -285,7 +285,7 @@ def _gradients(arguments: argparse.Namespace) -> None:
 
 def _problem(arguments: argparse.Namespace) -> Any:
     from ppl_gen import gradients
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
     from ppl_gen.posteriors import Bernoulli
 
     if arguments.problem == "bernoulli_quadratic":
@@ -307,7 +307,7 @@ def _problem(arguments: argparse.Namespace) -> Any:
 
 
 def _tour(arguments: argparse.Namespace) -> None:
-    from ppl_gen.tour import run
+    from ppl_gen.app.tour import run
 
     run(arguments.out, smoke=arguments.smoke)
 
@@ -332,7 +332,7 @@ def _flag(name: str) -> str:
 
 
 def _data(source: str, binarize: Any, columns: Any = None) -> Any:
-    from ppl_gen.data import sources
+    from ppl_gen.app import sources
 
     return sources.named(source, binarize, columns)
 

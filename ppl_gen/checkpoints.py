@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from ppl_gen import zoo
+from ppl_gen.models.vae import VAE, Recipe
 from ppl_gen.trainables import as_trainable
-from ppl_gen.vae import VAE, Recipe
 
 VERSION = 1
 SUFFIXES = (".pt", ".best")

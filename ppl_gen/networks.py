@@ -2,7 +2,7 @@
 
 An encoder maps images (and whatever else the posterior depends on) to the parameters of a
 posterior, a decoder maps latents to the parameters of a likelihood. What the numbers mean is the
-business of :mod:`ppl_gen.posteriors` and :mod:`ppl_gen.likelihoods`.
+business of :mod:`ppl_gen.posteriors` and :mod:`ppl_gen.likelihoods.pixels`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
+from ppl_gen.objectives.terms import Program
 from ppl_gen.staging.environment import Environment
-from ppl_gen.terms import Program
 
 # What Pyro puts between the name of a module and that of its parameter.
 DIVIDER = "$$$"

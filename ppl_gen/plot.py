@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

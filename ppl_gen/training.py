@@ -24,13 +24,13 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ppl_gen import checkpoints, checks, generators, memory, overrides
+from ppl_gen._exclusive import exclusive
 from ppl_gen.batches import Batches, as_batches
 from ppl_gen.calls import Calls
-from ppl_gen.exclusive import exclusive
 from ppl_gen.history import History
-from ppl_gen.objectives import Objective
+from ppl_gen.models.reading import Reader
+from ppl_gen.objectives.elbo import Objective
 from ppl_gen.processes import World
-from ppl_gen.reading import Reader
 from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
 from ppl_gen.trainables import Pair, Trainable, as_trainable

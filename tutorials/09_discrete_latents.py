@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 import ppl_gen
 from ppl_gen import metrics, plot, zoo
 from ppl_gen.data import mnist
-from ppl_gen.relaxed import one_hot
+from ppl_gen.distributions.relaxed import one_hot
 
 # %% [markdown]
 # ## The relaxation on three categories

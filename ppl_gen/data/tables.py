@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppl_gen.tensors import is_frame
+from ppl_gen.data.tensors import is_frame
 
 from .columns import Column, Kind, fit_column
 

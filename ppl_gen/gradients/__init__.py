@@ -27,9 +27,9 @@ from ppl_gen.estimators import (
     registry,
 )
 from ppl_gen.gradients.comparison import Comparison, Row, compare
-from ppl_gen.gradients.objective import EstimatedELBO
 from ppl_gen.gradients.problems import Problem, bernoulli_quadratic, expectation, normal_cost
 from ppl_gen.gradients.programs import bernoulli_vae, gaussian_vae, program
+from ppl_gen.objectives.estimated import EstimatedELBO
 
 __all__ = [
     "ARM",

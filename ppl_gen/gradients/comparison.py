@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole, require_at_least_two
+from ppl_gen._exclusive import exclusive
 from ppl_gen.estimators.base import Cost, Estimator, Expectation
 from ppl_gen.estimators.by_name import make, registry
-from ppl_gen.exclusive import exclusive
 from ppl_gen.gradients.problems import Problem
 
 if TYPE_CHECKING:

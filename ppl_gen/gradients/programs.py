@@ -20,6 +20,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
+from ppl_gen._store import unregistered
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.by_name import make
 from ppl_gen.estimators.families import (
@@ -30,11 +31,11 @@ from ppl_gen.estimators.families import (
     log_prob,
     support_size,
 )
-from ppl_gen.gradients.bounds import Bound, context_of, runner
 from ppl_gen.gradients.problems import Problem
 from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
-from ppl_gen.terms import Program, Terms, terms
-from ppl_gen.vae import VAE, unregistered
+from ppl_gen.models.vae import VAE
+from ppl_gen.objectives.surrogates import Bound, context_of, runner
+from ppl_gen.objectives.terms import Program, Terms, terms
 
 LISTABLE = 1 << 12
 ELEMENTS = 1 << 20  # pixels decoded at a time: activations stay in cache

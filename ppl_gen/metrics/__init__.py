@@ -4,10 +4,10 @@ Every likelihood is in nats per image under the true, unweighted model, and name
 were binarised: numbers of different binarisations must not be compared.
 """
 
+from ppl_gen.evaluation.batched import binarization
 from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
 from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
 from ppl_gen.metrics.disentanglement import MIG, mig
-from ppl_gen.metrics.evaluation import binarization
 from ppl_gen.metrics.factors import FactorArrays
 from ppl_gen.metrics.predictors import DCI, SAP, dci, sap
 from ppl_gen.metrics.samples import SampleDistance, fid, kid

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 
 Posterior = Callable[[Tensor], Distribution]
 

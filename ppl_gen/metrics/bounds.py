@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppl_gen.metrics.evaluation import (
+from ppl_gen.evaluation.batched import (
     binarization,
     evaluation,
     images_and_labels,
@@ -17,7 +17,7 @@ from ppl_gen.metrics.evaluation import (
     require_density,
     terms_of,
 )
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 
 _CELLS = 4_000_000  # numbers in the largest tensor of pixels held at once
 

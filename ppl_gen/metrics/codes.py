@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ppl_gen.codebook import Quantized
-from ppl_gen.metrics.evaluation import evaluation, images_and_labels
-from ppl_gen.vae import VAE
+from ppl_gen.evaluation.batched import evaluation, images_and_labels
+from ppl_gen.models.vae import VAE
 
 
 def active_units(

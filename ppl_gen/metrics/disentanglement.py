@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen.evaluation.batched import evaluation, require_counts
 from ppl_gen.metrics.aggregate import Posterior, log_aggregate, posterior_of
-from ppl_gen.metrics.evaluation import evaluation, require_counts
 from ppl_gen.metrics.factors import (
     Factors,
     columns_of,
@@ -38,8 +38,8 @@ from ppl_gen.metrics.factors import (
     factor_names,
     require_several_values,
 )
+from ppl_gen.models.vae import VAE
 from ppl_gen.ranges import is_whole
-from ppl_gen.vae import VAE
 
 PROTOCOLS = ("chen", "locatello")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ppl_gen.metrics.evaluation import evaluation, require_counts
+from ppl_gen.evaluation.batched import evaluation, require_counts
 from ppl_gen.metrics.factors import (
     Factors,
     columns_of,
@@ -20,7 +20,7 @@ from ppl_gen.metrics.factors import (
     factor_names,
     require_several_values,
 )
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 
 PREDICTORS = ("forest", "lasso")
 

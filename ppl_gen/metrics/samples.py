@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ppl_gen._modes import evaluating, seeded
 from ppl_gen.metrics.features import (
     DigitClassifier,
     Function,
@@ -30,7 +31,6 @@ from ppl_gen.metrics.features import (
     digit_classifier,
     fingerprint,
 )
-from ppl_gen.vae import evaluating, seeded
 
 Extractor = str | nn.Module | Callable[[Tensor], Tensor]
 _BATCH = 500

@@ -22,15 +22,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppl_gen.metrics.aggregate import log_aggregate, posterior_of
-from ppl_gen.metrics.evaluation import (
+from ppl_gen.evaluation.batched import (
     binarization,
     evaluation,
     images_and_labels,
     require_counts,
     terms_of,
 )
-from ppl_gen.vae import VAE
+from ppl_gen.metrics.aggregate import log_aggregate, posterior_of
+from ppl_gen.models.vae import VAE
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ppl_gen.nested_bounds import is_same
+from ppl_gen.objectives.nested_bounds import is_same
 
 aten = torch.ops.aten
 TORCH = str(Path(torch.__file__).parent)
@@ -46,7 +46,7 @@ DRIVERS = {
         str(Path(__file__).with_name(f"{name}.py"))
         for name in ("staged", "steps", "updates", "whole")
     ),
-    str(Path(__file__).parents[1] / "objectives.py"),
+    str(Path(__file__).parents[1] / "objectives" / "elbo.py"),
 }
 
 

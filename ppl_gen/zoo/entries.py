@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, get_args, get_type_hints
 
+from ppl_gen.models.vae import VAE, Recipe, is_plain
 from ppl_gen.networks import Shape, Widths
-from ppl_gen.vae import VAE, Recipe, is_plain
 
 P = ParamSpec("P")
 _WORDS = {

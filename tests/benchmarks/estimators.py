@@ -43,9 +43,9 @@ from torch import Tensor
 
 import ppl_gen
 from ppl_gen import data, gradients, metrics, zoo
+from ppl_gen._store import unregistered
 from ppl_gen.data import Split
 from ppl_gen.gradients import Estimator, GumbelSoftmax, MeasureValued, Rebar
-from ppl_gen.vae import unregistered
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from gradient_oracles import bernoulli_moments, normal_moments

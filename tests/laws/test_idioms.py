@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 import ppl_gen
 from ppl_gen.objectives import ELBO, IWAE
-from ppl_gen.terms import SetLatents
+from ppl_gen.objectives.terms import SetLatents
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_store"),

@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from torch.testing import assert_close
 
 from ppl_gen.objectives import ELBO
-from ppl_gen.terms import SetLatents
+from ppl_gen.objectives.terms import SetLatents
 
 pytestmark = pytest.mark.filterwarnings("ignore:particles are drawn one after the other")
 PIECES = st.fixed_dictionaries(

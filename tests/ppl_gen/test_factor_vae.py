@@ -9,9 +9,9 @@ from torch.distributions import MultivariateNormal
 
 import ppl_gen
 from ppl_gen import posteriors, zoo
-from ppl_gen.density_ratio import Discriminator, shuffled
 from ppl_gen.networks import MLP
 from ppl_gen.objectives import ELBO
+from ppl_gen.objectives.density_ratio import Discriminator, shuffled
 
 
 def correlated(correlation, n, seed):

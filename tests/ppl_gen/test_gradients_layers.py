@@ -10,8 +10,8 @@ import torch
 
 import ppl_gen
 from ppl_gen import gradients, metrics, zoo
-from ppl_gen.terms import terms
-from ppl_gen.vae import unregistered
+from ppl_gen._store import unregistered
+from ppl_gen.objectives.terms import terms
 
 X = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 WEIGHTS = torch.tensor([[1.0, -2.0, 0.5]])

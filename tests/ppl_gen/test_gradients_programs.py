@@ -11,10 +11,10 @@ from torch import nn
 
 import ppl_gen
 from ppl_gen import gradients, zoo
+from ppl_gen._store import unregistered
 from ppl_gen.estimators.families import leaves
 from ppl_gen.gradients import comparison as comparison_module
 from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
-from ppl_gen.vae import unregistered
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
 

@@ -99,7 +99,7 @@ def test_draws_are_of_the_seed_and_leave_all_else_alone():
 def test_memory_is_bounded_and_changes_no_law(monkeypatch):
     vae = linear(2)
     x = rows_of(vae, 4, 1)
-    monkeypatch.setattr("ppl_gen.imputation._CELLS", 400)
+    monkeypatch.setattr("ppl_gen.evaluation.imputation._CELLS", 400)
     drawn = impute(vae, x, 3000, importance=3000)
     mean, covariance = exact(vae, x[1])
     error = drawn[:, 1, x[1].isnan()].mean(0) - mean

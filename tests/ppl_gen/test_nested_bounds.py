@@ -17,9 +17,9 @@ from torch.distributions import constraints
 
 import ppl_gen
 from ppl_gen import zoo
-from ppl_gen.nested_bounds import DReG, Renyi, ReweightedWakeSleep
 from ppl_gen.objectives import ELBO, IWAE
-from ppl_gen.terms import Terms, terms
+from ppl_gen.objectives.nested_bounds import DReG, Renyi, ReweightedWakeSleep
+from ppl_gen.objectives.terms import Terms, terms
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
 

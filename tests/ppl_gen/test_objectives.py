@@ -10,8 +10,8 @@ from torch.distributions import constraints, kl_divergence
 
 from ppl_gen import zoo
 from ppl_gen.objectives import ELBO, IWAE
+from ppl_gen.objectives.terms import terms
 from ppl_gen.schedules import Constant
-from ppl_gen.terms import terms
 
 
 def gradients(objective, model, guide, x, leaves, seed=0):

@@ -11,7 +11,8 @@ from PIL import Image
 
 import ppl_gen
 from ppl_gen.__main__ import main
-from ppl_gen.data import csv_file, sources
+from ppl_gen.app import sources
+from ppl_gen.data import csv_file
 
 
 def train(model, source, out, *more):

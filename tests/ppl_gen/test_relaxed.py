@@ -6,8 +6,8 @@ import torch
 from torch.distributions import Independent, kl_divergence
 
 from ppl_gen import metrics, zoo
-from ppl_gen.relaxed import RelaxedOneHot, discrete, one_hot
-from ppl_gen.terms import terms
+from ppl_gen.distributions.relaxed import RelaxedOneHot, discrete, one_hot
+from ppl_gen.objectives.terms import terms
 
 LOGITS = torch.tensor([0.7, -0.4, 1.1, 0.0], dtype=torch.float64)
 

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ppl_gen
 from ppl_gen import metrics, zoo
+from ppl_gen.data.tensors import as_tensor, encode_labels
 from ppl_gen.likelihoods import Bernoulli, Gaussian, Masked, Mixed
-from ppl_gen.tensors import as_tensor, encode_labels
 
 QUIET = {"staged": False, "progress": False}
 KINDS = ("gaussian", "bernoulli", 4)

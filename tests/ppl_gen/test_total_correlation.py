@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 import ppl_gen
 from ppl_gen import zoo
 from ppl_gen.objectives import ELBO
-from ppl_gen.terms import terms
-from ppl_gen.total_correlation import TotalCorrelationELBO, stratified_log_weights
+from ppl_gen.objectives.terms import terms
+from ppl_gen.objectives.total_correlation import TotalCorrelationELBO, stratified_log_weights
 
 
 @pytest.mark.parametrize(("batch", "num_data"), [(1, 50), (2, 50), (8, 8), (8, 50), (64, 737_280)])

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from ppl_gen.page import Section, to_html, to_text
-from ppl_gen.tour import QUERIES, run
+from ppl_gen.app.page import Section, to_html, to_text
+from ppl_gen.app.tour import QUERIES, run
 
 
 def test_the_smallest_tour(tmp_path, capsys):

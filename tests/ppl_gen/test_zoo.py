@@ -10,10 +10,10 @@ from ppl_gen import zoo
 from ppl_gen.codebook import Codebook
 from ppl_gen.likelihoods import Categorical, DiscretizedLogistic, Gaussian, GaussianPerPixel
 from ppl_gen.objectives import ELBO
+from ppl_gen.objectives.total_correlation import TotalCorrelationELBO
 from ppl_gen.posteriors import DiagonalNormal
 from ppl_gen.priors import Laplace, StandardNormal
 from ppl_gen.schedules import Constant, Cyclical, PIController, WarmUp
-from ppl_gen.total_correlation import TotalCorrelationELBO
 
 SHAPE = (1, 8, 8)
 FLAT = torch.nn.Flatten()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ppl_gen.likelihoods import Gaussian
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 from ppl_gen.zoo import vae
 
 

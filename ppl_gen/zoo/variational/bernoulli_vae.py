@@ -9,13 +9,14 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from ppl_gen import networks
+from ppl_gen._store import register
 from ppl_gen.estimators.base import Estimator
 from ppl_gen.estimators.by_name import make
-from ppl_gen.gradients.objective import EstimatedELBO
+from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import MLP, Shape, Widths
+from ppl_gen.objectives.estimated import EstimatedELBO
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
-from ppl_gen.vae import VAE, Latent, register
 from ppl_gen.zoo.entries import named, refuse_conditions
 from ppl_gen.zoo.variational.vae import vae
 

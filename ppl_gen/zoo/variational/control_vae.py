@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
-from ppl_gen.objectives import ELBO
+from ppl_gen.objectives.elbo import ELBO
 from ppl_gen.schedules import PIController
-from ppl_gen.vae import VAE
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 

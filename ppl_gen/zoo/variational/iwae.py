@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
-from ppl_gen.objectives import IWAE
-from ppl_gen.vae import VAE
+from ppl_gen.objectives.elbo import IWAE
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 

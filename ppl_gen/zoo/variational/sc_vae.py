@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen import likelihoods, networks
-from ppl_gen.likelihoods import Likelihood
+from ppl_gen.likelihoods.pixels import Likelihood
+from ppl_gen.models.vae import VAE, require_shape
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.priors import Laplace
 from ppl_gen.sparse_coding import LISTA, SparseCode, Synthesis
-from ppl_gen.vae import VAE, require_shape
 from ppl_gen.zoo.entries import named, refuse_conditions
 from ppl_gen.zoo.variational.vae import vae
 

@@ -3,12 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen import likelihoods, networks
-from ppl_gen.likelihoods import Likelihood
+from ppl_gen.likelihoods.base import encoded
+from ppl_gen.likelihoods.pixels import Likelihood
+from ppl_gen.models.partial_labels import (
+    CLASS,
+    MarginalELBO,
+    OneHot,
+    PartlyLabelledVAE,
+    UniformClass,
+)
+from ppl_gen.models.vae import VAE, Latent, require_shape
 from ppl_gen.networks import Shape, Widths
-from ppl_gen.observations import encoded
-from ppl_gen.partial_labels import CLASS, MarginalELBO, OneHot, PartlyLabelledVAE, UniformClass
 from ppl_gen.ranges import is_whole
-from ppl_gen.vae import VAE, Latent, require_shape
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 
@@ -46,7 +52,8 @@ def ssvae(
             ``prior``, ``objective``, ``classes``. Another objective may draw the classes.
 
     Returns:
-        A :class:`ppl_gen.partial_labels.PartlyLabelledVAE`; its ``classify(x)`` is :math:`q(y|x)`.
+        A :class:`ppl_gen.models.partial_labels.PartlyLabelledVAE`; its ``classify(x)`` is
+        :math:`q(y|x)`.
 
     Raises:
         ValueError: fewer than two classes, a negative ``alpha``, or covariates.

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppl_gen.likelihoods.base import Featured
+from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
-from ppl_gen.observations import Featured
 from ppl_gen.priors import VampPrior
-from ppl_gen.vae import VAE
 from ppl_gen.zoo.entries import named, refuse_conditions
 from ppl_gen.zoo.variational.vae import vae
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen.codebook import AutoregressiveCodes, Codebook, CodePrior, Quantized, UniformCodes
+from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
-from ppl_gen.vae import VAE
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 

@@ -8,13 +8,13 @@ from typing import Any, TypeAlias, cast
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ppl_gen._store import register
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.by_name import make
-from ppl_gen.gradients.bounds import Bound, context_of, runner
-from ppl_gen.objectives import Again, Objective
+from ppl_gen.objectives.elbo import Again, Objective
+from ppl_gen.objectives.surrogates import Bound, context_of, runner
+from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.schedules import Number, Schedule, as_schedule
-from ppl_gen.terms import Program, Terms
-from ppl_gen.vae import register
 
 Choice: TypeAlias = str | Estimator
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
-from ppl_gen.cells import MissingCells, MixedCells, num_parameters
-from ppl_gen.observations import Likelihood, Shape
+from ppl_gen.distributions.cells import MixedCells, num_parameters
+from ppl_gen.likelihoods.base import Likelihood, Shape
 from ppl_gen.ranges import is_positive, is_whole
 
 
@@ -94,67 +94,3 @@ class Mixed(Likelihood):
 
 def _is_kind(kind: Any) -> bool:
     return is_whole(kind, 2) or kind in ("gaussian", "bernoulli")
-
-
-class Masked(Likelihood):
-    r"""A likelihood that leaves missing values, NaN, out of the product of all.
-
-    :math:`\log p(x \mid z) = \sum_{i \text{ known}} \log p(x_i \mid z)`: the bound is one on the
-    evidence of what is known, as if the rest had been integrated out, which is right where values
-    are missing at random (Little and Rubin 2002; Nazábal et al. 2020). Encoders see zeros for
-    missing values and, beside the data, which are known.
-
-    Args:
-        likelihood: of complete data, independent over its values; a likelihood or its name.
-        show_mask: whether encoders see which values are known.
-
-    Raises:
-        ValueError: a likelihood whose values are not independent, on use.
-
-    >>> import ppl_gen
-    >>> ppl_gen.zoo.vae((13,), 2, likelihood=Masked("gaussian"))
-    """
-
-    missing = True
-
-    def __init__(self, likelihood: str | Sequence[str | int] | Likelihood, show_mask: bool = True):
-        super().__init__()
-        from ppl_gen.likelihoods import make
-
-        self.complete, self.show_mask = make(likelihood), show_mask
-        low, high = self.complete.support
-        self.support, self.fill = (low, high), min(max(0.0, low), high)
-
-    @property
-    def kind(self) -> str:
-        return f"Masked({self.complete.kind})"
-
-    def serve(self, data_shape: Shape) -> None:
-        super().serve(data_shape)
-        self.complete.serve(data_shape)
-
-    def output_shape(self, data_shape: Shape) -> Shape:
-        return self.complete.output_shape(data_shape)
-
-    def features(self, x: Tensor) -> Tensor:
-        seen = self.complete.features(x).nan_to_num(nan=0.0)
-        return torch.cat([seen, (~x.isnan()).to(x)], -self.event_dim) if self.show_mask else seen
-
-    def features_shape(self, data_shape: Shape) -> Shape:
-        first, *rest = self.complete.features_shape(data_shape)
-        return (first + data_shape[0] if self.show_mask else first, *rest)
-
-    def check(self, images: Tensor) -> None:
-        self.complete.check(images.masked_fill(images.isnan(), self.fill))
-
-    def mean_image(self, distribution: Distribution) -> Tensor:
-        return self.complete.mean_image(distribution)
-
-    def forward(self, parameters: Tensor) -> Distribution:
-        law: Any = self.complete(parameters)
-        if getattr(law, "reinterpreted_batch_ndims", 0) != self.event_dim:
-            raise ValueError(
-                "expected a likelihood of independent values to leave some out, got "
-                f"{type(self.complete).__name__}"
-            )
-        return MissingCells(law.base_dist, self.event_dim, self.fill)

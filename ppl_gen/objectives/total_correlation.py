@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent
 
-from ppl_gen.objectives import Again, Objective
+from ppl_gen.objectives.elbo import Again, Objective
+from ppl_gen.objectives.terms import Terms
 from ppl_gen.schedules import Number, Schedule, as_weight
-from ppl_gen.terms import Terms
 
 
 class TotalCorrelationELBO(Objective):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from ppl_gen.modes import evaluating
+from ppl_gen._modes import evaluating
 
 
 class Discriminator(nn.Module):

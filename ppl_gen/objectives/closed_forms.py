@@ -13,7 +13,7 @@ from pyro.distributions import Delta, MaskedDistribution
 from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, kl_divergence
 
-from ppl_gen.relaxed import discrete
+from ppl_gen.distributions.relaxed import discrete
 
 _TRUSTED = ("torch.", "pyro.", "ppl_gen.")
 

@@ -91,3 +91,13 @@ class GreyLogistic(dist.TorchDistribution):
         drawn = self.loc + self.scale * uniform.clamp(1e-7, 1 - 1e-7).logit()
         last = self.levels - 1
         return (drawn * last).round().clamp(0, last) / last
+
+
+class GreyBernoulli(dist.Bernoulli):
+    r"""A Bernoulli whose log-probability extends to :math:`x \in [0, 1]` as the cross-entropy.
+
+    :math:`\log p(x) = x \log p + (1 - x) \log(1 - p)`, so that grey pixels are scored as the
+    expectation over their own binarisation.
+    """
+
+    support = constraints.unit_interval

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen.modes import evaluating
-from ppl_gen.terms import Program, Terms, terms
+from ppl_gen._modes import evaluating
+from ppl_gen.objectives.terms import Program, Terms, terms
 
 _plans: weakref.WeakKeyDictionary[
     Any, weakref.WeakKeyDictionary[Any, dict[tuple[str, str], int | None]]

@@ -25,9 +25,9 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppl_gen.closed_forms import base_of
-from ppl_gen.objectives import IWAE, Again
-from ppl_gen.terms import Program, Terms
+from ppl_gen.objectives.closed_forms import base_of
+from ppl_gen.objectives.elbo import IWAE, Again
+from ppl_gen.objectives.terms import Program, Terms
 
 
 class Renyi(IWAE):

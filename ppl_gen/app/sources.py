@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .csv_file import read_csv, restored, stored, write_csv
-from .digits import mnist
-from .own import SUFFIXES, images
+from ppl_gen.data.csv_file import read_csv, restored, stored, write_csv
+from ppl_gen.data.digits import mnist
+from ppl_gen.data.own import SUFFIXES, images
 
 
 def named(
@@ -47,7 +47,7 @@ def _holds_images(folder: Path) -> bool:
 
 def values(part: Any) -> Any:
     """The images of a set, or the cells of a table."""
-    from ppl_gen.reading import pixels_or_cells  # reading is made of models
+    from ppl_gen.models.reading import pixels_or_cells  # reading is made of models
 
     return pixels_or_cells(part)
 

@@ -1,49 +1,18 @@
-r"""Likelihoods: modules that turn a decoder's output into a distribution over data.
-
-A likelihood of images takes parameters ``(..., parameters_per_value · C, H, W)`` and returns
-:math:`p(x \mid z)` of batch shape ``(...)`` and event shape ``(C, H, W)``; one of data of another
-shape, the rows ``(D,)`` of a table say, works alike on its first dimension.
-"""
+"""Likelihoods of pixels, and of other values on a grid or in a row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
-from ppl_gen.grey_levels import GreyCategorical, GreyLogistic
-from ppl_gen.observations import Likelihood, Shape
+from ppl_gen.distributions.grey_levels import GreyBernoulli, GreyCategorical, GreyLogistic
+from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.ranges import is_positive, is_whole
-from ppl_gen.tabular import Masked, Mixed
-
-__all__ = [
-    "Bernoulli",
-    "Categorical",
-    "DiscretizedLogistic",
-    "Gaussian",
-    "GaussianPerPixel",
-    "GreyBernoulli",
-    "Likelihood",
-    "Masked",
-    "Mixed",
-    "make",
-    "serving",
-]
-
-
-class GreyBernoulli(dist.Bernoulli):
-    r"""A Bernoulli whose log-probability extends to :math:`x \in [0, 1]` as the cross-entropy.
-
-    :math:`\log p(x) = x \log p + (1 - x) \log(1 - p)`, so that grey pixels are scored as the
-    expectation over their own binarisation.
-    """
-
-    support = constraints.unit_interval
 
 
 class Bernoulli(Likelihood):
@@ -176,45 +145,3 @@ def _require_levels(levels: int) -> int:
     if not is_whole(levels, 2):
         raise ValueError(f"expected at least two grey levels, got {levels}")
     return levels
-
-
-def make(likelihood: str | Sequence[str | int] | Likelihood) -> Likelihood:
-    """A likelihood as it is, or the one of a name or of the kinds of columns.
-
-    The names are ``"bernoulli"``, ``"gaussian"`` (one learned σ), ``"gaussian_per_pixel"``,
-    ``"categorical"`` (16 grey levels) and ``"discretized_logistic"`` (256). A tuple of kinds makes
-    a :class:`Mixed` one.
-    """
-    if isinstance(likelihood, Likelihood):
-        return likelihood
-    named: dict[str, Callable[[], Likelihood]] = {
-        "bernoulli": Bernoulli,
-        "gaussian": lambda: Gaussian(learn=True),
-        "gaussian_per_pixel": GaussianPerPixel,
-        "categorical": Categorical,
-        "discretized_logistic": DiscretizedLogistic,
-    }
-    if isinstance(likelihood, (tuple, list)):
-        return Mixed(likelihood)
-    if not isinstance(likelihood, str) or likelihood not in named:
-        raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")
-    return named[likelihood]()
-
-
-def serving(
-    likelihood: str | Sequence[str | int] | Likelihood, data_shape: Shape, *, show_mask: bool = True
-) -> Likelihood:
-    """The likelihood of data of a shape; see :func:`make`.
-
-    Of tables, data of one dimension, a likelihood that is not an object is :class:`Masked`.
-
-    Args:
-        likelihood: a likelihood, its name, or the kinds of columns.
-        data_shape: of one datum.
-        show_mask: whether encoders see which values of a :class:`Mixed` table are known.
-    """
-    made = make(likelihood)
-    if made is not likelihood and len(data_shape) == 1:
-        made = Masked(made, show_mask and isinstance(made, Mixed))
-    made.serve(data_shape)
-    return made

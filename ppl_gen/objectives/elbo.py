@@ -1,8 +1,8 @@
 r"""Variational objectives as Pyro ELBOs.
 
-An objective reduces the :class:`~ppl_gen.terms.Terms` of a model/guide pair to a loss. Each is a
-``pyro.infer.ELBO``, so ``pyro.infer.SVI`` accepts it, and a ``torch.nn.Module``, so the schedules
-it owns are saved with the model.
+An objective reduces the :class:`~ppl_gen.objectives.terms.Terms` of a model/guide pair to a loss.
+Each is a ``pyro.infer.ELBO``, so ``pyro.infer.SVI`` accepts it, and a ``torch.nn.Module``, so the
+schedules it owns are saved with the model.
 
 With weight :math:`\beta`, the ELBO of Higgins et al. (2017) is
 
@@ -22,8 +22,8 @@ Losses are sums over the batch, as in Pyro; metrics are means in nats per datum 
 the true, unweighted bound, whatever scale handlers stand around a site.
 
 What is assumed of the programs is checked where it is used: closed forms in
-:mod:`ppl_gen.closed_forms`, plates and the guide's sites in :mod:`ppl_gen.terms`, vectorised
-particles in :mod:`ppl_gen.particles`.
+:mod:`ppl_gen.objectives.closed_forms`, plates and the guide's sites in
+:mod:`ppl_gen.objectives.terms`, vectorised particles in :mod:`ppl_gen.objectives.particles`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.particles import plate_nesting
+from ppl_gen.objectives.particles import plate_nesting
+from ppl_gen.objectives.terms import Program, Scale, Terms, cat, terms
 from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.schedules import Number, Schedule, as_weight
-from ppl_gen.terms import Program, Scale, Terms, cat, terms
 
 Again = Callable[..., Terms]
 
@@ -322,7 +322,7 @@ class IWAE(Objective):
         return t.log_weight().logsumexp(0) - math.log(t.log_lik.shape[0])
 
     def _scale(self, t: Terms) -> Scale:
-        """What :meth:`~ppl_gen.terms.Terms.log_weight` leaves out of the logarithm."""
+        """What :meth:`~ppl_gen.objectives.terms.Terms.log_weight` leaves out of the logarithm."""
         return t.common_weight() * (t.scale if t.log_weight().shape == t.log_lik.shape else 1.0)
 
     def metrics(self, t: Terms) -> dict[str, Tensor]:

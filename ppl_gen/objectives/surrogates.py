@@ -31,7 +31,7 @@ from torch.types import _size as _Size
 
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.families import base_of, log_prob
-from ppl_gen.terms import GIVEN, Program, Terms
+from ppl_gen.objectives.terms import GIVEN, Program, Terms
 
 Run = Callable[[Mapping[str, Tensor], int], Terms]
 

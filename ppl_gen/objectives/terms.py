@@ -4,7 +4,7 @@ A guide :math:`q(z \mid x)` is run and its choices are replayed through the mode
 :math:`p(x, z) = p(x \mid z) \prod_s p(z_s)`. What remains are, per datum, :math:`\log p(x \mid z)`
 and, per latent site :math:`s`, :math:`\log p(z_s)`, :math:`\log q(z_s)` and, where a closed form
 may stand for their difference, :math:`\mathrm{KL}(q_s \,\|\, p_s)`. Every objective of
-:mod:`ppl_gen.objectives` is a reduction of these.
+:mod:`ppl_gen.objectives.elbo` is a reduction of these.
 
 What belongs to one datum is decided by the plates of the programs, never by sizes: the data plates
 are those that all observed sites share, and of which every latent site has all or none.
@@ -31,7 +31,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from ppl_gen.closed_forms import base_of, closed_kl
+from ppl_gen.objectives.closed_forms import base_of, closed_kl
 
 Program: TypeAlias = Callable[..., Any]
 Site: TypeAlias = Any  # a message of Pyro's
@@ -58,8 +58,9 @@ class Terms:
         entropy: the part of log_q to differentiate through the sample, by reparameterised site.
         kl: the closed form of :math:`\mathrm{KL}(q_s \| p_s)`, by site where there is one that
             equals the expected difference of what is scored; see
-            :func:`ppl_gen.closed_forms.closed_kl`. The guide must draw what the prior may depend on
-            before the site itself. Of a relaxed site that of the distributions it relaxes.
+            :func:`ppl_gen.objectives.closed_forms.closed_kl`. The guide must draw what the prior
+            may depend on before the site itself. Of a relaxed site that of the distributions it
+            relaxes.
         auxiliary: losses to be minimised that the guide declares with
             ``pyro.factor(name, loss, has_rsample=True)``.
         factors: logarithms of the model's factors and observations outside the data plates.

@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppl_gen.metrics.evaluation import (
+from ppl_gen.evaluation.batched import (
     evaluation,
     images_and_labels,
     require_counts,
     require_density,
     terms_of,
 )
-from ppl_gen.vae import VAE
+from ppl_gen.models.vae import VAE
 
 _CELLS = 4_000_000  # numbers in the largest tensor held at once
 

@@ -15,7 +15,7 @@ import torch
 import graphs
 import ppl_gen
 from ppl_gen import data, gradients, metrics, plot, zoo
-from ppl_gen.page import Section, to_html, to_text
+from ppl_gen.app.page import Section, to_html, to_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

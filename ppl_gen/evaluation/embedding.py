@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ppl_gen._store import unregistered
 from ppl_gen.batches import as_batches
+from ppl_gen.models.reading import Reader
+from ppl_gen.models.vae import VAE
 from ppl_gen.ranges import is_whole
-from ppl_gen.reading import Reader
-from ppl_gen.vae import VAE, unregistered
 
 
 def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -> np.ndarray:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ppl_gen.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
-from ppl_gen.vae import VAE
+from ppl_gen.data.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
+from ppl_gen.models.vae import VAE
 
 Batch = tuple[Tensor, ...]
 

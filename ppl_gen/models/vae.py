@@ -15,11 +15,8 @@ parents, and the decoder's second input.
 
 from __future__ import annotations
 
-import itertools
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -29,30 +26,14 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ppl_gen.conditions import Condition
-from ppl_gen.modes import evaluating
+from ppl_gen._modes import evaluating, seeded
+from ppl_gen._store import register
+from ppl_gen.likelihoods.base import Likelihood
+from ppl_gen.models.conditions import Condition
 from ppl_gen.networks import Shape
-from ppl_gen.objectives import ELBO, Objective
-from ppl_gen.observations import Likelihood
+from ppl_gen.objectives.elbo import ELBO, Objective
 from ppl_gen.posteriors import Family
 from ppl_gen.ranges import is_whole
-
-_registering: ContextVar[bool] = ContextVar("registering", default=True)
-_counter = itertools.count()
-_names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
-
-
-def store_name(module: nn.Module) -> str:
-    """A name for Pyro's parameter store that no other instance, copies included, will have."""
-    if module not in _names:
-        _names[module] = f"{type(module).__name__}_{next(_counter)}"
-    return _names[module]
-
-
-def register(module: nn.Module) -> None:
-    """Enter a module's parameters in Pyro's store, unless :func:`unregistered` says not to."""
-    if _registering.get():
-        pyro.module(store_name(module), module)
 
 
 @dataclass(frozen=True)
@@ -271,7 +252,7 @@ class VAE(nn.Module):
         """Data in memory and their condition as tensors."""
         if isinstance(x, Tensor) and (y is None or isinstance(y, Tensor)):
             return x, y
-        from ppl_gen.reading import Reader
+        from ppl_gen.models.reading import Reader
 
         return Reader(self).data_and_condition(x, y)
 
@@ -391,31 +372,7 @@ def require_shape(shape: Shape) -> Shape:
     return sizes
 
 
-@contextmanager
-def unregistered() -> Iterator[None]:
-    """Run the programs without entering their parameters in Pyro's parameter store.
-
-    For callers that hold the parameters themselves, such as :func:`ppl_gen.fit`.
-    """
-    token = _registering.set(False)
-    try:
-        yield
-    finally:
-        _registering.reset(token)
-
-
 def _exportable() -> AbstractContextManager[None]:
     """No validation of distributions while code is exported, when there are no values to check."""
     compiling = torch.compiler.is_compiling()
     return pyro.validation_enabled(False) if compiling else nullcontext()
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
-    """Draw from a seed for a while and leave the global generators as they were, if given one."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

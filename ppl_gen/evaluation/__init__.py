@@ -1,0 +1,1 @@
+"""Trained models applied to data in batches: codes, imputed cells, and what metrics share."""

@@ -1,0 +1,1 @@
+"""Generative models assembled from parts, and what they are given."""

@@ -1,0 +1,20 @@
+"""What training minimises: bounds on the evidence, and what they are computed from.
+
+=====================  =========================================================================
+module                 what it holds
+=====================  =========================================================================
+``elbo``               :class:`Objective`, the base of all; :class:`ELBO`, :class:`IWAE`
+``nested_bounds``      Rényi bounds, doubly reparameterised gradients, wake-sleep
+``total_correlation``  the ELBO with its total correlation weighted, by sampling
+``density_ratio``      the total correlation by a classifier
+``estimated``          the ELBO with a chosen gradient estimator for every latent site
+``surrogates``         the nested expectations behind it
+``terms``              one run of a model/guide pair, taken apart by site and by datum
+``closed_forms``       KL divergences in closed form, and where they may be used
+``particles``          several draws at once, or one after the other
+=====================  =========================================================================
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+from .elbo import ELBO as ELBO
+from .elbo import IWAE as IWAE
+from .elbo import Objective as Objective
+from .estimated import EstimatedELBO as EstimatedELBO
+from .nested_bounds import DReG as DReG
+from .nested_bounds import Renyi as Renyi
+from .nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep
+from .terms import Terms as Terms
+from .total_correlation import TotalCorrelationELBO as TotalCorrelationELBO
