@@ -1,4 +1,4 @@
-"""What arguments must be, for messages that say so."""
+"""Argument checks: booleans, text and NaN are neither counts nor sizes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ def is_finite(*values: Any) -> bool:
     return all(numbers) and all(map(math.isfinite, values))
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether a value is a whole number, by type, and not below ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a value is a finite number above zero."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 < value < math.inf
 
 
 def require_at_least_two(value: Any, what: str) -> int:
     """The number, or ``ValueError`` unless it is whole and at least 2."""
-    if not is_whole(value) or value < 2:
+    if not is_whole(value, 2):
         raise ValueError(f"expected {what}, got {value!r}")
     return int(value)
 

@@ -18,8 +18,8 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import embedding, mse_loss
 
 from ppl_gen import posteriors
+from ppl_gen._checks import is_whole
 from ppl_gen.posteriors import Family
-from ppl_gen.ranges import is_whole
 
 
 class Codebook(nn.Module):

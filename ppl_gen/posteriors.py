@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.distributions.relaxed import one_hot
-from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.schedules import Schedule
 
 

@@ -19,8 +19,8 @@ from torch.distributions import (
     constraints,
 )
 
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.posteriors import Categorical, DiagonalNormal
-from ppl_gen.ranges import is_positive, is_whole
 
 
 class StandardNormal(nn.Module):

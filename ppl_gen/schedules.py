@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ppl_gen.ranges import is_positive
+from ppl_gen._checks import is_positive
 
 Number = float | int
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ppl_gen._checks import is_whole
 from ppl_gen.data.tensors import as_tensor, is_missing
-from ppl_gen.ranges import is_whole
 
 Kind = str | int
 

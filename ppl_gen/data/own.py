@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen._checks import is_whole
 from ppl_gen.data.tensors import as_tensor, encode_labels, is_text
-from ppl_gen.ranges import is_whole
 
 from .image_set import Binarization, ImageSet
 

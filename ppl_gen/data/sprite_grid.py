@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ppl_gen.ranges import is_whole
+from ppl_gen._checks import is_whole
 
 from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, entropies, to_rows
 from .image_set import Indices

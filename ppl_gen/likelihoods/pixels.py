@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.distributions.grey_levels import GreyBernoulli, GreyCategorical, GreyLogistic
 from ppl_gen.likelihoods.base import Likelihood
-from ppl_gen.ranges import is_positive, is_whole
 
 
 class Bernoulli(Likelihood):

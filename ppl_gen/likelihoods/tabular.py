@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.distributions.cells import MixedCells, num_parameters
 from ppl_gen.likelihoods.base import Likelihood, Shape
-from ppl_gen.ranges import is_positive, is_whole
 
 
 class Mixed(Likelihood):

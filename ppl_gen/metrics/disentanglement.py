@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen._checks import is_whole
 from ppl_gen.evaluation.batched import evaluation, require_counts
 from ppl_gen.metrics.aggregate import Posterior, log_aggregate, posterior_of
 from ppl_gen.metrics.factors import (
@@ -39,7 +40,6 @@ from ppl_gen.metrics.factors import (
     require_several_values,
 )
 from ppl_gen.models.vae import VAE
-from ppl_gen.ranges import is_whole
 
 PROTOCOLS = ("chen", "locatello")
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen._checks import is_whole
 from ppl_gen.models.vae import VAE
-from ppl_gen.ranges import is_whole
 
 _BATCH = 500
 

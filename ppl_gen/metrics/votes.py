@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ppl_gen._checks import is_whole
 from ppl_gen.evaluation.batched import require_counts
 from ppl_gen.metrics.factors import Factors
 from ppl_gen.metrics.predictors import Drawn, drawn
 from ppl_gen.models.vae import VAE
-from ppl_gen.ranges import is_whole
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppl_gen._checks import is_whole
 from ppl_gen.data.tensors import Classes, as_tensor, encode_labels, is_text
-from ppl_gen.ranges import is_whole
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 

@@ -20,13 +20,13 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import register
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.elbo import ELBO, Again
 from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.posteriors import Family
-from ppl_gen.ranges import is_whole
 
 CLASS = "y"
 

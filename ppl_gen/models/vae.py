@@ -26,6 +26,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import register
 from ppl_gen.likelihoods.base import Likelihood
@@ -33,7 +34,6 @@ from ppl_gen.models.conditions import Condition
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.elbo import ELBO, Objective
 from ppl_gen.posteriors import Family
-from ppl_gen.ranges import is_whole
 
 
 @dataclass(frozen=True)

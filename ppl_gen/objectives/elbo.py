@@ -38,9 +38,9 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.objectives.particles import plate_nesting
 from ppl_gen.objectives.terms import Program, Scale, Terms, cat, terms
-from ppl_gen.ranges import is_positive, is_whole
 from ppl_gen.schedules import Number, Schedule, as_weight
 
 Again = Callable[..., Terms]

@@ -8,12 +8,12 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from ppl_gen._checks import is_positive
 from ppl_gen._store import register
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import MLP, Shape
 from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.density_ratio import Discriminator
-from ppl_gen.ranges import is_positive
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen import likelihoods, networks
+from ppl_gen._checks import is_whole
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
 from ppl_gen.models.partial_labels import (
@@ -14,7 +15,6 @@ from ppl_gen.models.partial_labels import (
 )
 from ppl_gen.models.vae import VAE, Latent, require_shape
 from ppl_gen.networks import Shape, Widths
-from ppl_gen.ranges import is_whole
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 
