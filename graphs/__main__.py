@@ -24,11 +24,10 @@ from typing import Any, NoReturn
 
 import networkx as nx
 
-from . import textbook
-from .independence import Independence, independencies, query
-from .separators import markov_blanket
-from .signs import notations
-from .structure import (
+from graphs.language.signs import notations
+from graphs.separation.independence import Independence, independencies, query
+from graphs.separation.markov import markov_blanket
+from graphs.structure.models import (
     Factorization,
     Node,
     as_graph,
@@ -37,6 +36,8 @@ from .structure import (
     parse,
     states_graph,
 )
+
+from . import textbook
 
 Record = dict[str, Any]
 
@@ -142,7 +143,7 @@ class _Session:
         return {"node": name, "blanket": blanket, "explanation": explanation}
 
     def claim(self, text: str) -> Record:
-        from .claims import check
+        from graphs.claims.verdicts import check
 
         verdict = check(self.model, text)
         self.verdicts.append(bool(verdict))
@@ -201,14 +202,14 @@ _FILE_NAME = re.compile(
 
 def _read_model(text: str) -> Any:
     if os.path.isfile(text):
-        from .files import load
+        from graphs.files.load_save import load
 
         return load(text, tables=False)
     if text in textbook.NAMES:
         return textbook.structure(text)
     if not _FILE_NAME.fullmatch(text):
         if states_graph(text):
-            from .graph_texts import read_graph
+            from graphs.language.graph_texts import read_graph
 
             return read_graph(text)
         if "(" in text:
@@ -271,7 +272,7 @@ def _draw(graph: nx.Graph, answers: Sequence[Independence], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from .drawing import draw
+    from graphs.pictures.drawing import draw
 
     if len(answers) < 2:
         draw(graph, answer=answers[0] if answers else None)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from .structure import Factorization, Node, parse
+from graphs.structure.models import Factorization, Node, parse
 
 _FACTORIZATIONS = {
     "diagnosis": "P(M,S,I,F,T,D) = P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T)",
@@ -142,7 +142,7 @@ def student() -> Any:
 
 
 def _pgmpy(name: str) -> Any:
-    from .tables import bayesian_network
+    from graphs.parameters.tables import bayesian_network
 
     states, conditionals = _NETWORKS[name]
     entries = ((node, parents, table) for node, (parents, table) in conditionals.items())

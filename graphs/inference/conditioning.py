@@ -14,7 +14,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from ..structure import Node
+from graphs.structure.models import Node
+
 from .elimination import Order
 from .evidence import MISSING, Evidence
 from .linear import Result

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..structure import Node
+from graphs.structure.models import Node
+
 from . import log_space
 from .conditioning import (
     ROWS_AT_ONCE,

@@ -2,7 +2,7 @@
 
 Evidence is a mapping from nodes to what was observed, a pandas ``Series`` of the same, or a
 ``DataFrame`` with one column per node. A single value per node is one row; sequences, arrays and
-tensors are one value per row. :mod:`graphs.states` tells which state a value means.
+tensors are one value per row. :mod:`graphs.parameters.states` tells which state a value means.
 
 Soft evidence on a node (Pearl 1988, section 2.2.2) is the likelihood :math:`L(x) = P(o | x)` of
 something seen, for every state; a factor over that node. Its scale does not change what is
@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..labels import Axis, labelled, positions
-from ..states import MISSING, StateNames
-from ..structure import Node, contains, unknown
+from graphs.parameters.labels import Axis, labelled, positions
+from graphs.parameters.states import MISSING, StateNames
+from graphs.structure.models import Node, contains, unknown
 
 SMALLEST = 5e-324  # keeps what is positive so; sums that meet it are done in logarithms
 

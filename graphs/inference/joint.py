@@ -17,7 +17,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..structure import Model
+from graphs.structure.models import Model
+
 from .evidence import holds
 from .junction_tree import JunctionTree
 

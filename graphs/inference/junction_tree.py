@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pgmpy_bridge import tables_of
-from ..structure import Factorization, Model, Node, contains, unknown
-from ..tables import Tables, checked
+from graphs.parameters.bridge import tables_of
+from graphs.parameters.tables import Tables, checked
+from graphs.structure.models import Factorization, Model, Node, contains, unknown
+
 from .engine import MAXIMISE, SAMPLE, Cost, Engine
 from .evidence import MISSING, Evidence, holds, read_evidence
 
@@ -42,7 +43,7 @@ def model_tables(model: Model) -> Tables:
     """The checked tables of a model, or of a pair of a factorisation and its arrays.
 
     Raises:
-        ValueError: another type, or tables that do not fit (:mod:`graphs.tables`).
+        ValueError: another type, or tables that do not fit (:mod:`graphs.parameters.tables`).
     """
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Factorization):
         structure, arrays = model
@@ -137,9 +138,9 @@ class JunctionTree:
 
     Evidence is a dict from nodes to one state, or to a sequence of one state per row, or a
     DataFrame. A state is given by its name; an integer that is no name is an index where no state
-    is a number or the text of one, and what may mean two states is refused (:mod:`graphs.states`).
-    Missing values are None or NaN. Without rows, answers have no leading axis of rows. Natural
-    logarithms throughout.
+    is a number or the text of one, and what may mean two states is refused
+    (:mod:`graphs.parameters.states`). Missing values are None or NaN. Without rows, answers have no
+    leading axis of rows. Natural logarithms throughout.
 
     What has been seen of a node may also be only likely: ``likelihoods`` is a dict from nodes to
     the probability of what was seen given each state, (states,) or (rows, states), up to a factor
@@ -151,8 +152,8 @@ class JunctionTree:
     tensor([0.8437, 0.1563], dtype=torch.float64)
 
     Raises:
-        ValueError: tables that do not fit the model (:mod:`graphs.tables`), unknown nodes, a
-            device that is not there.
+        ValueError: tables that do not fit the model (:mod:`graphs.parameters.tables`), unknown
+            nodes, a device that is not there.
     """
 
     def __init__(

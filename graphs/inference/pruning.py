@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..structure import Model, Node, contains, unknown
+from graphs.structure.models import Model, Node, contains, unknown
+
 from .engine import Engine
 from .evidence import MISSING, Evidence, read_evidence
 from .junction_tree import MAX_BYTES, checked_settings, model_tables, require_possible

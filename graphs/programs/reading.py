@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from graphs.programs.tracing import Data, Run, Site, redraw, run
-from graphs.structure import require_acyclic, unknown
+from graphs.structure.models import require_acyclic, unknown
 
 Edge: TypeAlias = tuple[str, str]
 

@@ -27,9 +27,9 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor
 
-from graphs.pgmpy_bridge import tables_of
-from graphs.structure import Factorization, Model, Node
-from graphs.tables import Tables
+from graphs.parameters.bridge import tables_of
+from graphs.parameters.tables import Tables
+from graphs.structure.models import Factorization, Model, Node
 
 Values: TypeAlias = dict[Node, Tensor]
 Program: TypeAlias = Callable[[], Values]

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 
 import graphs
-from graphs.pgmpy_bridge import tables_of
-from graphs.tables import Tables
+from graphs.parameters.bridge import tables_of
+from graphs.parameters.tables import Tables
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 

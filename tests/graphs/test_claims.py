@@ -20,7 +20,7 @@ from map_oracles import (
 from separation_oracles import random_joint
 
 import graphs
-from graphs.counterexamples import dependence, interaction
+from graphs.claims.counterexamples import dependence, interaction
 
 DIAGNOSIS = graphs.textbook.diagnosis()
 CAMPUS = graphs.textbook.campus()

@@ -12,8 +12,8 @@ from separation_oracles import random_graphs
 
 import graphs
 from graphs import textbook
-from graphs.drawing import ASKED, BLOCKER, HEIGHT, OBSERVED, PATH
-from graphs.layout import arrange
+from graphs.pictures.drawing import ASKED, BLOCKER, HEIGHT, OBSERVED, PATH
+from graphs.pictures.layout import arrange
 
 matplotlib.use("Agg")
 

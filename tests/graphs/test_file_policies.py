@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from network_files import BIF, NET, UAI, XDSL, XML
 
 import graphs
-from graphs.tables import rounding_slack
+from graphs.parameters.tables import rounding_slack
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
 SOURCES = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from separation_oracles import random_graphs
 
 import graphs
-from graphs.graph_texts import is_graph_text
+from graphs.language.graph_texts import is_graph_text
 
 examples = settings(max_examples=80, deadline=None, derandomize=True)
 CHAIN = [("A", "C"), ("C", "B")]

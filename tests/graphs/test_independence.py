@@ -24,7 +24,7 @@ from separation_oracles import (
 
 import graphs
 from graphs import textbook
-from graphs.independence import reachable
+from graphs.separation.independence import reachable
 
 examples = settings(max_examples=200, deadline=None, derandomize=True)
 

@@ -7,7 +7,7 @@ from agrum_networks import Peer, forward_sample
 from enumeration import random_bayesian, random_evidence, random_markov
 
 import graphs
-from graphs.pgmpy_bridge import tables_of
+from graphs.parameters.bridge import tables_of
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -5,7 +5,7 @@ import pytest
 from agrum_networks import Peer, forward_sample
 
 import graphs
-from graphs.pgmpy_bridge import tables_of
+from graphs.parameters.bridge import tables_of
 
 PROBLEMS = ["CSP_12", "Grids_12", "Promedus_24", "Segmentation_11"]
 NETWORKS = [

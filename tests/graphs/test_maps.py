@@ -16,7 +16,7 @@ from map_oracles import (
 )
 
 import graphs
-from graphs.counterexamples import dependence
+from graphs.claims.counterexamples import dependence
 
 CAMPUS = graphs.textbook.campus()
 HEURISTICS = ("min_fill", "min_degree")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from separation_oracles import node_triples, random_graphs, separated_in_moral_ancestral_graph
 
 import graphs
-from graphs.mixed import one_member
+from graphs.structure.mixed import one_member
 
 examples = settings(max_examples=150, deadline=None, derandomize=True)
 CHAIN = nx.DiGraph([("A", "B"), ("B", "C")])

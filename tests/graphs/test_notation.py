@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
 import graphs
-from graphs.notation import Reader, latex_name, text_name
-from graphs.signs import notations
-from graphs.structure import Factor
+from graphs.language.notation import Reader, latex_name, text_name
+from graphs.language.signs import notations
+from graphs.structure.models import Factor
 
 examples = settings(max_examples=200, deadline=None, derandomize=True)
 NAMES = st.one_of(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from separation_oracles import node_triples, random_graphs, separated_in_moral_ancestral_graph
 
 import graphs
-from graphs import bayes_ball, textbook
-from graphs.independence import reachable
+from graphs import textbook
+from graphs.separation import kernels as bayes_ball
+from graphs.separation.independence import reachable
 
 examples = settings(max_examples=200, deadline=None, derandomize=True)
 

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from separation_oracles import random_graphs
 
 import graphs
-from graphs.notation import latex_name, text_name
-from graphs.structure import Factor, ancestors, find_nodes, node_set, require_acyclic, unknown
+from graphs.language.notation import latex_name, text_name
+from graphs.structure.models import (
+    Factor,
+    ancestors,
+    find_nodes,
+    node_set,
+    require_acyclic,
+    unknown,
+)
 
 examples = settings(max_examples=150, deadline=None, derandomize=True)
 

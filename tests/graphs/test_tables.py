@@ -16,8 +16,8 @@ from pgmpy.models import (
 )
 
 import graphs
-from graphs.pgmpy_bridge import tables_of
-from graphs.tables import fault, rounding_slack
+from graphs.parameters.bridge import tables_of
+from graphs.parameters.tables import fault, rounding_slack
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from agrum import pyagrum
 
-from graphs.tables import Tables
+from graphs.parameters.tables import Tables
 
 
 class Peer:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from graphs.pgmpy_bridge import tables_of
+from graphs.parameters.bridge import tables_of
 
 EXTENSIONS = [".bif", ".xmlbif", ".net"]
 

@@ -1,0 +1,1 @@
+"""Stated claims checked: which theorem makes them true, or what is wrong with them."""

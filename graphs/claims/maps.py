@@ -1,0 +1,496 @@
+r"""Which graph represents which: moral graphs, chordality, I-maps, perfect maps and equivalence.
+
+Write :math:`I(G)` for the independences a graph asserts, by d-separation when it is a DAG and by
+separation when it is undirected. A graph :math:`K` is an *I-map* of :math:`G` when
+:math:`I(K) \subseteq I(G)`, and a *perfect map* when :math:`I(K) = I(G)` (Pearl 1988, chapter 3).
+None of this needs all triples of node sets:
+
+- A DAG :math:`K` is an I-map of a graphoid iff every node is independent of its non-descendants
+  given its parents (Verma and Pearl 1988), so one reachability search per node decides.
+- An undirected :math:`K` is an I-map of a DAG iff it contains the moral graph, and of an undirected
+  graph iff it contains its edges (Lauritzen et al. 1990).
+- Two DAGs are equivalent iff they have the same skeleton and the same v-structures (Verma and Pearl
+  1990). The essential graph directs the edges all equivalent DAGs agree on (Andersson et al. 1997).
+- A DAG has an undirected perfect map iff it has no v-structure, an undirected graph a directed one
+  iff it is chordal, that is, every cycle of four or more nodes has a chord (Pearl 1988).
+
+When the answer is no, the statement that shows it is kept and was checked in both graphs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from itertools import chain, combinations
+from typing import TypeAlias
+
+import networkx as nx
+
+from graphs.separation.independence import Independence, decide
+from graphs.structure.models import Model, Node, as_graph
+
+Pair: TypeAlias = tuple[nx.Graph, nx.Graph]
+Triple: TypeAlias = tuple[Node, Node, frozenset[Node]]
+
+# --- Moral and chordal graphs -------------------------------------------------------------------
+
+
+def moralize(dag: Model) -> nx.Graph:
+    """The smallest undirected I-map of a model: every factor's scope becomes complete.
+
+    For a DAG, parents with a common child are married and arrows dropped (Lauritzen and
+    Spiegelhalter 1988). An undirected model is its own moral graph and is copied.
+
+    Returns:
+        A new ``Graph`` with the model's nodes in their order and their attributes;
+        ``.graph["married"]`` lists the edges that marry parents.
+
+    Raises:
+        ValueError: not a model, or a directed graph with a cycle.
+    """
+    graph = as_graph(dag, any_member=True)
+    moral = nx.Graph()
+    moral.add_nodes_from(graph.nodes(data=True))
+    moral.add_edges_from(graph.edges)
+    married = []
+    if graph.is_directed():
+        for child in graph:
+            for pair in combinations(graph.pred[child], 2):
+                if not moral.has_edge(*pair):
+                    moral.add_edge(*pair)
+                    married.append(pair)
+    moral.graph["married"] = tuple(married)
+    return moral
+
+
+def is_chordal(graph: Model) -> bool:
+    """Whether every cycle of four or more nodes has a chord; of a DAG, in its moral graph.
+
+    :func:`chordless_cycle` gives the evidence. Time linear in nodes and edges.
+    """
+    return _late_comer(moralize(graph)) is None
+
+
+def chordless_cycle(graph: Model) -> tuple[Node, ...] | None:
+    """A cycle of four or more nodes without a chord, or ``None`` for a chordal graph.
+
+    The last node is adjacent to the first. A DAG is moralised first.
+    """
+    graph = moralize(graph)
+    found = _late_comer(graph)
+    if found is None:
+        return None
+    node, numbered = found
+    inner = graph.subgraph(numbered)
+    around = [u for u in graph[node] if u in numbered]
+    paths = (path for start in around if (path := _around(inner, node, start, set(around))))
+    return (node, *min(paths, key=len))
+
+
+def _late_comer(graph: nx.Graph) -> tuple[Node, set[Node]] | None:
+    """The first node of a maximum cardinality search whose earlier neighbours are no clique.
+
+    Also the nodes numbered before it; these induce a chordal graph, so a chordless cycle passes
+    through the node (Tarjan and Yannakakis 1984).
+    """
+    weight = dict.fromkeys(graph, 0)
+    buckets: list[dict[Node, None]] = [dict.fromkeys(graph)]
+    position: dict[Node, int] = {}
+    for number in range(len(graph)):
+        while not buckets[-1]:
+            buckets.pop()
+        node = next(iter(buckets[-1]))
+        del buckets[-1][node]
+        earlier = {u for u in graph[node] if u in position}
+        if earlier:
+            last = max(earlier, key=position.__getitem__)
+            if not earlier - {last} <= graph[last].keys():
+                return node, set(position)
+        position[node] = number
+        buckets.append({})
+        for u in graph[node]:
+            if u not in position:
+                del buckets[weight[u]][u]
+                weight[u] += 1
+                buckets[weight[u]][u] = None
+    return None
+
+
+def _around(graph: nx.Graph, node: Node, start: Node, ring: set[Node]) -> tuple[Node, ...] | None:
+    """A shortest path from one neighbour of the node to a neighbour not adjacent to it.
+
+    Its inner nodes are outside ``ring``, the neighbours of the node.
+    """
+    came: dict[Node, Node | None] = {start: None}
+    queue = deque([start])
+    while queue:
+        u = queue.popleft()
+        for w in graph[u]:
+            if w in came or (w in ring and graph.has_edge(start, w)):
+                continue
+            came[w] = u
+            if w in ring:
+                return tuple(_trace(came, w))
+            queue.append(w)
+    return None
+
+
+def _trace(came: dict[Node, Node | None], node: Node | None) -> Iterator[Node]:
+    while node is not None:
+        yield node
+        node = came[node]
+
+
+def triangulate(graph: Model, heuristic: str = "min_fill") -> nx.Graph:
+    """A chordal graph that contains the model's graph, by greedy elimination.
+
+    Nodes are eliminated one at a time, each completing its remaining neighbours. ``"min_fill"``
+    takes the node that adds fewest edges, ``"min_degree"`` the one with fewest neighbours
+    (Koller and Friedman 2009, section 9.4.3.2); both first take nodes that add none, so a chordal
+    graph comes back without fill-in. Ties go to the earlier node.
+
+    Args:
+        graph: any model; a DAG is moralised first.
+        heuristic: ``"min_fill"`` or ``"min_degree"``.
+
+    Returns:
+        A new ``Graph``; ``.graph["fill_in"]`` lists the added edges and
+        ``.graph["elimination_order"]`` the nodes, a perfect elimination order of the result.
+
+    Raises:
+        ValueError: another heuristic, or not a model.
+    """
+    if heuristic not in ("min_fill", "min_degree"):
+        raise ValueError(f"expected heuristic 'min_fill' or 'min_degree', got {heuristic!r}")
+    chordal = moralize(graph)
+    rank = {v: i for i, v in enumerate(chordal)}
+    left = {v: set(neighbours) for v, neighbours in chordal.adjacency()}
+    missing = {v: _missing(left, v) for v in left}
+
+    def key(v: Node) -> tuple[int, int, int]:
+        fill = missing[v] if heuristic == "min_fill" else int(missing[v] > 0)
+        return fill, len(left[v]), rank[v]
+
+    nodes = list(chordal)
+    heap = [key(v) for v in nodes]
+    heapq.heapify(heap)
+    order: list[Node] = []
+    fill_in: list[tuple[Node, Node]] = []
+    while heap:
+        entry = heapq.heappop(heap)
+        node = nodes[entry[2]]
+        if node not in left or entry != key(node):
+            continue
+        order.append(node)
+        around = left.pop(node)
+        changed = set(around)
+        for u in around:
+            left[u].remove(node)
+            missing[u] -= len(left[u] - around)
+        for u, w in combinations(sorted(around, key=rank.__getitem__), 2):
+            if w not in left[u]:
+                fill_in.append((u, w))
+                common = left[u] & left[w]
+                for v in common:
+                    missing[v] -= 1
+                missing[u] += len(left[u]) - len(common)
+                missing[w] += len(left[w]) - len(common)
+                left[u].add(w)
+                left[w].add(u)
+                changed |= common
+        for u in changed:
+            heapq.heappush(heap, key(u))
+    chordal.add_edges_from(fill_in)
+    chordal.graph["fill_in"] = tuple(fill_in)
+    chordal.graph["elimination_order"] = tuple(order)
+    return chordal
+
+
+def _missing(neighbours: dict[Node, set[Node]], node: Node) -> int:
+    """How many edges are missing between the neighbours of a node."""
+    around = neighbours[node]
+    present = sum(len(around & neighbours[u]) for u in around) // 2
+    return len(around) * (len(around) - 1) // 2 - present
+
+
+def maximal_cliques(graph: Model) -> list[frozenset[Node]]:
+    """Every maximal complete set of nodes, in the order of the model's nodes.
+
+    A DAG is moralised first. There can be exponentially many, but in a chordal graph there are at
+    most as many as nodes.
+    """
+    moral = moralize(graph)
+    rank = {v: i for i, v in enumerate(moral)}
+    cliques = [sorted(clique, key=rank.__getitem__) for clique in nx.find_cliques(moral)]
+    cliques.sort(key=lambda clique: [rank[v] for v in clique])
+    return [frozenset(clique) for clique in cliques]
+
+
+def essential_graph(dag: Model) -> nx.DiGraph:
+    """The equivalence class of a DAG as one graph, also called its CPDAG.
+
+    Edges that every equivalent DAG directs alike appear once, with ``directed=True``; the others
+    appear in both directions with ``directed=False``. Labelled by the algorithm of Chickering
+    (1995).
+
+    Raises:
+        ValueError: an undirected model, or a directed graph with a cycle.
+    """
+    graph = _dag(dag, "dag")
+    order = list(nx.topological_sort(graph))
+    rank = {v: i for i, v in enumerate(order)}
+    compelled: dict[Node, set[Node]] = {}
+    for child in order:
+        parents = set(graph.pred[child])
+        last = max(parents, key=rank.__getitem__, default=None)
+        inherited = compelled[last] if parents else set()
+        married = parents - {last} <= graph.pred[last].keys() if parents else True
+        compelled[child] = inherited if married and inherited <= parents else parents
+    essential = nx.DiGraph()
+    essential.add_nodes_from(graph.nodes(data=True))
+    for u, v in graph.edges:
+        directed = u in compelled[v]
+        essential.add_edge(u, v, directed=directed)
+        if not directed:
+            essential.add_edge(v, u, directed=False)
+    return essential
+
+
+def _dag(model: Model, role: str) -> nx.DiGraph:
+    graph = as_graph(model, any_member=True)
+    if not graph.is_directed():
+        raise ValueError(f"expected a DAG for {role}, got an undirected graph")
+    return graph
+
+
+# --- I-maps and perfect maps --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class MapResult:
+    """Whether one graph represents another; true or false as a condition.
+
+    Attributes:
+        holds: the answer.
+        reason: the theorem, or the difference between the graphs, in one or two sentences.
+        counterexample: when the answer is no, a statement on which the graphs disagree, asked of
+            the graph where it fails, so that its ``path`` is active there.
+        holds_in: which graph asserts the statement: ``"candidate"`` or ``"model"``, or
+            ``"first DAG"`` or ``"second DAG"`` for :func:`equivalent`.
+        fails_in: the other graph.
+    """
+
+    holds: bool
+    reason: str
+    counterexample: Independence | None = None
+    holds_in: str | None = None
+    fails_in: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def explain(self) -> str:
+        """The reason and, when the answer is no, the statement that shows it, in English."""
+        if self.counterexample is None:
+            return self.reason
+        return (
+            f"{self.reason}\n{self.counterexample} holds in the {self.holds_in}. "
+            f"In the {self.fails_in} {self.counterexample.explain()}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<MapResult {self.holds}: {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.explain())}</pre>"
+
+
+def is_imap(candidate: Model, of: Model) -> MapResult:
+    """Whether every independence the candidate asserts holds in the model.
+
+    Both may be directed or undirected. Costs one pass over the edges, or one search per node where
+    no order of the nodes suits both DAGs or the model alone is undirected.
+
+    Raises:
+        ValueError: not models, or models over different nodes.
+    """
+    graphs = _same_nodes(candidate, of, ("candidate", "model"))
+    asserted = next(unmet(*graphs), None)
+    if asserted:
+        reason = "The candidate is not an I-map of the model: it asserts too much."
+        return _no(reason, asserted, graphs, ("candidate", "model"))
+    if graphs[0].is_directed():
+        why = (
+            "in the model every node is independent of the nodes before it given its parents in "
+            "the candidate, and all else d-separation reads from the candidate follows (Verma and "
+            "Pearl 1988)"
+        )
+    elif graphs[1].is_directed():
+        why = "it contains every edge of the model's moral graph (Lauritzen et al. 1990)"
+    else:
+        why = "it contains every edge of the model"
+    return MapResult(True, f"The candidate is an I-map of the model: {why}.")
+
+
+def is_perfect_map(candidate: Model, of: Model) -> MapResult:
+    """Whether the candidate asserts exactly the independences of the model.
+
+    So it is iff both have the same skeleton and the same v-structures, of which an undirected
+    graph has none. Time linear in the moral graph.
+
+    Raises:
+        ValueError: not models, or models over different nodes.
+    """
+    graphs = _same_nodes(candidate, of, ("candidate", "model"))
+    return _same_independences(graphs, ("candidate", "model"), "a perfect map of the model")
+
+
+def equivalent(dag1: Model, dag2: Model) -> MapResult:
+    """Whether two DAGs assert the same independences (I-equivalence).
+
+    Raises:
+        ValueError: an undirected model, or DAGs over different nodes.
+    """
+    graphs = _same_nodes(_dag(dag1, "dag1"), _dag(dag2, "dag2"), ("first DAG", "second DAG"))
+    return _same_independences(graphs, ("first DAG", "second DAG"), "equivalent to the second DAG")
+
+
+def _same_independences(graphs: Pair, names: tuple[str, str], what: str) -> MapResult:
+    """Verma and Pearl's criterion, with the statement that shows a difference."""
+    subject = f"The {names[0]}"
+    difference = _difference(graphs, names)
+    if difference is None:
+        why = "same skeleton and the same v-structures (Verma and Pearl 1990)"
+        if not any(g.is_directed() for g in graphs):
+            why = "same edges"
+        elif not all(g.is_directed() for g in graphs):
+            why = "same skeleton and the DAG has no v-structure (Pearl 1988)"
+        return MapResult(True, f"{subject} is {what}: both have the {why}.")
+    (u, w), only_in, description = difference
+    holder = 1 - only_in
+    order = (graphs[holder], graphs[only_in])
+    asserted = (u, w, _separator(graphs[holder], u, w))
+    reason = f"{subject} is not {what}: {description}."
+    if obstruction := _obstruction(*graphs):
+        reason += f" {obstruction}"
+    return _no(reason, asserted, order, (names[holder], names[only_in]))
+
+
+def _difference(graphs: Pair, names: tuple[str, str]) -> tuple[tuple[Node, Node], int, str] | None:
+    """A pair of nodes, the graph that joins them or makes them meet, and the fact in words."""
+    for i, graph in enumerate(graphs):
+        other = graphs[1 - i]
+        for u, w in graph.edges:
+            if not (other.has_edge(u, w) or other.has_edge(w, u)):
+                return (u, w), i, f"{u} and {w} are adjacent only in the {names[i]}"
+    for i, graph in enumerate(graphs):
+        other = set(_v_structures(graphs[1 - i]))
+        for u, child, w in _v_structures(graph):
+            if (u, child, w) not in other and (w, child, u) not in other:
+                return (u, w), i, f"{u} → {child} ← {w} is a v-structure only in the {names[i]}"
+    return None
+
+
+def _v_structures(graph: nx.Graph) -> Iterator[tuple[Node, Node, Node]]:
+    """Every u → c ← w with u and w not adjacent; none in an undirected graph."""
+    if graph.is_directed():
+        for child in graph:
+            for u, w in combinations(graph.pred[child], 2):
+                if not (graph.has_edge(u, w) or graph.has_edge(w, u)):
+                    yield u, child, w
+
+
+def _obstruction(candidate: nx.Graph, model: nx.Graph) -> str | None:
+    """Why no graph of the candidate's kind is a perfect map of the model, if that is so."""
+    if model.is_directed() and not candidate.is_directed():
+        for u, child, w in _v_structures(model):
+            return (
+                f"No undirected graph is one, since the model has the v-structure "
+                f"{u} → {child} ← {w}."
+            )
+    if candidate.is_directed() and not model.is_directed():
+        cycle = chordless_cycle(model)
+        if cycle:
+            listing = " - ".join(map(str, (*cycle, cycle[0])))
+            return f"No DAG is one, since the model has the chordless cycle {listing}."
+    return None
+
+
+def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
+    """Statements the candidate asserts, about a node or a pair each; none in an I-map of the model.
+
+    The first is false in the model. Later ones of an undirected candidate may be true.
+    """
+    if candidate.is_directed():
+        if _one_order(candidate, model):
+            missing = (edge for edge in model.edges if not candidate.has_edge(*edge))
+            yield from ((v, u, frozenset(candidate.pred[v])) for u, v in missing)
+            return
+        earlier: set[Node] = set()
+        for v in nx.topological_sort(candidate):
+            parents = frozenset(candidate.pred[v])
+            others = frozenset(earlier - parents)
+            path = decide(model, frozenset((v,)), others, parents).path if others else None
+            if path:
+                yield v, path[-1], parents
+            earlier.add(v)
+        return
+    # missing edges of the skeleton first: once all are there, any separator of unmarried parents
+    # contains their child, so the statement fails in the model
+    rank = {v: i for i, v in enumerate(model)}
+    for pair in chain(model.edges, moralize(model).graph["married"]):
+        if not candidate.has_edge(*pair):
+            u, w = sorted(pair, key=rank.__getitem__)
+            yield u, w, _separator(candidate, u, w)
+
+
+def _one_order(candidate: nx.DiGraph, model: nx.Graph) -> bool:
+    """Whether one order of the same nodes suits both DAGs, so that the edges alone decide."""
+    if not model.is_directed() or len(candidate) < len(model):
+        return False
+    return nx.is_directed_acyclic_graph(nx.DiGraph([*candidate.edges, *model.edges]))
+
+
+def _separator(graph: nx.Graph, u: Node, w: Node) -> frozenset[Node]:
+    """A set that separates two nodes that are not adjacent.
+
+    In a DAG the parents of the later one, in an undirected graph the neighbours of the first that
+    have another path to the second.
+    """
+    if graph.is_directed():
+        later = u if nx.has_path(graph, w, u) else w
+        return frozenset(graph.pred[later])
+    ring = set(graph[u])
+    seen, stack, found = {w}, [w], set()
+    while stack:
+        for v in graph[stack.pop()]:
+            if v in ring:
+                found.add(v)
+            elif v not in seen:
+                seen.add(v)
+                stack.append(v)
+    return frozenset(found)
+
+
+def _no(reason: str, triple: Triple, graphs: Pair, names: tuple[str, str]) -> MapResult:
+    """The refusal, once its statement is seen to hold in the first graph, not in the second."""
+    u, w, given = triple
+    claimed, counterexample = (decide(g, frozenset((u,)), frozenset((w,)), given) for g in graphs)
+    assert claimed.holds
+    assert not counterexample.holds
+    return MapResult(False, reason, counterexample, *names)
+
+
+def _same_nodes(one: Model, other: Model, names: tuple[str, str]) -> Pair:
+    graphs = as_graph(one, any_member=True), as_graph(other, any_member=True)
+    odd = [(v, names[g is graphs[1]]) for g in graphs for v in g if v not in graphs[g is graphs[0]]]
+    if odd:
+        v, name = odd[0]
+        raise ValueError(
+            f"expected the same nodes in the {names[0]} and the {names[1]}, got {v!r} only in the "
+            f"{name}"
+        )
+    return graphs

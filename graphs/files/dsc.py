@@ -1,0 +1,166 @@
+r"""DSC, the format of Microsoft's belief networks (MSBN), as bnlearn and GeNIe write it; read only.
+
+::
+
+    belief network "chest"
+    node asia { name : "Visit to Asia"; type : discrete[2] = { "yes", "no" }; }
+    node tub { type : discrete[2] = { "yes", "no" }; }
+    probability (asia) { 0.01, 0.99; }
+    probability (tub | asia) { (0) : 0.05, 0.95; (1) : 0.01, 0.99; }
+
+A row is labelled by the number of each parent's state; ``default : p, q;`` stands for rows not
+given. GeNIe labels every row (0, 0), whatever its parents: with one parent the rows are taken in
+their order, with more they are refused, since no label tells which parent's states vary faster.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import numpy as np
+
+from graphs.files.bif import LARGEST_DEFAULT
+from graphs.files.network import Found, Network
+from graphs.files.rows import Policy
+from graphs.language.scanning import (
+    QUOTED,
+    Scanner,
+    blank_comments,
+    line_of,
+    not_a_number,
+    number_words,
+    numbers,
+    pattern,
+    place,
+    split_names,
+    unquote,
+)
+
+_COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
+_HEAD = pattern(rf"belief\s+network(?:\s+({QUOTED}|[\w.\-]+))?\s*;?")
+_BLOCK = pattern(r"(node|probability)(?![\w.\-])")
+_NAME = pattern(rf'({QUOTED}|[^\s"{{}}();:=]+)')
+_OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
+_TYPE = pattern(
+    rf'type\s*:\s*discrete\s*\[\s*(\d{{1,9}})\s*\]\s*=?\s*\{{((?:[^{{}};"]|{QUOTED})*)\}}\s*;?'
+)
+_PROPERTY = pattern(rf'(?!type\b)[\w\-]+\s*:\s*(?:[^;"{{}}]|{QUOTED})*;')
+_SCOPE = pattern(rf'\(((?:[^(){{}}"|]|{QUOTED})*)(?:\|((?:[^(){{}}"|]|{QUOTED})*))?\)')
+_ROW = pattern(r"(?:(?:\(([\d\s,]*)\)|(default))\s*:?)?\s*([^;:(){}\"]*);")
+
+
+def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
+    """The network of a DSC file, or only its graph.
+
+    Raises:
+        Malformed: with the line, whatever the text or the network lacks.
+    """
+    text = blank_comments(text, _COMMENT)
+    scanner = Scanner(text)
+    network = Network(lambda position: line_of(text, position), policy=policy)
+    head = scanner.expect(_HEAD, "'belief network'")
+    network.name = unquote(head[1] or "")
+    blocks: list[int] = []
+    while not scanner.done():
+        if scanner.expect(_BLOCK, "'node' or 'probability'")[1] == "node":
+            _node(scanner, network)
+            continue
+        blocks.append(scanner.position)
+        end = scanner.text.find("}", scanner.position)
+        scanner.position = end if end >= 0 else len(text)
+        scanner.expect(_CLOSE, "'}' at the end of the block")
+    for start in blocks:
+        scanner.position = start
+        _probability(scanner, network, tables)
+    return network.found(tables)
+
+
+def _node(scanner: Scanner, network: Network) -> None:
+    name = scanner.expect(_NAME, "the name of a node")
+    scanner.expect(_OPEN, "'{'")
+    while scanner.accept(_PROPERTY):
+        pass
+    states = scanner.expect(_TYPE, "'type : discrete[n] = { states };'")
+    listed = split_names(states[2], whole=int(states[1]) == 1)
+    network.declare(unquote(name[1]), listed, int(states[1]), states.start(2))
+    while scanner.accept(_PROPERTY):
+        pass
+    scanner.expect(_CLOSE, "'property : value;' or '}'")
+
+
+def _probability(scanner: Scanner, network: Network, tables: bool) -> None:
+    header = scanner.expect(_SCOPE, "'(', the node, '|', its parents and ')'")
+    children = split_names(header[1])
+    if len(children) != 1:
+        raise scanner.error(f"expected one node before '|', got {len(children)}", header.start(1))
+    scope = network.define((*split_names(header[2] or ""), children[0]), header.start(1))
+    scanner.expect(_OPEN, "'{'")
+    if tables:
+        _table(scanner, network, scope)
+
+
+def _table(scanner: Scanner, network: Network, scope: tuple[str, ...]) -> None:
+    start, *sizes, size = scanner.position, *network.shape(scope)
+    rows: list[tuple[re.Match[str], list[float]]] = []
+    while not scanner.accept(_CLOSE):
+        match = scanner.expect(_ROW, "a row '(states) : numbers;', 'default : numbers;' or '}'")
+        try:
+            values = numbers(number_words(match[3]))
+        except ValueError:
+            raise not_a_number(scanner, *match.span(3)) from None
+        if len(values) != size:
+            wanted = f"expected {size} probabilities of {scope[-1]!r}, got {len(values)}"
+            raise scanner.error(wanted, match.start(3))
+        rows.append((match, values))
+    found = _placed(scanner, scope, sizes, rows)
+    default = found.pop(None, None)
+    total = int(np.prod([float(n) for n in sizes]))
+    if len(found) < total and default is None:
+        missing = next(c for c in product(*map(range, sizes)) if c not in found)
+        label = ", ".join(map(str, missing))
+        raise scanner.error(
+            f"expected the row ({label}) of {scope[-1]!r}, got {len(found)} of {total} rows", start
+        )
+    if total * size > LARGEST_DEFAULT and default is not None:
+        raise scanner.error(
+            f"expected a default for at most {LARGEST_DEFAULT} cells, got {total * size}", start
+        )
+    ordered = [found.get(c) or default for c in product(*map(range, sizes))]
+    chosen = [row for row in ordered if row is not None]
+
+    def position(number: int) -> int:
+        row, column = divmod(number, size)
+        return place(scanner, *chosen[row][0].span(3), column)
+
+    flat = [value for _, values in chosen for value in values]
+    network.fill(flat, start, position, lambda row: number_words(chosen[row][0][3]))
+
+
+def _placed(
+    scanner: Scanner,
+    scope: tuple[str, ...],
+    sizes: list[int],
+    rows: list[tuple[re.Match[str], list[float]]],
+) -> dict[tuple[int, ...] | None, tuple[re.Match[str], list[float]]]:
+    """The rows by the numbers of the parents' states; the default under ``None``."""
+    labels = [tuple(map(int, (m[1] or "").replace(",", " ").split())) for m, _ in rows]
+    unlabelled = len(sizes) == 1 and all(label == (0, 0) for label in labels)
+    found: dict[tuple[int, ...] | None, tuple[re.Match[str], list[float]]] = {}
+    for i, ((match, values), label) in enumerate(zip(rows, labels, strict=True)):
+        key = None if match[2] else (i,) if unlabelled else label
+        if key is not None and (
+            len(key) != len(sizes) or not all(s < n for s, n in zip(key, sizes, strict=True))
+        ):
+            bounds = ", ".join(f"0 to {n - 1}" for n in sizes) or "no numbers"
+            got = f"({', '.join(map(str, label))})"
+            raise scanner.error(
+                f"expected the numbers of the parents' states ({bounds}) of {scope[-1]!r}, "
+                f"got {got}",
+                match.start(3),
+            )
+        if key in found:
+            label_text = "default" if key is None else f"({', '.join(map(str, key))})"
+            raise scanner.error(f"expected every row once, got {label_text} again", match.start(3))
+        found[key] = match, values
+    return found

@@ -1,0 +1,276 @@
+"""Networks in files: BIF, XMLBIF, UAI, NET, XDSL and DSC, also compressed as .gz; graphs as text.
+
+Each format is read by a reader of its own in this folder, which checks the file once and
+names the line of what is wrong. pgmpy's readers are not used: they need pgmpy for the structure
+alone, take seconds on large networks, cut names at characters they do not know, and read parents in
+another order than the file's (UAI); its writers rename states (XMLBIF) and round (NET).
+
+What a file holds is told by its first words where they are those of one format only, else by its
+extension. Files are data: nothing in them is run, no entity is expanded, nothing else is fetched.
+Writing goes to a temporary file that replaces the target at the end, so a reader never sees half a
+network.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import secrets
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from graphs.files import bif, dsc, net, uai, xdsl, xmlbif
+from graphs.files.rows import Policy
+from graphs.language.scanning import Malformed, decode
+from graphs.parameters.tables import Tables
+from graphs.structure.models import Model
+
+_XML = {xmlbif, xdsl}
+_WRITERS = {
+    ".bif": bif,
+    ".xmlbif": xmlbif,
+    ".bifxml": xmlbif,
+    ".xml": xmlbif,
+    ".uai": uai,
+    ".net": net,
+}
+_READERS = {**_WRITERS, ".xdsl": xdsl, ".dsc": dsc}
+_GRAPH_TEXTS = (".gml", ".dot", ".gv", ".dagitty", ".csv", ".tsv", ".edges", ".txt")
+_COMMENTS = r"(?:\s|//[^\n]*\n|/\*.*?\*/|%[^\n]*\n|\#[^\n]*\n)*"
+_SIGNS = [
+    (re.compile(_COMMENTS + sign, re.DOTALL), reader)
+    for sign, reader in [
+        (r"(?:MARKOV|BAYES)\s+\d", uai),
+        (r"belief\s+network\b", dsc),
+        (r"net\s*\{", net),
+        (r"network\b[^{;]*\{|variable\b[^{;]*\{\s*type\s+discrete\b", bif),
+    ]
+]
+
+
+def load(
+    path: str | os.PathLike[str],
+    tables: bool = True,
+    *,
+    normalize: bool = False,
+    tolerance: float | None = None,
+) -> Any:
+    """The network in a file: .bif, .xmlbif (.bifxml, .xml), .uai, .net, .xdsl or .dsc, also + .gz.
+
+    Nodes, states and parents keep the names and the order of the file, and probabilities their
+    values: rows that miss the sum one by rounding their numbers to the digits in the file
+    (:func:`graphs.parameters.tables.rounding_slack`) are not rescaled, and a row of zeros stays
+    where its parents' states have probability zero. In .uai files every declared variable is a node
+    var_0, var_1, ... with states 0, 1, ..., and equal functions are all kept.
+
+    Graphs without tables are read as structures from DOT (.dot, .gv), GML (.gml), dagitty's text
+    (.dagitty, .txt) and lists of edges (.csv, .tsv, .edges).
+
+    Args:
+        path: the file; the case of the extension does not matter.
+        tables: whether to read the parameters; without them pgmpy is not imported, and networks
+            with decision, utility or continuous nodes can be read.
+        normalize: divide rows by their sums (counts, say), and take rows of NaN or of zeros as
+            uniform; a warning names the rows.
+        tolerance: take entries from ``-tolerance`` to zero as zero, and rescale rows whose sums
+            miss one by at most this; a warning names the rows.
+
+    Returns:
+        A pgmpy ``DiscreteBayesianNetwork`` or, from a .uai file of kind MARKOV,
+        ``DiscreteMarkovNetwork``; without tables a networkx ``DiGraph``, whose nodes have an
+        attribute ``kind``: "chance", "decision" or "utility", or a ``Graph``.
+
+    Raises:
+        ValueError: an unknown format, or a file that is truncated or malformed, names an unknown
+            variable or state, lacks a row, or holds numbers that are no probabilities: the message
+            names the file, the line and what was expected there.
+        MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
+    """
+    policy = _policy(normalize, tolerance)
+    reader, data = _recognized(_path(path))
+    try:
+        if reader is None:
+            return _graph(path, data)
+        found = reader.read(data if reader in _XML else _text(path, data), tables, policy)
+    except Malformed as error:
+        raise ValueError(f"{path}, line {error.line}: {error}") from None
+    if found.changes:
+        warnings.warn(f"{path}: {found.changes}", stacklevel=2)
+    content = found.content
+    return content.to_pgmpy() if isinstance(content, Tables) else content
+
+
+def _policy(normalize: Any, tolerance: Any) -> Policy:
+    if not isinstance(normalize, bool):
+        raise ValueError(f"expected normalize to be True or False, got {normalize!r}")
+    if tolerance is not None:
+        number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
+        if not (number and math.isfinite(tolerance) and 0 <= tolerance < 1):
+            raise ValueError(f"expected a tolerance from 0 to below 1, got {tolerance!r}")
+    return Policy(normalize, tolerance)
+
+
+def _recognized(path: Path) -> tuple[Any, bytes]:
+    """The reader for a file, ``None`` for a graph without tables, and its content."""
+    if not path.is_file():
+        _extension(path, _READERS, _GRAPH_TEXTS)
+        raise MissingFileError(f"expected a network file, got no file at {path}")
+    data = path.read_bytes()
+    if path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b"):
+        data = _decompressed(path, data)
+    reader = _sniffed(data)
+    if reader is None:
+        extension = _extension(path, _READERS, _GRAPH_TEXTS)
+        reader = _READERS.get(extension)
+    return reader, data
+
+
+def _sniffed(data: bytes) -> Any:
+    """The one format whose first words a file begins with."""
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"<"):
+        body = re.sub(rb"<[?!].*?>|<!--.*?-->", b"", start[:65536], flags=re.DOTALL)
+        root = re.match(rb"\s*<(?:[\w.\-]+:)?([\w.\-]+)", body)
+        return {b"BIF": xmlbif, b"SMILE": xdsl}.get(root[1].upper()) if root else None
+    text = _head(data)
+    return next((reader for sign, reader in _SIGNS if sign.match(text)), None)
+
+
+def _head(data: bytes) -> str:
+    """The beginning of a text, whatever bytes follow."""
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return data[:65536].decode("utf-16" if wide else "utf-8-sig", errors="replace")
+
+
+def _text(path: Any, data: bytes) -> str:
+    text, assumed = decode(data)
+    if assumed:
+        warnings.warn(f"{path}: {assumed}", stacklevel=3)
+    return text
+
+
+def _graph(path: Any, data: bytes) -> Any:
+    from graphs.language.graph_texts import read_graph
+
+    try:
+        return read_graph(_text(path, data))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
+    """The evidence of a UAI .evid file, as ``{"var_3": 1}``; also .gz.
+
+    Raises:
+        ValueError: a malformed file, with the line.
+        MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
+    """
+    file = _path(path)
+    if not file.is_file():
+        raise MissingFileError(f"expected a file of evidence, got no file at {file}")
+    data = file.read_bytes()
+    if file.suffix.lower() == ".gz":
+        data = _decompressed(file, data)
+    try:
+        return uai.read_evidence(_text(path, data))
+    except Malformed as error:
+        raise ValueError(f"{path}, line {error.line}: {error}") from None
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a network with its tables; :func:`load` reads back names, states and parameters.
+
+    Names and states are written as text (``str``), probabilities in full precision. The .uai format
+    has no names: nodes called var_0, var_1, ... keep their numbers, others are numbered in the
+    order of the model. Markov networks and factor graphs go to .uai only.
+
+    Args:
+        model: a pgmpy Bayesian network, Markov network or factor graph.
+        path: the file to write or replace, its format told by the extension as in :func:`load`.
+
+    Raises:
+        ValueError: an unknown extension, a structure without tables or with invalid ones, a Markov
+            network for another format than .uai, two names that are the same text, or a name that
+            the format cannot hold.
+    """
+    file = _path(path)
+    writer = _WRITERS[_extension(file, _WRITERS)]
+    compressed = file.suffix.lower() == ".gz"
+    from graphs.parameters.bridge import tables_of
+
+    tables = tables_of(model)
+    if writer is not uai:
+        if not tables.directed:
+            raise ValueError(
+                f"expected a Bayesian network for {os.fspath(path)}, got a Markov network; "
+                "a .uai file holds it"
+            )
+        _check_text(tables)
+    _write(file, writer.write(tables), compressed)
+
+
+class MissingFileError(ValueError, FileNotFoundError):
+    """A file or folder that is not there: a refused value, and what ``open`` raises."""
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"expected the path of a file, got {type(path).__name__}")
+    return Path(path)
+
+
+def _extension(path: Path, formats: Iterable[str], others: Iterable[str] = ()) -> str:
+    """The extension of a path, before any .gz, where it is one of those known."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    extension = "".join(suffixes[:-1][-1:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
+    if extension not in (*formats, *others):
+        known = ", ".join(formats)
+        raise ValueError(
+            f"expected a file name that ends in {known}, each also with .gz, got {str(path)!r}"
+        )
+    return extension
+
+
+def _decompressed(path: Path, data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: expected gzip data, got {error}") from None
+
+
+def _check_text(tables: Tables) -> None:
+    for what, names in (("nodes", tables.states), *tables.states.items()):
+        texts: dict[str, Any] = {}
+        for name in names:
+            text = str(name)
+            if text in texts:
+                where = what if what == "nodes" else f"states of {what!r}"
+                raise ValueError(
+                    f"expected {where} that differ as text, got {texts[text]!r} and {name!r}"
+                )
+            texts[text] = name
+
+
+def _write(path: Path, pieces: Iterable[str], compressed: bool) -> None:
+    if not path.parent.is_dir():
+        raise MissingFileError(f"expected an existing folder for {path.name}, got {path.parent}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as raw:
+            if compressed:
+                # neither name nor time inside, so that equal networks are equal files
+                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packer:
+                    packer.writelines(map(str.encode, pieces))
+            else:
+                raw.writelines(map(str.encode, pieces))
+        os.replace(temporary, path)
+    except UnicodeEncodeError as error:
+        bad = error.object[error.start]
+        raise ValueError(f"expected names that UTF-8 can encode, got {bad!r} in one") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What people type: names, signs, statements, factorizations and graphs as text."""

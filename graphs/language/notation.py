@@ -1,0 +1,338 @@
+r"""Names and the text around them, as factorisations and independences are written.
+
+A name is a word of letters and digits of any script (``x1``, ``wet_grass``, ``var-3``), one with a
+LaTeX subscript (``x_{t-1}``), a word set in a font (``\mathrm{rain}``, ``\text{wet grass}``), a
+Greek letter (``\theta``) or anything in double quotes, where ``\"`` and ``\\`` stand for a quote
+and a backslash and ``\u00e9`` or ``\u{1f600}`` for a character by its number. Names differ where
+their characters do: no normal form is put in the place of another. What is not printable is always
+written by its number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Hashable
+from typing import TypeAlias
+
+from graphs.language.signs import GREEK, KERN
+
+Node: TypeAlias = Hashable
+
+
+# --- Writing ------------------------------------------------------------------------------------
+
+
+def latex_name(name: Node) -> str:
+    r"""The name as LaTeX math, which :func:`graphs.parse` reads back.
+
+    A letter is italic, ``x_1`` gets a subscript, words are upright; other names are in ``\text``,
+    their signs escaped. TeX and matplotlib's mathtext read it.
+    """
+    text = str(name)
+    if match := _LETTER.fullmatch(text):
+        return match[1] + (f"_{{{match[2]}}}" if match[2] else "") + match[3]
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", text):
+        return r"\mathrm{" + text.replace("_", r"\_") + "}"
+    if not text or text.startswith('"') or not _printable(text):
+        text = _quoted(text)
+    return "".join(
+        _PIECES[part] if part in _PIECES else rf"\text{{{_escaped(part)}}}"
+        for part in re.split(r"([\\^~])", text)
+        if part
+    )
+
+
+_LETTER = re.compile(
+    r"([A-Za-z][0-9]*(?!_)|[A-Za-z](?=_))(?:_([A-Za-z0-9]+(?:[,+\-][A-Za-z0-9]+)*))?('*)"
+)
+_PIECES = {"\\": r"\backslash", "~": r"\sim", "^": r"\hat{\ }"}
+_SIGNS_IN_TEXT = re.compile(r"[%&#$_{}]|(?<= ) |\A | \Z")
+
+
+def _escaped(text: str) -> str:
+    return _SIGNS_IN_TEXT.sub(lambda m: "\\" + m[0], text)
+
+
+_RESERVED = {
+    "given", "not", "is", "are", "was", "were", "and", "or",
+    "by", "from", "of", "on", "independent", "dependent", "conditional", "conditioned",
+    "conditioning", "conditionally", "marginally", "mutually", "does", "do", "depends", "depend",
+    "separates", "separate", "separated", "connected",
+}  # fmt: skip
+
+
+def text_name(name: Node) -> str:
+    """The name as :func:`parse` and :func:`graphs.query` read it back: quoted where it must be."""
+    text = str(name)
+    word, end = _word(text, 0)
+    primes = text[end:]
+    plain = bool(word) and word[0] != "_" and word[-1] != "_" and not primes.strip("'")
+    if plain and "\\" not in text and text.lower() not in _RESERVED and _printable(text):
+        return text
+    return _quoted(text)
+
+
+def _printable(text: str) -> bool:
+    """Whether a reader can see every character; joiners count between letters that they join."""
+    return all(
+        c.isprintable() or (c in _JOINERS and i and text[i - 1] > "\x7f" and i < len(text) - 1)
+        for i, c in enumerate(text)
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + "".join(map(_quoted_character, text)) + '"'
+
+
+def _quoted_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    number = f"{ord(character):04x}"
+    return f"\\u{number}" if len(number) == 4 else f"\\u{{{number}}}"
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+class ParseError(ValueError):
+    """A text that cannot be read; the message shows the text with a caret under the character."""
+
+    def __init__(self, text: str, position: int, expected: str):
+        found = repr(text[position]) if position < len(text) else "the end of the text"
+        start = max(0, position - 60)
+        line = text[start : position + 20].replace("\n", " ")
+        super().__init__(
+            f"expected {expected}, got {found} at character {position + 1}\n"
+            f"  {line}\n  {' ' * (position - start)}^"
+        )
+        self.text, self.position, self.expected = text, position, expected
+
+
+_SPACING = re.compile(
+    rf"(?:{KERN}|\\(?:q?quad|left|right|displaystyle|nonumber|limits)(?![A-Za-z])"
+    r"|\\[bB]igg?[lrm]?(?![A-Za-z])(?=\s*(?:\\?[{}]|[()\[\]|])))*"
+)
+_FONT_NAMES = {
+    "plain": ("mathrm", "text", "mathit", "mathsf", "mathtt", "operatorname", "textrm", "mbox"),
+    "bold": ("mathbf", "boldsymbol", "bm", "textbf", "mathbfit"),
+    "script": ("mathcal", "mathscr"),
+    "fraktur or blackboard": ("mathfrak", "mathbb"),
+}
+_FONTS = {command: font for font, commands in _FONT_NAMES.items() for command in commands}
+_FONT = re.compile(
+    rf"\\({'|'.join(_FONTS)})\*?\s*(?:\{{((?:[^{{}}\\]|\\.)*)\}}|(?<=[a-z])\s+([A-Za-z]))",
+    re.DOTALL,
+)
+_PIECE = re.compile("|".join(map(re.escape, _PIECES.values())))
+_PIECE_OF = {written: sign for sign, written in _PIECES.items()}
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(r'\\(?:(["\\])|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\})')
+_COMMAND = re.compile(rf"\\({'|'.join(GREEK)})(?![A-Za-z])")
+_SUBSCRIPT = re.compile(r"_\{((?:[^{}]|\{[^{}]*\})*)\}")
+_SHORT_SUBSCRIPT = re.compile(rf"_(?:([A-Za-z0-9])|\\({'|'.join(GREEK)})(?![A-Za-z]))")
+_UNDERSCORE_SIGN = re.compile(r"_\|(?:\||_)")
+_IN_SUBSCRIPT = re.compile(r"\\(?:text|mathrm|mathit)\s*\{([^{}]*)\}")
+_PRIMES = re.compile(r"'*")
+_JOINERS = "\u200c\u200d"
+_NAME = "the name of a variable"
+
+
+def _joined(character: str) -> bool:
+    """Letters and digits of any script, and the marks and joiners that belong to them."""
+    return (
+        character.isalnum()
+        or character in _JOINERS
+        or unicodedata.category(character) in ("Mn", "Mc")
+    )
+
+
+def _word(text: str, start: int) -> tuple[str, int]:
+    """The word that starts here without its primes, and where it ends; empty without one."""
+    parts, i = [], start
+    if text.startswith("_", i) and i + 1 < len(text) and text[i + 1].isalnum():
+        i += 1
+    if i >= len(text) or not text[i].isalnum():
+        return "", start
+    begin = start
+    while i < len(text):
+        character = text[i]
+        if _joined(character):
+            i += 1
+        elif character == "_":
+            if text.startswith("_{", i) or _UNDERSCORE_SIGN.match(text, i):
+                break
+            i += 1
+        elif text.startswith("\\_", i):
+            parts.append(text[begin:i])
+            begin, i = i + 1, i + 2
+        elif character in ".-":
+            after = i
+            while after < len(text) and text[after] in ".-":
+                after += 1
+            if after == len(text) or not text[after].isalnum():
+                break
+            i = after
+        else:
+            break
+    return "".join(parts) + text[begin:i], i
+
+
+def _unquoted(text: str) -> str:
+    """The name that stands in double quotes; other text as it is."""
+    match = _QUOTED.fullmatch(text)
+    return _ESCAPE.sub(_character, match[1]) if match else text
+
+
+def _character(escape: re.Match[str]) -> str:
+    number = int(escape[2] or escape[3] or "0", 16)
+    return escape[1] or (chr(number) if number < 0x110000 else escape[0])
+
+
+class Reader:
+    """A cursor over a text, shared by the readers of factorisations and of queries."""
+
+    def __init__(self, text: str):
+        self.text, self.position = text, 0
+        self.fonts: dict[str, str] = {}
+
+    def skip(self) -> None:
+        """Pass white space and LaTeX spacing."""
+        match = _SPACING.match(self.text, self.position)
+        self.position = match.end() if match else self.position
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """The match of a pattern right here, passing it, or ``None`` without moving."""
+        match = pattern.match(self.text, self.position)
+        if match:
+            self.position = match.end()
+        return match
+
+    def accept(self, pattern: re.Pattern[str] | str) -> re.Match[str] | None:
+        """Like :meth:`match`, after white space."""
+        self.skip()
+        return self.match(re.compile(re.escape(pattern)) if isinstance(pattern, str) else pattern)
+
+    def expect(self, pattern: re.Pattern[str] | str, expected: str) -> re.Match[str]:
+        """Like :meth:`accept`, but a :class:`ParseError` says what was expected here."""
+        match = self.accept(pattern)
+        if match is None:
+            raise self.error(expected)
+        return match
+
+    def error(self, expected: str, position: int | None = None) -> ParseError:
+        """A :class:`ParseError` about this position, or another."""
+        return ParseError(self.text, self.position if position is None else position, expected)
+
+    def done(self) -> bool:
+        self.skip()
+        return self.position >= len(self.text)
+
+    def name(self) -> str:
+        """One variable name: a word, ``x_{1}``, a LaTeX word in a font or a quoted string.
+
+        Raises:
+            ParseError: none here; or one that was set in another font before, which would be
+                another variable to a reader.
+        """
+        self.skip()
+        start, font = self.position, "plain"
+        if self.text.startswith('"', start):
+            return self._quoted()
+        if match := self.match(_FONT):
+            font = _FONTS[match[1]]
+            written = self._in_font(match)
+            if match[1] == "text":
+                written = _unquoted(written + self._pieces())
+            written += self._short_subscript()
+        elif piece := self.match(_PIECE):
+            written = _PIECE_OF[piece[0]] + self._pieces()
+        elif command := self.match(_COMMAND):
+            written = command[1] + self._short_subscript()
+        else:
+            written, self.position = _word(self.text, start)
+            if not written:
+                raise self.error(_NAME)
+        primes = self.match(_PRIMES)
+        written += (primes[0] if primes else "") + self._subscript()
+        if self.fonts.setdefault(written, font) != font:
+            raise self.error(
+                f"one font for {written!r}, since another may mean another variable", start
+            )
+        return written
+
+    def names(self) -> tuple[str, ...]:
+        """One or more names separated by commas."""
+        names = [self.name()]
+        while self.accept(","):
+            names.append(self.name())
+        return tuple(names)
+
+    def _quoted(self) -> str:
+        match = self.match(_QUOTED)
+        if match is None:
+            raise self.error("a closing quote", len(self.text))
+        return _unquoted(match[0])
+
+    def _in_font(self, match: re.Match[str]) -> str:
+        """What stands between the braces of a font command, its escapes resolved."""
+        if match[2] is None:
+            return match[3]
+        if odd := re.search(r"\\(?![%&#$_{} ])", match[2]):
+            raise self.error(r"an escaped sign such as \% or \_", match.start(2) + odd.start() + 1)
+        return re.sub(r"\\(.)", r"\1", match[2])
+
+    def _pieces(self) -> str:
+        r"""More of a name that ``\text`` alone cannot hold, without a gap."""
+        found = ""
+        while self.text.startswith("\\", self.position):
+            if piece := self.match(_PIECE):
+                found += _PIECE_OF[piece[0]]
+            elif self.text.startswith(r"\text{", self.position) and (match := self.match(_FONT)):
+                found += self._in_font(match)
+            else:
+                break
+        return found
+
+    def _short_subscript(self) -> str:
+        match = self.match(_SHORT_SUBSCRIPT)
+        return f"_{match[1] or match[2]}" if match else ""
+
+    def _subscript(self) -> str:
+        match = self.match(_SUBSCRIPT)
+        if match is None:
+            return ""
+        inner = _COMMAND.sub(r"\1", _IN_SUBSCRIPT.sub(r"\1", match[1]))
+        inner = re.sub(r"\s*(?:\\[,;: ]|\s)*([,+\-])(?:\\[,;: ]|\s)*", r"\1", inner).strip()
+        if not re.fullmatch(r"[\w,+\-.]+'*", inner):
+            raise self.error("a subscript of letters, digits, commas and signs", match.start() + 1)
+        primes = self.match(_PRIMES)
+        return f"_{inner}" + (primes[0] if primes else "")
+
+
+# --- Frames -------------------------------------------------------------------------------------
+
+_FRAMES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
+_BEGIN = re.compile(r"\\begin\{((?:equation|align|gather|multline|displaymath|math)\*?)\}")
+
+
+def unframed(text: str) -> str:
+    r"""The text without ``$ $``, ``\( \)``, ``\[ \]`` or an environment, and without full stop.
+
+    What stood at the start is blanked, so that every other character keeps its place.
+    """
+    start = len(text) - len(text.lstrip())
+    text = text.rstrip()
+    inside = text.rstrip(" \t\r\n.,;")
+    frames = list(_FRAMES)
+    if begin := _BEGIN.match(text, start):
+        frames = [(begin[0], rf"\end{{{begin[1]}}}")]
+    for left, right in frames:
+        if text.startswith(left, start) and inside[start + len(left) :].endswith(right):
+            text = " " * (start + len(left)) + inside[start + len(left) : -len(right)].rstrip()
+            break
+    if text.endswith(".") and not text.endswith(".."):
+        text = text[:-1].rstrip()
+    return text

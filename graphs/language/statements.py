@@ -1,0 +1,258 @@
+r"""Independence statements as text: read from a keyboard, from LaTeX or from a sentence.
+
+A statement is :math:`X \perp Y \mid Z`, or denies one. The signs are those of
+:mod:`graphs.language.signs`; a set is a list of names, bare, in braces or in parentheses, or ``∅``;
+a sentence is one such as ``A and B are conditionally independent given C`` or ``A is not
+d-separated from B by C``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from graphs.language import signs
+from graphs.language.notation import Node, ParseError, Reader, latex_name, text_name, unframed
+from graphs.language.signs import BAR, KERN, any_of
+
+_LABEL = r"(?:_(?:\{\s*(?:\\math\w+\s*\{?)?[GDdm]\}?\s*\}|\\math\w+\{?[GDdm]\}?|[GDdm](?!\w)))?"
+_ATOM = re.compile(rf"{any_of(signs.SYMBOLS)}([{''.join(signs.OVERLAYS)}]?)")
+_WHOLE = re.compile(any_of((*signs.ASCII_SYMBOLS, *signs.COMMANDS)))
+_CROSSED = re.compile(any_of(signs.CROSSED_COMMANDS))
+_CROSSING = re.compile(rf"{any_of(signs.CROSSINGS)}|not\b", re.IGNORECASE)
+_KERNS = re.compile(f"{KERN}*")
+_WRAPPER = re.compile(r"\\math(?:rel|bin|op|ord|inner)\s*\{|\{")
+_SIGN_LABEL = re.compile(_LABEL)
+_NOT = r"(?P<no>n['’]t|\s+not)?"
+_BE = rf"(?:(?P<be>is|are|was|were){_NOT}\s+)?(?:(?P<bare>not)\s+)?"
+_HOW = r"(?:(?:conditionally|marginally|mutually|statistically|stochastically)\s+)?"
+_WORDS = re.compile(
+    rf"{_BE}{_HOW}(?:(?P<free>{any_of(signs.INDEPENDENT)})|(?P<bound>{any_of(signs.DEPENDENT)}))",
+    re.IGNORECASE,
+)
+_BOTH = re.compile(
+    rf"{_BE}{_HOW}(?:(?P<free>{any_of(signs.BOTH_INDEPENDENT)})|"
+    rf"(?P<bound>{any_of(signs.BOTH_DEPENDENT)}))(?!\s+(?:of|from|on)\b)",
+    re.IGNORECASE,
+)
+_SEPARATES = re.compile(
+    rf"(?P<no>does\s+not\s+|do\s+not\s+|doesn['’]t\s+|don['’]t\s+)?{any_of(signs.SEPARATES)}",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(rf"(?:(?i:not)(?!\w)|{any_of(signs.NEGATIONS)})")
+_GIVEN_WORDS = any_of(signs.GIVEN)
+_GIVEN = re.compile(rf"{BAR.pattern}|,?\s*{_GIVEN_WORDS}")
+_BY = re.compile(rf"{_GIVEN.pattern}|(?i:by)(?!\w)")
+_AND = re.compile(r"(?i:and)(?![\w'])(?=\s*\S)")
+_FROM = re.compile(r"(?i:from|and)(?!\w)")
+_COMMA = re.compile(rf"[,，](?!\s*{_GIVEN_WORDS}\s*[^\s,)|⟂])")
+_EMPTY = re.compile(any_of(signs.NOTHING))
+_OPENINGS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
+_OPEN, _BRACKET = re.compile(r"\\?\{|[(\[]"), re.compile(r"[(\[]")
+_END = re.compile(r"\Z")
+_EXPECTED_SYMBOL = r"an independence sign such as ⟂, _||_ or \perp"
+
+
+class Statement(NamedTuple):
+    """The names of the three sets, in the order written, and whether their independence is denied.
+
+    ``not A ⟂ B | C``, ``A !⟂ B | C`` and ``A depends on B given C`` deny it.
+    """
+
+    x: tuple[str, ...]
+    y: tuple[str, ...]
+    given: tuple[str, ...]
+    negated: bool = False
+
+
+def read_statement(text: str) -> Statement:
+    """The sets of names in a statement such as ``A, B ⟂ C | D``.
+
+    Raises:
+        ValueError: not a text; a :class:`graphs.ParseError` points at the character that does not
+            fit.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"expected an independence as text, got {type(text).__name__}")
+    reader = Reader(unframed(text))
+    statement = _statement(reader)
+    more = "','" if statement.given else "',', '|'"
+    reader.expect(_END, f"{more} or the end of the text")
+    return statement
+
+
+def _statement(reader: Reader) -> Statement:
+    """A statement, its denials taken off and the brackets around it."""
+    start = reader.position
+    reader.skip()
+    if (denial := reader.match(_DENIAL)) and not _sign_follows(reader):
+        x, y, given, negated = _statement(reader)
+        return Statement(x, y, given, not negated)
+    reader.position = start
+    try:
+        return _bare(reader)
+    except ParseError as error:
+        reader.position = start
+        if denial is not None or not (opening := reader.accept(_BRACKET)):
+            raise
+        return _bracketed(reader, opening[0], error)
+
+
+def _sign_follows(reader: Reader) -> bool:
+    """Whether what stands before is a name after all, as in ``not ⟂ B``."""
+    position = reader.position
+    reader.skip()
+    found = _sign(reader) is not None or reader.match(_SEPARATES) is not None
+    found = found or reader.match(_WORDS) is not None or reader.match(_COMMA) is not None
+    reader.position = position
+    return found
+
+
+def _bracketed(reader: Reader, opening: str, error: ParseError) -> Statement:
+    """``(A ⟂ B | C)`` or ``(A ⟂ B) | C``."""
+    try:
+        inner = _statement(reader)
+        more = "','" if inner.given else "',', '|'"
+        closing = _OPENINGS[opening]
+        reader.expect(closing, f"{more} or '{closing}'")
+    except ParseError as within:
+        raise max(error, within, key=lambda e: e.position) from None
+    if not inner.given and reader.accept(_GIVEN):
+        return inner._replace(given=_flat(_sets(reader)))
+    return inner
+
+
+def _bare(reader: Reader) -> Statement:
+    sets = _sets(reader)
+    reader.skip()
+    if separates := reader.match(_SEPARATES):
+        return _separated_by(reader, _flat(sets), separates["no"] is not None)
+    negated = _sign(reader)
+    given = _GIVEN
+    if negated is None and (words := reader.match(_WORDS)):
+        negated, given = _denied(words), _BY
+    if negated is not None:
+        x, y = _flat(sets), _flat(_sets(reader))
+    elif both := reader.match(_BOTH):
+        if len(sets) != 2:
+            reader.position = both.start()
+            raise reader.error("two sets such as {A, B} and C before these words")
+        (x, y), negated, given = sets, _denied(both), _BY
+    else:
+        raise reader.error(f"',' or {_EXPECTED_SYMBOL}")
+    return Statement(x, y, _flat(_sets(reader)) if reader.accept(given) else (), negated)
+
+
+def _separated_by(reader: Reader, given: tuple[str, ...], negated: bool) -> Statement:
+    """``C d-separates A from B`` or ``C separates A and B``."""
+    x = _set(reader)
+    reader.expect(_FROM, "'from' or 'and'")
+    return Statement(x, _set(reader), given, negated)
+
+
+def _denied(words: re.Match[str]) -> bool:
+    return (words["no"] is not None) ^ (words["bare"] is not None) ^ (words["bound"] is not None)
+
+
+def _sign(reader: Reader) -> bool | None:
+    """Pass an independence sign; whether it is crossed out, or ``None`` without one."""
+    start = reader.position
+    crossings = 0
+    while reader.match(_CROSSING):
+        crossings += 1
+        reader.match(_KERNS)
+    if wrapper := reader.match(_WRAPPER):
+        reader.match(_KERNS)
+        inner = _sign(reader)
+        reader.match(_KERNS)
+        if inner is not None and reader.text.startswith("}", reader.position):
+            reader.position += 1
+            crossings += inner
+        else:
+            wrapper = None
+    elif reader.match(_CROSSED):
+        crossings += 1
+    elif atom := reader.match(_ATOM):
+        crossings += _second_atom(reader) + bool(atom[1])
+    elif not reader.match(_WHOLE):
+        reader.position = start
+        return None
+    if wrapper is None and reader.text[reader.position - 1 : reader.position] == "{":
+        reader.position = start
+        return None
+    reader.match(_SIGN_LABEL)
+    return crossings % 2 == 1
+
+
+def _second_atom(reader: Reader) -> int:
+    r"""Pass the other half of ``\perp\!\!\!\perp``; how often it is crossed out."""
+    start = reader.position
+    reader.match(_KERNS)
+    crossings = 0
+    while reader.match(_CROSSING):
+        crossings += 1
+        reader.match(_KERNS)
+    if atom := reader.match(_ATOM):
+        return crossings + bool(atom[1])
+    reader.position = start
+    return 0
+
+
+# --- Sets ---------------------------------------------------------------------------------------
+
+
+def _sets(reader: Reader) -> list[tuple[str, ...]]:
+    """Sets separated by commas or ``and``; each one name, or several in brackets."""
+    sets = [_set(reader)]
+    while True:
+        if reader.accept(_COMMA):
+            reader.accept(_AND)
+        elif not reader.accept(_AND):
+            return sets
+        sets.append(_set(reader))
+
+
+def _set(reader: Reader) -> tuple[str, ...]:
+    if reader.accept(_EMPTY):
+        return ()
+    if opening := reader.accept(_OPEN):
+        closing = _OPENINGS[opening[0]]
+        if reader.accept(closing):
+            return ()
+        names = [reader.name()]
+        while reader.accept(_COMMA):
+            names.append(reader.name())
+        reader.expect(closing, f"',' or '{closing}'")
+        return tuple(names)
+    return (reader.name(),)
+
+
+def _flat(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(name for names in sets for name in names)
+
+
+# --- Writing ------------------------------------------------------------------------------------
+
+
+def listing(nodes: Iterable[Node]) -> str:
+    """Names in alphabetical order, separated by commas, quoted where :func:`graphs.query` asks."""
+    return ", ".join(sorted(map(text_name, nodes)))
+
+
+def statement_text(
+    x: Iterable[Node], y: Iterable[Node], given: Iterable[Node], negated: bool = False
+) -> str:
+    """``A, B ⟂ C | D``, which :func:`read_statement` reads back."""
+    bar = listing(given)
+    text = f"{listing(x)} ⟂ {listing(y)}" + (f" | {bar}" if bar else "")
+    return f"not {text}" if negated else text
+
+
+def statement_latex(
+    x: Iterable[Node], y: Iterable[Node], given: Iterable[Node], holds: bool = True
+) -> str:
+    r"""``A, B \perp C \mid D``, with ``\not`` before the sign of one that fails."""
+    names = [", ".join(map(latex_name, sorted(nodes, key=str))) for nodes in (x, y, given)]
+    bar = rf" \mid {names[2]}" if names[2] else ""
+    return rf"{names[0]} {'' if holds else chr(92) + 'not'}\perp {names[1]}{bar}"

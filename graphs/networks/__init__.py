@@ -1,0 +1,1 @@
+"""Networks built from arrays, checked as a whole."""

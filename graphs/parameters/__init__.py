@@ -1,0 +1,1 @@
+"""The numbers of discrete models: tables, their labels, and states."""

@@ -1,0 +1,290 @@
+"""Pictures of graphs, with the reason for an independence coloured.
+
+Labels are outlines in the coordinates of the picture, so they stay inside their nodes at any size.
+The colours are those of Okabe and Ito (2008), which colour-blind readers tell apart too, and line
+width or a ring says the same again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from graphs.pictures.layout import Edge, Places, Point, Routes, arrange
+from graphs.separation.independence import Independence, NodeSet, latent_nodes
+from graphs.structure.mixed import refuse_bidirected
+from graphs.structure.models import Model, Node, as_graph, node_set
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.path import Path
+
+FONT_SIZE = 11.0
+HEIGHT = 2.2 * FONT_SIZE
+HEAD = 0.38 * HEIGHT
+RING = 0.16 * HEIGHT
+MARGIN = 0.5 * HEIGHT
+LINE_LENGTH = 14
+
+PLAIN, ASKED, OBSERVED = "#FFFFFF", "#9FD3F2", "#C2C2C2"
+INK, PATH, BLOCKER = "#333333", "#D55E00", "#009E73"
+
+
+def draw(
+    model: Model,
+    ax: Axes | None = None,
+    *,
+    answer: Independence | None = None,
+    observed: NodeSet | None = None,
+    dashed: Iterable[Edge] | None = None,
+    title: str | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Draw the graph of a model.
+
+    Args:
+        model: any model; a directed graph may also have edges in both directions, which are drawn
+            without heads, as :func:`graphs.essential_graph` needs.
+        ax: where to draw; a new figure of fitting size if omitted.
+        answer: an answer about this graph, whose sets, active path or blockers are coloured.
+        observed: nodes to shade; those with a true attribute ``observed`` are shaded anyway.
+        dashed: edges to dash; by default those that marry parents in a moral graph and those that
+            fill a triangulated one.
+        title: a title; if there is an answer, its statement and verdict by default.
+        legend: whether to explain the colours in use.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: not a model, an unknown node, a directed cycle.
+    """
+    graph = as_graph(model, acyclic=False)
+    if graph.is_directed():
+        refuse_bidirected(graph)
+    arrows = _one_way(graph)
+    labels = {v: _label(str(v)) for v in graph}
+    widths = {v: max(HEIGHT, width + 0.75 * HEIGHT) for v, (_, width) in labels.items()}
+    places, routes = arrange(arrows, widths, HEIGHT)
+    marked = {v for v, data in graph.nodes(data=True) if data.get("observed") is True}
+    roles = _roles(graph, answer, node_set(graph, observed, "observed") | marked)
+    added = chain(graph.graph.get("married", ()), graph.graph.get("fill_in", ()))
+    broken = {frozenset(edge) for edge in (added if dashed is None else dashed)}
+    ax = _canvas(places, routes, widths, ax)
+    stroke = _stroke(ax)
+    for (u, v), points in routes.items():
+        edge = frozenset((u, v))
+        rims = [RING if end in roles.blockers else 0.0 for end in (u, v)]
+        line = _between(points, (widths[u], widths[v]), rims)
+        headed = arrows.is_directed() and not graph.has_edge(v, u)
+        _draw_edge(ax, line, headed, edge in roles.path, edge in broken, stroke)
+    for v, place in places.items():
+        _draw_node(ax, place, widths[v], labels[v][0], v, roles, stroke)
+    if title is None and answer is not None:
+        verdict = "holds" if answer else "does not hold"
+        # matplotlib's own font lacks ⟂ and has the older ⊥
+        title = f"{answer}  {verdict}".replace("⟂", "⊥")
+    if title:
+        ax.set_title(title.replace("$", r"\$"), fontsize=FONT_SIZE, color=INK)
+    if legend:
+        _draw_legend(ax, roles)
+    return ax
+
+
+def _one_way(graph: nx.Graph) -> nx.Graph:
+    """The graph, with one edge where a directed graph has both directions."""
+    if not graph.is_directed() or not any(graph.has_edge(v, u) for u, v in graph.edges):
+        return as_graph(graph)
+    arrows = nx.DiGraph()
+    arrows.add_nodes_from(graph)
+    arrows.add_edges_from((u, v) for u, v in graph.edges if not arrows.has_edge(v, u))
+    return arrows
+
+
+class _Roles(NamedTuple):
+    """The nodes and the edges that are singled out."""
+
+    asked: frozenset[Node]
+    observed: frozenset[Node]
+    latent: frozenset[Node]
+    blockers: frozenset[Node]
+    on_path: frozenset[Node]
+    path: frozenset[frozenset[Node]]
+
+
+def _roles(graph: nx.Graph, answer: Independence | None, observed: frozenset[Node]) -> _Roles:
+    latent = latent_nodes(graph)
+    none: frozenset[Any] = frozenset()
+    if answer is None:
+        return _Roles(none, observed, latent, none, none, none)
+    path = answer.path or ()
+    edges = frozenset(map(frozenset, pairwise(path)))
+    asked = answer.x | answer.y
+    return _Roles(asked, observed | answer.given, latent, answer.blockers, frozenset(path), edges)
+
+
+# --- Geometry -----------------------------------------------------------------------------------
+
+
+def _label(name: str) -> tuple[Path, float]:
+    """The outline of a name around the origin, on two lines where it is long, and its width."""
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    lines = _lines(name or '""')
+    size = FONT_SIZE if len(lines) == 1 else 0.75 * FONT_SIZE
+    cap = TextPath((0, 0), "H", size=size).get_extents().height
+    outlines = []
+    for i, line in enumerate(lines):
+        outline = TextPath((0, 0), line.replace("$", r"\$"), size=size)
+        box = outline.get_extents()
+        y = -cap / 2 + ((len(lines) - 1) / 2 - i) * 1.2 * size
+        outlines.append(outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, y)))
+    return Path.make_compound_path(*outlines), max(o.get_extents().width for o in outlines)
+
+
+def _lines(name: str) -> list[str]:
+    """The name, split near its middle where it is long, and shortened where it is very long."""
+    if len(name) <= LINE_LENGTH:
+        return [name]
+    middle = len(name) / 2
+    breaks = [m.end() for m in re.finditer(r"[\s_\-.:/]+|(?<=[a-z])(?=[A-Z])", name)]
+    inner = [at for at in breaks if 0.2 < at / len(name) < 0.8]
+    at = min(inner, key=lambda end: abs(end - middle)) if inner else round(middle)
+    return [
+        part if len(part) <= 2 * LINE_LENGTH else part[: 2 * LINE_LENGTH - 1] + "…"
+        for part in (name[:at].strip(), name[at:].strip())
+    ]
+
+
+def _between(
+    points: Sequence[Point], widths: Sequence[float], rims: Sequence[float]
+) -> npt.NDArray[Any]:
+    """A smooth line through the points, shape (samples, 2), outside the nodes at its ends."""
+    corners = np.asarray(points, dtype=float)
+    middles = (corners[:-1] + corners[1:]) / 2
+    t = np.linspace(0, 1, 40)[:, None]
+    pieces = [corners[0] + t * (middles[0] - corners[0])]
+    for before, corner, after in zip(middles, corners[1:-1], middles[1:], strict=False):
+        pieces.append((1 - t) ** 2 * before + 2 * t * (1 - t) * corner + t**2 * after)
+    pieces.append(middles[-1] + t * (corners[-1] - middles[-1]))
+    line = np.concatenate(pieces)
+    keep = np.ones(len(line), dtype=bool)
+    for centre, width, rim in zip(corners[[0, -1]], widths, rims, strict=True):
+        dx, dy = np.abs(line - centre).T
+        keep &= np.hypot(np.maximum(dx - (width - HEIGHT) / 2, 0), dy) > HEIGHT / 2 + rim
+    return line[keep] if keep.sum() > 1 else line
+
+
+def _outline(place: Point, width: float, rim: float = 0.0) -> npt.NDArray[Any]:
+    """The edge of a node, shape (corners, 2): a rectangle with a half disc at either end."""
+    angles = np.linspace(-np.pi / 2, np.pi / 2, 30)
+    right = (HEIGHT / 2 + rim) * np.column_stack([np.cos(angles), np.sin(angles)])
+    right[:, 0] += (width - HEIGHT) / 2
+    return np.concatenate([right, -right]) + place
+
+
+# --- Ink ----------------------------------------------------------------------------------------
+
+
+def _canvas(places: Places, routes: Routes, widths: Mapping[Node, float], ax: Axes | None) -> Axes:
+    rims = [_outline(place, widths[v]) for v, place in places.items()]
+    xs, ys = np.concatenate([*rims, *routes.values(), [(0.0, 0.0)]]).T
+    left, right = xs.min() - MARGIN, xs.max() + MARGIN
+    bottom, top = ys.min() - MARGIN, ys.max() + MARGIN
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        width, height = (right - left) / 60, (top - bottom) / 60 + 0.7
+        shrink = min(1.0, 16 / width, 12 / height)
+        size = max(3.5, width * shrink), max(2.0, height * shrink)
+        ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return ax
+
+
+def _stroke(ax: Axes) -> float:
+    """The width of a plain line in points, thinner in a crowded picture."""
+    ax.apply_aspect()
+    box = ax.get_window_extent()
+    left, right = ax.get_xlim()
+    return float(np.clip(1.2 * box.width / ax.figure.dpi * 72 / (right - left), 0.4, 1.8))
+
+
+def _draw_edge(
+    ax: Axes, line: npt.NDArray[Any], headed: bool, on_path: bool, dashed: bool, stroke: float
+) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Polygon
+
+    colour, width, order = (PATH, 2.4 * stroke, 1.5) if on_path else (INK, stroke, 1.0)
+    if headed:
+        length = HEAD * (1.25 if on_path else 1.0)
+        tip, line = line[-1], line[np.hypot(*(line - line[-1]).T) >= length]
+        back = (line[-1] if len(line) else tip + (0, 1)) - tip
+        back = back / np.hypot(*back) * length
+        line = np.concatenate([line, [tip + 0.7 * back]])
+        side = 0.38 * np.array([-back[1], back[0]])
+        head = [tip, tip + back + side, tip + 0.75 * back, tip + back - side]
+        ax.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=order))
+    drawn = Line2D(*line.T, color=colour, linewidth=width, zorder=order)
+    if dashed:
+        drawn.set_linestyle((0, (3, 2)))
+    ax.add_line(drawn)
+
+
+def _draw_node(
+    ax: Axes, place: Point, width: float, label: Path, node: Node, roles: _Roles, stroke: float
+) -> None:
+    from matplotlib.patches import PathPatch, Polygon
+    from matplotlib.transforms import Affine2D
+
+    fill = OBSERVED if node in roles.observed else ASKED if node in roles.asked else PLAIN
+    edge, line = (PATH, 2.2 * stroke) if node in roles.on_path else (INK, stroke)
+    style = "--" if node in roles.latent else "-"
+    body = _outline(place, width)
+    ax.add_patch(Polygon(body, facecolor=fill, edgecolor=edge, lw=line, ls=style, zorder=2))
+    if node in roles.blockers:
+        ring = _outline(place, width, RING)
+        ax.add_patch(Polygon(ring, fill=False, edgecolor=BLOCKER, lw=2.4 * stroke, zorder=2))
+    name = label.transformed(Affine2D().translate(*place))
+    ax.add_patch(PathPatch(name, facecolor="#111111", edgecolor="none", zorder=3))
+
+
+def _draw_legend(ax: Axes, roles: _Roles) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    ring = Line2D([], [], marker="o", markersize=0.8 * FONT_SIZE, linestyle="none", label="blocks")
+    ring.set(markerfacecolor="none", markeredgecolor=BLOCKER, markeredgewidth=2.2)
+    handles = [
+        (roles.asked, Patch(facecolor=ASKED, edgecolor=INK, label="asked about")),
+        (roles.observed, Patch(facecolor=OBSERVED, edgecolor=INK, label="observed")),
+        (roles.latent, Patch(facecolor=PLAIN, edgecolor=INK, linestyle="--", label="latent")),
+        (roles.path, Line2D([], [], color=PATH, linewidth=3, label="active path")),
+        (roles.blockers, ring),
+    ]
+    used = [handle for nodes, handle in handles if nodes]
+    if used:
+        wanted = sum(len(str(handle.get_label())) + 5 for handle in used) * 0.5 * FONT_SIZE
+        room = ax.get_window_extent().width / ax.figure.dpi * 72
+        ax.legend(
+            handles=used,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncols=len(used) if room > wanted else 2,
+            frameon=False,
+            fontsize=0.8 * FONT_SIZE,
+            handlelength=1.5,
+            columnspacing=1.4,
+        )

@@ -1,0 +1,1 @@
+"""What is independent of what, and why."""

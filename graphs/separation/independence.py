@@ -1,0 +1,369 @@
+r"""What is independent of what: d-separation and separation, with reasons.
+
+In a DAG a path between X and Y, of any arrow directions, is *active* given Z when every inner node
+lets influence pass:
+
+- a chain :math:`a \to b \to c` or a fork :math:`a \leftarrow b \to c` when :math:`b \notin Z`,
+- a collider :math:`a \to b \leftarrow c` when b or a descendant of b is in Z.
+
+Without an active path :math:`X \perp Y \mid Z` in every distribution that factorises over the DAG;
+with one, it fails in almost all of them (Pearl 1988; Koller and Friedman 2009, theorems 3.3 and
+3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8).
+
+A breadth-first search over pairs of a node and the direction it was entered from, in which a
+collider is open iff it is an ancestor of Z, finds a shortest active *walk* (Shachter 1998). Cutting
+a loop out of an active walk leaves it active: where the cut makes a closed collider of a node, the
+loop left that node along an arrow and came back against one, so it held an open collider below the
+node, which opens the node too. Hence a shortest active walk visits no node twice and is a shortest
+active path. Only ancestors of X, Y and Z can lie on one, so the search looks at no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html import escape
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from graphs.language.statements import read_statement, statement_latex, statement_text
+from graphs.structure.mixed import has_marks, one_member
+from graphs.structure.models import (
+    Model,
+    Node,
+    ancestors,
+    as_graph,
+    find_nodes,
+    node_set,
+    require_acyclic,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from graphs.separation.trails import Certificate, Trail
+
+NodeSet = Node | Iterable[Node]
+
+# Up to this size a graph is searched for cycles as a whole, which costs less than the query; above
+# it only the ancestors of the query are, since nothing else bears on the answer.
+CHECKED_WHOLE = 1_000
+
+
+@dataclass(frozen=True, repr=False)
+class Independence:
+    """The statement x ⟂ y | given about a model, and whether its graph asserts it.
+
+    ``bool()`` of it is ``holds``, ``str()`` is the statement as :func:`graphs.query` reads it.
+    Reasons are worked out from the graph when they are asked for, so ask before changing it.
+
+    Attributes:
+        x, y, given: the three disjoint sets, as frozensets.
+        holds: whether the statement is true: whether the graph asserts the independence, or, of a
+            statement that denies it, does not.
+        path: a shortest active path from x to y as a tuple of nodes; ``None`` when independent. A
+            collider that an observed descendant opens stands for itself, without a detour to it.
+        negated: whether the statement denies the independence, as ``not A ⟂ B`` does.
+    """
+
+    x: frozenset[Node]
+    y: frozenset[Node]
+    given: frozenset[Node]
+    holds: bool
+    path: tuple[Node, ...] | None = field(compare=False)
+    graph: nx.DiGraph | nx.Graph = field(compare=False)
+    negated: bool = False
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __str__(self) -> str:
+        return statement_text(self.x, self.y, self.given, self.negated)
+
+    @property
+    def separated(self) -> bool:
+        """Whether the graph asserts the independence, be it affirmed or denied."""
+        return self.holds != self.negated
+
+    def __repr__(self) -> str:
+        return f"<Independence {self}: {self.holds}>"
+
+    def latex(self) -> str:
+        r"""The answer as LaTeX, without dollar signs, the sign struck out of a dependence."""
+        return statement_latex(self.x, self.y, self.given, self.separated)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.explain())}</pre>"
+
+    @cached_property
+    def trail(self) -> Trail | None:
+        """The active path with the reason each inner node is open; ``None`` when independent."""
+        from graphs.separation.trails import read_trail
+
+        return read_trail(self.graph, self.path, self.given) if self.path else None
+
+    @cached_property
+    def trails(self) -> tuple[Trail, ...] | None:
+        """Every path between x and y, shortest first; ``None`` when that is too long a list."""
+        from graphs.separation.trails import all_trails
+
+        return all_trails(one_member(self.graph), self.x, self.y, self.given)
+
+    @cached_property
+    def certificate(self) -> Certificate | None:
+        """A cut that proves the independence, for graphs of any size; ``None`` when dependent."""
+        from graphs.separation.trails import certify
+
+        return certify(self.graph, self.x, self.y, self.given) if self.separated else None
+
+    @cached_property
+    def blockers(self) -> frozenset[Node]:
+        """The nodes that block a path between x and y; the cut where there are many paths."""
+        if self.trails is None or not self.separated:
+            return self.certificate.cut if self.certificate else frozenset()
+        return frozenset(v for trail in self.trails for v in trail.blockers)
+
+    def explain(self) -> str:
+        """Why, in English: the active path, or what blocks each path between x and y."""
+        from graphs.separation.trails import explain
+
+        return explain(self)
+
+    def draw(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """The graph with evidence, active path or blockers coloured; see :func:`graphs.draw`."""
+        from graphs.pictures.drawing import draw
+
+        return draw(self.graph, ax, answer=self, **options)
+
+
+def independent(
+    model: Model,
+    x: NodeSet,
+    y: NodeSet,
+    given: NodeSet | None = None,
+    *,
+    latent: NodeSet | None = None,
+) -> Independence:
+    """Whether the model asserts that x and y are independent given ``given``.
+
+    Args:
+        model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`.
+        x, y, given: disjoint node sets, each one name or an iterable of names.
+        latent: nodes that can never be observed, besides those the model marks: a true node
+            attribute ``latent``, or pgmpy's ``latents``.
+
+    Returns:
+        An :class:`Independence`, which is true or false and explains itself.
+
+    Raises:
+        ValueError: an unknown node, empty x or y, sets that overlap, a latent node in ``given``, a
+            directed cycle (in a graph of more than 1,000 nodes only among the ancestors of the
+            query).
+    """
+    graph = as_graph(model, acyclic=False)
+    return decide(
+        graph,
+        node_set(graph, x, "x"),
+        node_set(graph, y, "y"),
+        observable(graph, node_set(graph, given, "given"), latent),
+    )
+
+
+def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independence:
+    r"""The answer to an independence written as text.
+
+    ``M _||_ F | D``, ``M ⟂ F | D``, ``M ⊥ F``, ``M ⫫ F``, ``M \perp F \mid D``, ``(A, B ⟂ C | D)``,
+    ``A ⟂ B given {C, D}`` and the like. Names with spaces or signs in them are quoted:
+    ``"wet grass" ⟂ x``. A name that is no node stands for the node that is written like it, so
+    ``0 ⟂ 1`` is about the integers 0 and 1 in a graph of integers.
+
+    The answer is about the statement as it stands: ``not A ⟂ B``, ``A !⟂ B``, ``A \not\perp B`` or
+    ``A depends on B`` holds where the graph does not assert the independence, as for
+    :func:`graphs.check`. :mod:`graphs.language.signs` has all signs and ``graphs --notations``
+    prints them.
+
+    Raises:
+        ValueError: text that cannot be read (a :class:`graphs.ParseError` points at the character),
+            and all that :func:`independent` raises.
+    """
+    graph = as_graph(model, acyclic=False)
+    *named, negated = read_statement(text)
+    x, y, given = (
+        find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
+    )
+    answer = decide(graph, x, y, observable(graph, given, latent))
+    return replace(answer, negated=True, holds=not answer.holds) if negated else answer
+
+
+def reachable(
+    model: Model, x: NodeSet, given: NodeSet | None = None, *, latent: NodeSet | None = None
+) -> frozenset[Node]:
+    """Every node that is not independent of x given ``given``, without x and ``given`` themselves.
+
+    Raises:
+        ValueError: as :func:`independent` does; directed cycles anywhere.
+    """
+    graph = as_graph(model, any_member=True)
+    start, observed = node_set(graph, x, "x"), node_set(graph, given, "given")
+    require_some(start, "x")
+    require_disjoint(start, "x", observed, "given")
+    return _search(graph, start, (), observable(graph, observed, latent))[1]
+
+
+def independencies(
+    model: Model, max_given: int = 2, *, latent: NodeSet | None = None
+) -> Iterator[Independence]:
+    """Every independence the model asserts between two nodes given at most ``max_given`` others.
+
+    Sets that observe less come first. There are exponentially many in ``max_given``, hence an
+    iterator. Pairs and conditioning sets follow the order of the model's nodes.
+
+    Raises:
+        ValueError: a negative ``max_given``, an unknown latent node, a directed cycle.
+    """
+    if max_given < 0:
+        raise ValueError(f"expected max_given of zero or more, got {max_given}")
+    graph = as_graph(model, any_member=True)
+    return _independencies(graph, max_given, latent_nodes(graph, latent))
+
+
+def _independencies(
+    graph: nx.Graph, max_given: int, latent: frozenset[Node]
+) -> Iterator[Independence]:
+    nodes = list(graph)
+    for size in range(min(max_given, len(nodes) - 2) + 1):
+        for observed in combinations([v for v in nodes if v not in latent], size):
+            given = frozenset(observed)
+            free = [v for v in nodes if v not in given]
+            for i, v in enumerate(free):
+                x = frozenset((v,))
+                dependent = _search(graph, x, (), given)[1]
+                for w in free[i + 1 :]:
+                    if w not in dependent:
+                        yield Independence(x, frozenset((w,)), given, True, None, graph)
+
+
+# --- Search -------------------------------------------------------------------------------------
+
+
+def decide(
+    graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
+) -> Independence:
+    """The answer for sets of nodes of the graph itself, once they are seen to be fit for one."""
+    require_some(x, "x")
+    require_some(y, "y")
+    require_disjoint(x, "x", y, "y")
+    require_disjoint(x, "x", given, "given")
+    require_disjoint(y, "y", given, "given")
+    within: Collection[Node] = graph
+    if graph.is_directed():
+        within = ancestors(graph, x | y | given)
+        small = len(graph) <= CHECKED_WHOLE
+        if has_marks(graph, None if small else within):
+            return decide(one_member(graph), x, y, given)
+        require_acyclic(graph, None if small else within)
+    path, _ = _search(graph, x, y, given, within)
+    return Independence(x, y, given, path is None, path, graph)
+
+
+class _NoChildren:
+    """The children in an undirected graph: there every neighbour is reached as a parent is."""
+
+    def __getitem__(self, node: Node) -> tuple[Node, ...]:
+        return ()
+
+
+def _search(
+    graph: nx.Graph,
+    x: frozenset[Node],
+    y: Collection[Node],
+    given: frozenset[Node],
+    within: Collection[Node] | None = None,
+) -> tuple[tuple[Node, ...] | None, frozenset[Node]]:
+    """A shortest active path from x to y, and the nodes reached before it was found.
+
+    A state is a node with the table that records how it was entered: ``rising`` against an arrow
+    (or as a start), ``falling`` along one. Each table maps to the state before.
+    """
+    directed = graph.is_directed()
+    parents = graph._pred if directed else graph._adj  # the public views cost three times as much
+    children = graph._succ if directed else _NoChildren()
+    opened = ancestors(graph, given) if directed and given else given
+    within = graph if within is None else within
+    rising: dict[Node, Any] = dict.fromkeys(x if len(x) < 2 else sorted(x, key=str))
+    falling: dict[Node, Any] = {}
+    layer = [(v, rising) for v in rising]
+    while layer:
+        deeper = []
+        for state in layer:
+            node, table = state
+            if table is rising or node in opened:
+                for v in parents[node]:
+                    if v not in rising and v not in given:
+                        rising[v] = state
+                        if v in y:
+                            return _trace((v, rising)), frozenset()
+                        deeper.append((v, rising))
+            if node not in given:
+                for v in children[node]:
+                    if v not in falling and v in within:
+                        falling[v] = state
+                        if v in y:
+                            return _trace((v, falling)), frozenset()
+                        deeper.append((v, falling))
+        layer = deeper
+    return None, frozenset(rising.keys() | falling.keys()) - given - x
+
+
+def _trace(state: Any) -> tuple[Node, ...]:
+    nodes = []
+    while state:
+        node, table = state
+        nodes.append(node)
+        state = table[node]
+    return tuple(reversed(nodes))
+
+
+# --- Node sets ----------------------------------------------------------------------------------
+
+
+def observable(
+    graph: nx.Graph, given: frozenset[Node], latent: NodeSet | None = None
+) -> frozenset[Node]:
+    """The conditioning set, once it is seen to hold no latent node."""
+    hidden = node_set(graph, latent, "latent")
+    for v in given:
+        if v in hidden or _is_latent(graph, v):
+            raise ValueError(f"expected observable nodes for given, got the latent node {v!r}")
+    return given
+
+
+def latent_nodes(graph: nx.Graph, latent: NodeSet | None = None) -> frozenset[Node]:
+    """The named latent nodes and those the model marks."""
+    marked = {v for v, attributes in graph.nodes(data=True) if attributes and _marks(attributes)}
+    return node_set(graph, latent, "latent") | marked | set(vars(graph).get("latents", ()))
+
+
+def _is_latent(graph: nx.Graph, node: Node) -> bool:
+    return _marks(graph.nodes[node]) or node in vars(graph).get("latents", ())
+
+
+def _marks(attributes: dict[str, Any]) -> bool:
+    """A true attribute ``latent``, or pgmpy's role; before version 1.1 the graph had a set."""
+    return bool(attributes.get("latent") or "latents" in (attributes.get("roles") or ()))
+
+
+def require_some(nodes: frozenset[Node], role: str) -> None:
+    """Raise ``ValueError`` for an empty set."""
+    if not nodes:
+        raise ValueError(f"expected at least one node for {role}, got none")
+
+
+def require_disjoint(a: frozenset[Node], role: str, b: frozenset[Node], other: str) -> None:
+    """Raise ``ValueError`` naming the nodes that two sets share."""
+    if not a.isdisjoint(b):
+        shared = ", ".join(sorted(map(repr, a & b)))
+        raise ValueError(f"expected disjoint sets, got {shared} in both {role} and {other}")

@@ -1,0 +1,163 @@
+r"""What shields what: Markov blankets, separating sets and the Markov properties.
+
+The Markov blanket of X is the smallest set B with :math:`X \perp V \setminus (X \cup B) \mid B`: in
+a DAG the parents, the children and the children's other parents, in an undirected graph the
+neighbours (Pearl 1988).
+
+If any subset of the allowed nodes separates X from Y, the allowed ancestors of X and Y do. Of these
+those that X sees first in the moral graph of the ancestors separate too, and of those the ones that
+Y sees first form a set none of whose nodes can be spared (van der Zander, Liśkiewicz and Textor
+2019; Tian, Paz and Pearl 1998).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import networkx as nx
+
+from graphs.separation.independence import (
+    Independence,
+    NodeSet,
+    decide,
+    latent_nodes,
+    observable,
+    require_disjoint,
+    require_some,
+)
+from graphs.separation.trails import moral_ancestral
+from graphs.structure.models import Model, Node, as_graph, node_set
+
+
+def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
+    """The smallest set of nodes that makes a node independent of all others.
+
+    Args:
+        model: any model.
+        node: one node, or a set of nodes to shield together.
+
+    Raises:
+        ValueError: an unknown node, no node, a directed cycle.
+    """
+    graph = as_graph(model, any_member=True)
+    inside = node_set(graph, node, "node")
+    require_some(inside, "node")
+    if not graph.is_directed():
+        return frozenset(v for u in inside for v in graph[u]) - inside
+    families = {child for u in inside for child in graph.successors(u)} | inside
+    parents = {parent for v in families for parent in graph.predecessors(v)}
+    return frozenset(families | parents) - inside
+
+
+def minimal_separator(
+    model: Model,
+    x: NodeSet,
+    y: NodeSet,
+    *,
+    given: NodeSet | None = None,
+    allowed: NodeSet | None = None,
+    latent: NodeSet | None = None,
+) -> frozenset[Node] | None:
+    """A set Z that makes x and y independent and none of whose nodes can be left out.
+
+    Minimal by inclusion; another separator may have fewer nodes.
+
+    Args:
+        model: any model.
+        x, y: disjoint node sets.
+        given: nodes that Z has to contain; these are not minimised over.
+        allowed: the only other nodes that Z may contain; all by default.
+        latent: nodes that Z may not contain, besides those the model marks as latent.
+
+    Returns:
+        The set, empty if x and y are independent as they are, or ``None`` if no set will do.
+
+    Raises:
+        ValueError: an unknown node, empty x or y, sets that overlap, a latent node in ``given``, a
+            directed cycle.
+    """
+    graph = as_graph(model, any_member=True)
+    ends = node_set(graph, x, "x"), node_set(graph, y, "y")
+    required = observable(graph, node_set(graph, given, "given"), latent)
+    for nodes, role in zip(ends, "xy", strict=True):
+        require_some(nodes, role)
+        require_disjoint(nodes, role, required, "given")
+    require_disjoint(ends[0], "x", ends[1], "y")
+    asked = ends[0] | ends[1] | required
+    moral = moral_ancestral(graph, asked) if graph.is_directed() else graph
+    usable = frozenset(moral) if allowed is None else node_set(graph, allowed, "allowed")
+    cut = usable.intersection(moral) - asked - latent_nodes(graph, latent)
+    reached, cut = _frontier(moral, ends[0], cut, required)
+    if not reached.isdisjoint(ends[1]):
+        return None
+    return _frontier(moral, ends[1], cut, required)[1] | required
+
+
+def _frontier(
+    graph: nx.Graph, start: frozenset[Node], cut: frozenset[Node], removed: frozenset[Node]
+) -> tuple[set[Node], frozenset[Node]]:
+    """What a search from the start reaches without entering the cut, and what it meets of it."""
+    reached, met, stack = set(start), set(), list(start)
+    while stack:
+        for v in graph[stack.pop()]:
+            if v in cut:
+                met.add(v)
+            elif v not in reached and v not in removed:
+                reached.add(v)
+                stack.append(v)
+    return reached, frozenset(met)
+
+
+# --- Markov properties --------------------------------------------------------------------------
+
+
+def local_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
+    r"""The local Markov property, one statement per node that has one.
+
+    In a DAG v ⟂ non-descendants | parents, in an undirected graph v ⟂ all others | neighbours
+    (Lauritzen 1996, section 3.2). In a DAG these imply every other independence. Statements that
+    would observe a latent node are left out.
+
+    Raises:
+        ValueError: an unknown latent node, a directed cycle.
+    """
+    graph = as_graph(model)
+    return _local(graph, latent_nodes(graph, latent))
+
+
+def _local(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence]:
+    nodes = frozenset(graph)
+    for v in graph:
+        near = frozenset(graph.predecessors(v) if graph.is_directed() else graph[v])
+        below = nx.descendants(graph, v) if graph.is_directed() else frozenset()
+        others = nodes - near - below - {v}
+        if others and near.isdisjoint(latent):
+            yield decide(graph, frozenset((v,)), others, near)
+
+
+def pairwise_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
+    r"""The pairwise Markov property, one statement per pair that is not adjacent.
+
+    In an undirected graph u ⟂ v | all others; in a DAG u ⟂ v | the other non-descendants of u, for
+    every v that is no descendant of u (Lauritzen 1996, section 3.2). Statements that would observe
+    a latent node are left out.
+
+    Raises:
+        ValueError: an unknown latent node, a directed cycle.
+    """
+    graph = as_graph(model)
+    return _pairwise(graph, latent_nodes(graph, latent))
+
+
+def _pairwise(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence]:
+    directed = graph.is_directed()
+    done: set[Node] = set()
+    for u in graph:
+        done.add(u)
+        below = nx.descendants(graph, u) | {u} if directed else done
+        rest = frozenset(graph) - (below if directed else {u})
+        for v in graph:
+            if v in below or graph.has_edge(u, v) or graph.has_edge(v, u):
+                continue
+            if (given := rest - {v}).isdisjoint(latent):
+                yield decide(graph, frozenset((u,)), frozenset((v,)), given)

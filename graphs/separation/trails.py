@@ -1,0 +1,317 @@
+r"""Why an independence holds or fails, for a reader and for a program.
+
+Of a path between two nodes each inner node is a chain, a fork or a collider (in an undirected graph
+a link), open or not given what is observed. A path is active iff all of them are open, so one that
+is closed blocks it. The list of all paths with their blockers proves an independence, where that
+list is short.
+
+Elsewhere a cut proves it: Z d-separates X from Y iff Z separates them in the moral graph of the
+ancestors of X, Y and Z (Lauritzen et al. 1990). A :class:`Certificate` holds that graph, the nodes
+on the side of X and the part of Z around them; one look at every edge verifies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations, pairwise
+from typing import TYPE_CHECKING, Literal
+
+import networkx as nx
+
+from graphs.language.statements import listing
+from graphs.structure.models import Model, Node, ancestors, as_graph, text_name
+
+if TYPE_CHECKING:
+    from graphs.separation.independence import Independence
+
+Kind = Literal["chain", "fork", "collider", "link"]
+
+MOST_TRAILS, MOST_STEPS, MOST_NAMES = 8, 20_000, 12
+
+_KINDS = {
+    "chain": "a chain node",
+    "fork": "a fork (a common cause)",
+    "collider": "a collider (a common effect)",
+    "link": "a node on the path",
+}
+
+
+@dataclass(frozen=True)
+class Junction:
+    """An inner node of a path, and whether it lets influence pass.
+
+    Attributes:
+        node: the node.
+        kind: ``"chain"``, ``"fork"`` or ``"collider"`` in a DAG, ``"link"`` in an undirected graph.
+        observed: whether the node itself is observed.
+        descendant: of a collider that is not observed, a nearest descendant that is, or ``None``.
+    """
+
+    node: Node
+    kind: Kind
+    observed: bool
+    descendant: Node | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether influence passes."""
+        if self.kind == "collider":
+            return self.observed or self.descendant is not None
+        return not self.observed
+
+    @property
+    def reason(self) -> str:
+        """``a chain node that is observed``, for a sentence about the node."""
+        if self.observed:
+            state = "that is observed"
+        elif self.kind != "collider":
+            state = "that is not observed"
+        elif self.descendant is not None:
+            state = f"whose descendant {text_name(self.descendant)} is observed"
+        else:
+            state = "that is neither observed nor has an observed descendant"
+        return f"{_KINDS[self.kind]} {state}"
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A path between two nodes, with its inner nodes read; ``str()`` draws it with arrows.
+
+    Attributes:
+        nodes: the nodes from one end to the other.
+        arrows: ``"→"``, ``"←"`` or ``"—"`` between each node and the next.
+        junctions: the inner nodes.
+    """
+
+    nodes: tuple[Node, ...]
+    arrows: tuple[str, ...]
+    junctions: tuple[Junction, ...]
+
+    @property
+    def active(self) -> bool:
+        """Whether every inner node is open."""
+        return not self.blockers
+
+    @property
+    def blockers(self) -> tuple[Node, ...]:
+        """The inner nodes that are closed."""
+        return tuple(junction.node for junction in self.junctions if not junction.open)
+
+    def __str__(self) -> str:
+        names = map(text_name, self.nodes)
+        return " ".join(chain([next(names)], *zip(self.arrows, names, strict=True)))
+
+
+def read_trail(graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node]) -> Trail:
+    """The path through these nodes of the graph, each inner node read by the definition."""
+    directed = graph.is_directed()
+    arrows = tuple(
+        "—" if not directed else "→" if graph.has_edge(u, v) else "←" for u, v in pairwise(nodes)
+    )
+    junctions = []
+    for node, (before, after) in zip(nodes[1:-1], pairwise(arrows), strict=True):
+        kind: Kind = "link"
+        if directed:
+            kind = "chain" if before == after else "fork" if before == "←" else "collider"
+        below = _observed_below(graph, node, given) if kind == "collider" else None
+        junctions.append(Junction(node, kind, node in given, below))
+    return Trail(tuple(nodes), arrows, tuple(junctions))
+
+
+def _observed_below(graph: nx.DiGraph, node: Node, given: frozenset[Node]) -> Node | None:
+    """A nearest observed descendant; the node itself does not count."""
+    return next((v for _, v in nx.bfs_edges(graph, node) if v in given), None)
+
+
+# --- Every path ---------------------------------------------------------------------------------
+
+
+def all_trails(
+    graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
+) -> tuple[Trail, ...] | None:
+    """Every path from x to y with no other node of either on it, shortest first.
+
+    ``None`` when there are more than eight, or when finding them takes too long.
+    """
+    found: list[tuple[Node, ...]] = []
+    for outcome in _paths(graph, x, y):
+        if outcome is None or len(found) == MOST_TRAILS:
+            return None
+        found.append(outcome)
+    return tuple(read_trail(graph, nodes, given) for nodes in sorted(found, key=len))
+
+
+def _paths(
+    graph: nx.Graph, x: frozenset[Node], y: frozenset[Node]
+) -> Iterator[tuple[Node, ...] | None]:
+    """Simple paths of the skeleton by depth-first search; ``None`` when out of steps."""
+    ends = x | y
+    joined = _component(graph, x)
+    if joined.isdisjoint(y):
+        return
+    steps = 0
+    for start in sorted(x, key=str):
+        path, stack = {start: None}, [_neighbours(graph, start)]
+        while stack:
+            node = next(stack[-1], None)
+            steps += 1
+            if steps > MOST_STEPS:
+                yield None
+                return
+            if node is None:
+                stack.pop()
+                path.popitem()
+            elif node in y:
+                yield (*path, node)
+            elif node not in path and node not in ends:
+                path[node] = None
+                stack.append(_neighbours(graph, node))
+
+
+def _neighbours(graph: nx.Graph, node: Node) -> Iterator[Node]:
+    return nx.all_neighbors(graph, node) if graph.is_directed() else iter(graph[node])
+
+
+def _component(
+    graph: nx.Graph, start: Iterable[Node], cut: frozenset[Node] = frozenset()
+) -> set[Node]:
+    """Every node joined to the start by a path of the skeleton that avoids the cut."""
+    found = set(start)
+    stack = list(found)
+    while stack:
+        for v in _neighbours(graph, stack.pop()):
+            if v not in found and v not in cut:
+                found.add(v)
+                stack.append(v)
+    return found
+
+
+# --- A cut --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A cut that separates x from y.
+
+    Attributes:
+        graph: of a DAG the moral graph of the ancestors of x, y and the observed nodes, of an
+            undirected graph the graph itself.
+        x, y: the two sets.
+        side: the nodes joined to x once the observed nodes are taken away, x among them.
+        cut: the observed nodes next to ``side``.
+    """
+
+    graph: nx.Graph
+    x: frozenset[Node]
+    y: frozenset[Node]
+    side: frozenset[Node]
+    cut: frozenset[Node]
+
+    def verify(self, model: Model, given: Iterable[Node]) -> bool:
+        """Whether the cut proves that the model separates x from y given ``given``.
+
+        Looks only at edges: those that leave ``side`` must end in observed nodes, y must lie
+        beyond, and the graph must join what the model joins or marries.
+        """
+        source, observed = as_graph(model, any_member=True), frozenset(given)
+        nodes, has_edge = set(self.graph), self.graph.has_edge
+        faithful = {*self.x, *self.y, *observed} <= nodes
+        if source.is_directed():
+            families = ((v, *source.predecessors(v)) for v in nodes)
+            pairs = chain.from_iterable(combinations(family, 2) for family in families)
+        else:
+            pairs = source.edges
+        return (
+            faithful
+            and all(has_edge(*pair) for pair in pairs)
+            and self.x <= self.side
+            and self.side.isdisjoint(self.y | observed)
+            and all(v in self.side or v in observed for u in self.side for v in self.graph[u])
+        )
+
+
+def certify(
+    graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
+) -> Certificate:
+    """The certificate of an independence that holds."""
+    moral = moral_ancestral(graph, x | y | given) if graph.is_directed() else graph
+    side = frozenset(_component(moral, x, given))
+    cut = frozenset(v for v in given if not side.isdisjoint(moral[v]))
+    return Certificate(moral, x, y, side, cut)
+
+
+def moral_ancestral(dag: nx.DiGraph, nodes: Iterable[Node]) -> nx.Graph:
+    """The moral graph of the nodes and their ancestors: every family becomes complete."""
+    moral = nx.Graph()
+    for v in ancestors(dag, nodes):
+        moral.add_node(v)
+        moral.add_edges_from(combinations((v, *dag._pred[v]), 2))
+    return moral
+
+
+# --- English ------------------------------------------------------------------------------------
+
+
+def explain(answer: Independence) -> str:
+    """The reason in a few lines."""
+    if answer.trail is not None:
+        lines = _active(answer, answer.trail)
+    elif answer.trails is None:
+        assert answer.certificate is not None
+        lines = _cut(answer, answer.certificate)
+    else:
+        lines = _blocked(answer, answer.trails)
+    return "\n".join(chain(lines, _class_note(answer)))
+
+
+def _class_note(answer: Independence) -> Iterator[str]:
+    if answer.graph.graph.get("partially_directed"):
+        yield "The arrows are those of one DAG of the equivalence class; all give the same answer."
+
+
+def _verdict(answer: Independence) -> str:
+    return f"{answer} {'holds' if answer.holds else 'does not hold'}"
+
+
+def _active(answer: Independence, trail: Trail) -> Iterator[str]:
+    yield f"{_verdict(answer)}: a path is active."
+    yield f"  {trail}"
+    for junction in trail.junctions:
+        yield f"  - {text_name(junction.node)} is {junction.reason}: open."
+    if not trail.junctions:
+        yield "  - An edge joins the two; no observation blocks it."
+
+
+def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
+    if not trails:
+        yield f"{verdict}: no path joins {x} and {y}."
+        return
+    every = "the only path" if len(trails) == 1 else f"each of the {len(trails)} paths"
+    yield f"{verdict}: {every} between {x} and {y} is blocked."
+    for trail in trails:
+        reasons = [f"{text_name(j.node)}, {j.reason}" for j in trail.junctions if not j.open]
+        yield f"  {trail}"
+        yield f"  - blocked by {'; and by '.join(reasons)}."
+
+
+def _cut(answer: Independence, proof: Certificate) -> Iterator[str]:
+    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
+    where = "the graph"
+    if answer.graph.is_directed():
+        asked = listing(answer.x | answer.y | answer.given)
+        where = f"the moral graph of {asked} and their ancestors"
+    size = f"{len(proof.graph)} nodes, {proof.graph.number_of_edges()} edges"
+    yield f"{verdict}: the paths between {x} and {y} are too many to list, but a cut ends all."
+    yield f"  Take {where} ({size})."
+    beyond = sorted(proof.side - proof.x, key=str)
+    if beyond:
+        more = f" and {len(beyond) - MOST_NAMES} more" if len(beyond) > MOST_NAMES else ""
+        named = ", ".join(map(text_name, beyond[:MOST_NAMES]))
+        yield f"  - Without passing an observed node, {x} reaches {named}{more}, but not {y}."
+    inside = f"{x} or these" if beyond else x
+    if proof.cut:
+        yield f"  - Every edge that leaves {inside} ends in the observed {listing(proof.cut)}."
+    else:
+        yield f"  - No edge leaves {inside}."
