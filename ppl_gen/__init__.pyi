@@ -1,7 +1,6 @@
 from . import data as data
 from . import gradients as gradients
 from . import likelihoods as likelihoods
-from . import memory as memory
 from . import metrics as metrics
 from . import nested_bounds as nested_bounds
 from . import networks as networks
@@ -14,7 +13,6 @@ from . import zoo as zoo
 from .checkpoints import load as load
 from .checkpoints import save as save
 from .embedding import embed as embed
-from .history import History as History
 from .imputation import impute as impute
 from .nested_bounds import DReG as DReG
 from .nested_bounds import Renyi as Renyi
@@ -24,9 +22,11 @@ from .objectives import IWAE as IWAE
 from .objectives import Objective as Objective
 from .staging import stage as stage
 from .terms import Terms as Terms
-from .trainables import Pair as Pair
-from .trainables import Trainable as Trainable
+from .training import History as History
+from .training import Pair as Pair
+from .training import Trainable as Trainable
 from .training import fit as fit
+from .training import memory as memory
 from .vae import VAE as VAE
 from .vae import Latent as Latent
 

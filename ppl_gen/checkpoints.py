@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ppl_gen import zoo
-from ppl_gen.trainables import as_trainable
+from ppl_gen.training.trainable import as_trainable
 from ppl_gen.vae import VAE, Recipe
 
 VERSION = 1

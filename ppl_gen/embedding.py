@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ppl_gen.batches import as_batches
 from ppl_gen.ranges import is_whole
 from ppl_gen.reading import Reader
+from ppl_gen.training.batches import as_batches
 from ppl_gen.vae import VAE, unregistered
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ppl_gen.exclusive import exclusive
 from ppl_gen.gradients._checks import is_whole, require_at_least_two
 from ppl_gen.gradients._registry import make, registry
 from ppl_gen.gradients.base import Cost, Estimator, Expectation
 from ppl_gen.gradients.problems import Problem
+from ppl_gen.staging.exclusive import exclusive
 
 if TYPE_CHECKING:
     import pandas as pd

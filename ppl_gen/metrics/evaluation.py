@@ -10,10 +10,10 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppl_gen.batches import as_batches
 from ppl_gen.ranges import is_whole
 from ppl_gen.reading import Reader, pixels_or_cells
 from ppl_gen.terms import Terms, terms
+from ppl_gen.training.batches import as_batches
 from ppl_gen.vae import VAE, evaluating, seeded, unregistered
 
 

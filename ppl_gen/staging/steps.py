@@ -11,8 +11,8 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen.exclusive import exclusive
 from ppl_gen.objectives import Objective, loss_function
+from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE, Loss, Metrics, StagedFunction, warn
 from ppl_gen.terms import Program

@@ -60,7 +60,7 @@ def test_an_interrupted_run_finishes_its_step_and_keeps_the_best_and_the_last(ti
 
 
 def test_a_second_interruption_stops_at_once(x, monkeypatch):
-    monkeypatch.setattr("ppl_gen.training.REPEATED", 0.0)
+    monkeypatch.setattr("ppl_gen.training.loop.REPEATED", 0.0)
     reached = []
 
     def twice(metrics):

@@ -17,9 +17,10 @@ from torch.nn.functional import softplus
 from torch.optim import lr_scheduler
 
 import ppl_gen
-from ppl_gen import checkpoints, processes, zoo
+from ppl_gen import checkpoints, zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
+from ppl_gen.training import processes
 
 ROWS = 41  # the parts of the last batch differ in size
 QUIET = {"staged": False, "progress": False}

@@ -21,13 +21,14 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen import generators, parameter_store
+from ppl_gen import parameter_store
 from ppl_gen.objectives import ELBO, Objective, loss_function
-from ppl_gen.processes import World
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.terms import Program, terms
+from ppl_gen.training import generators
+from ppl_gen.training.processes import World
 from ppl_gen.vae import VAE, evaluating, unregistered
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]

@@ -23,17 +23,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ppl_gen import checkpoints, checks, generators, memory, overrides
-from ppl_gen.batches import Batches, as_batches
-from ppl_gen.calls import Calls
-from ppl_gen.exclusive import exclusive
-from ppl_gen.history import History
+from ppl_gen import checkpoints
 from ppl_gen.objectives import Objective
-from ppl_gen.processes import World
 from ppl_gen.reading import Reader
-from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
-from ppl_gen.trainables import Pair, Trainable, as_trainable
+from ppl_gen.staging.exclusive import exclusive
+from ppl_gen.training import checks, generators, memory, overrides
+from ppl_gen.training.batches import Batches, as_batches
+from ppl_gen.training.calls import Calls
+from ppl_gen.training.history import History
+from ppl_gen.training.processes import World
+from ppl_gen.training.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
+from ppl_gen.training.trainable import Pair, Trainable, as_trainable
 
 __all__ = ["NonFiniteLossError", "adam", "fit"]
 
@@ -87,7 +88,8 @@ def fit(
             of :mod:`ppl_gen.data` or of one's own with ``.images``, a torch ``Dataset``, iterable
             or not, or a ``DataLoader``. A dictionary, or batches that are dictionaries, are given
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
-            labels name the classes of a conditional model. See :func:`ppl_gen.batches.as_batches`.
+            labels name the classes of a conditional model. See
+            :func:`ppl_gen.training.batches.as_batches`.
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
         lr: the learning rate.

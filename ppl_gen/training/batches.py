@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from ppl_gen.processes import World
 from ppl_gen.ranges import is_whole
 from ppl_gen.reading import Batch, Reader, pixels_or_cells, require_in_order
+from ppl_gen.training.processes import World
 
 
 class Batches(Protocol):

@@ -9,8 +9,8 @@ from typing import Any
 
 from pyro.optim import PyroOptim
 
-from ppl_gen.batches import Batches, TensorBatches
 from ppl_gen.ranges import is_positive, is_whole
+from ppl_gen.training.batches import Batches, TensorBatches
 from ppl_gen.vae import VAE
 
 
