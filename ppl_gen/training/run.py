@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ppl_gen.checkpoints import PathLike
+from ppl_gen._files import PathLike
 from ppl_gen.staging import StagingError, stage_function
 from ppl_gen.staging.staged import warn
 from ppl_gen.training import generators, overrides

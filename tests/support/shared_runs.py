@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from torch.optim import lr_scheduler
 
 import ppl_gen
-from ppl_gen import checkpoints, zoo
+from ppl_gen import _files, zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
 from ppl_gen.training import processes
@@ -190,7 +190,7 @@ def main():
         try:
             train("noisy", 8, **kept, callbacks=[interrupt])
         except KeyboardInterrupt:
-            results["interrupted"] = checkpoints.read(options.out / "run.pt", "checkpoint")
+            results["interrupted"] = _files.read(options.out / "run.pt", "checkpoint")
     if world.writes:
         torch.save(results, options.out / "results.pt")
 
