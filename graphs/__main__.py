@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import networkx as nx
 
+from graphs import textbook
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
@@ -36,8 +37,6 @@ from graphs.structure.models import (
     parse,
     states_graph,
 )
-
-from . import textbook
 
 Record = dict[str, Any]
 

@@ -1,7 +1,6 @@
 from . import data as data
 from . import gradients as gradients
 from . import likelihoods as likelihoods
-from . import memory as memory
 from . import metrics as metrics
 from . import networks as networks
 from . import objectives as objectives
@@ -10,24 +9,25 @@ from . import posteriors as posteriors
 from . import priors as priors
 from . import schedules as schedules
 from . import zoo as zoo
-from .checkpoints import load as load
-from .checkpoints import save as save
 from .evaluation.embedding import embed as embed
 from .evaluation.imputation import impute as impute
-from .history import History as History
 from .models.vae import VAE as VAE
 from .models.vae import Latent as Latent
+from .objectives import ELBO as ELBO
+from .objectives import IWAE as IWAE
+from .objectives import DReG as DReG
+from .objectives import Objective as Objective
+from .objectives import Renyi as Renyi
+from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
+from .objectives import Terms as Terms
 from .objectives import nested_bounds as nested_bounds
-from .objectives.elbo import ELBO as ELBO
-from .objectives.elbo import IWAE as IWAE
-from .objectives.elbo import Objective as Objective
-from .objectives.nested_bounds import DReG as DReG
-from .objectives.nested_bounds import Renyi as Renyi
-from .objectives.nested_bounds import ReweightedWakeSleep as ReweightedWakeSleep
-from .objectives.terms import Terms as Terms
 from .staging import stage as stage
-from .trainables import Pair as Pair
-from .trainables import Trainable as Trainable
+from .training import History as History
+from .training import Pair as Pair
+from .training import Trainable as Trainable
 from .training import fit as fit
+from .training import memory as memory
+from .zoo.saving import load as load
+from .zoo.saving import save as save
 
 __version__: str

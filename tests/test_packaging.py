@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(tmp_path, monkeypatch
     }
     expected = {n for n in tracked if n.startswith(("graphs/", "ppl_gen/"))}
     assert expected <= set(names)
-    assert {"graphs/py.typed", "ppl_gen/py.typed", "ppl_gen/gradients/__init__.pyi"} <= set(names)
+    assert {"graphs/py.typed", "ppl_gen/py.typed", "ppl_gen/training/__init__.pyi"} <= set(names)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,11 @@ from decimal import Decimal
 
 import numpy as np
 
+from graphs.inference.elimination import Order
+from graphs.inference.evidence import MISSING, Evidence
+from graphs.inference.linear import Result
+from graphs.inference.plans import Pattern, Planner
 from graphs.structure.models import Node
-
-from .elimination import Order
-from .evidence import MISSING, Evidence
-from .linear import Result
-from .plans import Pattern, Planner
 
 MOST_WORK = 10**11  # cells over all cases: some minutes
 ROWS_AT_ONCE = 4096  # rows and cases expanded together

@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.structure.models import Node
-
-from . import log_space
-from .conditioning import (
+from graphs.inference import log_space
+from graphs.inference.conditioning import (
     ROWS_AT_ONCE,
     cases,
     choose_cutset,
@@ -29,9 +27,10 @@ from .conditioning import (
     require_fit,
     require_room,
 )
-from .evidence import MISSING, Evidence
-from .linear import LinearPlan, Result
-from .plans import MOST_PLANS, Pattern, Plan, Planner
+from graphs.inference.evidence import MISSING, Evidence
+from graphs.inference.linear import LinearPlan, Result
+from graphs.inference.plans import MOST_PLANS, Pattern, Plan, Planner
+from graphs.structure.models import Node
 
 WORTH_A_PLAN = 1_000_000  # cells of work above which a pattern of evidence gets a plan of its own
 LOG_BYTES = 1 << 26  # of one batch of rows in logarithms

@@ -17,10 +17,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from graphs.inference.evidence import holds
+from graphs.inference.junction_tree import JunctionTree
 from graphs.structure.models import Model
-
-from .evidence import holds
-from .junction_tree import JunctionTree
 
 MOST_ASSIGNMENTS = 1 << 20
 

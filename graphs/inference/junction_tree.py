@@ -27,12 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
+from graphs.inference.evidence import MISSING, Evidence, holds, read_evidence
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.tables import Tables, checked
 from graphs.structure.models import Factorization, Model, Node, contains, unknown
-
-from .engine import MAXIMISE, SAMPLE, Cost, Engine
-from .evidence import MISSING, Evidence, holds, read_evidence
 
 MAX_BYTES = 1 << 31
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .contraction import Step
-from .kernels import BLOCK, SHARED, TABLES, finish, gather, run_steps
-from .plans import Plan
+from graphs.inference.contraction import Step
+from graphs.inference.kernels import BLOCK, SHARED, TABLES, finish, gather, run_steps
+from graphs.inference.plans import Plan
 
 CACHE_BYTES = 1 << 20  # a second-level cache: what a block of rows fills at least
 USUAL_ROWS = 64  # of a block where tables are larger: enough to work through memory in long runs

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .plans import Leaf, Plan
+from graphs.inference.plans import Leaf, Plan
 
 Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
 Choose: TypeAlias = Callable[[Tensor], Tensor]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from .contraction import Program, compile_program
-from .elimination import Order, constrained_order, elimination_order
+from graphs.inference.contraction import Program, compile_program
+from graphs.inference.elimination import Order, constrained_order, elimination_order
 
 MOST_PLANS = 64
 

@@ -15,11 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphs.inference.engine import Engine
+from graphs.inference.evidence import MISSING, Evidence, read_evidence
+from graphs.inference.junction_tree import (
+    MAX_BYTES,
+    checked_settings,
+    model_tables,
+    require_possible,
+)
 from graphs.structure.models import Model, Node, contains, unknown
-
-from .engine import Engine
-from .evidence import MISSING, Evidence, read_evidence
-from .junction_tree import MAX_BYTES, checked_settings, model_tables, require_possible
 
 MOST_CHECKED = 10**8  # cells of parts that the target does not depend on, to be checked
 

@@ -6,12 +6,12 @@ how pixels became 0 or 1, because likelihoods under different binarisations are 
 :class:`Table` has columns of several kinds and may lack cells.
 """
 
-from .digits import mnist
-from .idx import read_idx
-from .image_set import ImageSet, Split
-from .own import images
-from .sprite_grid import Sprites, sprites
-from .tables import Table, table
+from ppl_gen.data.digits import mnist
+from ppl_gen.data.idx import read_idx
+from ppl_gen.data.image_set import ImageSet, Split
+from ppl_gen.data.own import images
+from ppl_gen.data.sprite_grid import Sprites, sprites
+from ppl_gen.data.tables import Table, table
 
 __all__ = [
     "ImageSet",

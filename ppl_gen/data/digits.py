@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .cache import Arrays, cache_folder, cached_arrays
-from .idx import read_idx
-from .image_set import Binarization, ImageSet, Split
+from ppl_gen.data.cache import Arrays, cache_folder, cached_arrays
+from ppl_gen.data.idx import read_idx
+from ppl_gen.data.image_set import Binarization, ImageSet, Split
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

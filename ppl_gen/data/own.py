@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
+from ppl_gen.data.image_set import Binarization, ImageSet
 from ppl_gen.data.tensors import as_tensor, encode_labels, is_text
-
-from .image_set import Binarization, ImageSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GREY_MODES = ("1", "L", "LA")

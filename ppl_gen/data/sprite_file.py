@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .factors import FACTORS, SIZES, TOTAL, checked_rows, to_index
+from ppl_gen.data.factors import FACTORS, SIZES, TOTAL, checked_rows, to_index
 
 BLOCK = 4096
 

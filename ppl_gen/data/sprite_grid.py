@@ -14,11 +14,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ppl_gen._checks import is_whole
-
-from .factors import FACTORS, SIZES, TOTAL, Rows, checked_indices, checked_rows, entropies, to_rows
-from .image_set import Indices
-from .rasteriser import render
-from .sprite_file import StoredImages
+from ppl_gen.data.factors import (
+    FACTORS,
+    SIZES,
+    TOTAL,
+    Rows,
+    checked_indices,
+    checked_rows,
+    entropies,
+    to_rows,
+)
+from ppl_gen.data.image_set import Indices
+from ppl_gen.data.rasteriser import render
+from ppl_gen.data.sprite_file import StoredImages
 
 
 class Sprites(Dataset):

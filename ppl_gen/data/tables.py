@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen.data.columns import Column, Kind, fit_column
 from ppl_gen.data.tensors import is_frame
-
-from .columns import Column, Kind, fit_column
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -13,10 +13,10 @@ from torch import Tensor
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
-from ppl_gen.batches import as_batches
 from ppl_gen.models.reading import Reader, pixels_or_cells
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.terms import Terms, terms
+from ppl_gen.training.batches import as_batches
 
 
 def binarization(images: Any) -> str:

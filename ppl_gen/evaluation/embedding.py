@@ -9,9 +9,9 @@ import torch
 
 from ppl_gen._checks import is_whole
 from ppl_gen._store import unregistered
-from ppl_gen.batches import as_batches
 from ppl_gen.models.reading import Reader
 from ppl_gen.models.vae import VAE
+from ppl_gen.training.batches import as_batches
 
 
 def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -> np.ndarray:

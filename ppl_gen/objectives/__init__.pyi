@@ -1,3 +1,4 @@
+from . import nested_bounds as nested_bounds
 from .elbo import ELBO as ELBO
 from .elbo import IWAE as IWAE
 from .elbo import Objective as Objective

@@ -9,8 +9,8 @@ round of some steps after one that is not timed; a factor is the median over rou
 that of the hand-written step in the same round. Before that, losses are compared at a posterior so
 narrow that draws do not matter, up to rounding or, where the KL is estimated, five standard errors.
 
-Ours keep the memory that steps free (``ppl_gen/memory.py``); the others run with what glibc does by
-itself, and every model has a process of its own, since that cannot be undone in one.
+Ours keep the memory that steps free (``ppl_gen/training/memory.py``); the others run with what
+glibc does by itself, and every model has a process of its own, since that cannot be undone in one.
 
 ``fit`` takes as many steps in one call as take a tenth of a second, up to those of a round;
 with callbacks that want to see every step it takes one. ``first`` is the first step with

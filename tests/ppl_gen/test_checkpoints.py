@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import ppl_gen
-from ppl_gen import checkpoints, zoo
+from ppl_gen import _files, zoo
 
 
 class Bomb:
@@ -65,7 +65,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     path.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match="foreign, truncated or damaged"):
         ppl_gen.load(path)
-    checkpoints.write(path, "model", {"bomb": Bomb()})
+    _files.write(path, "model", {"bomb": Bomb()})
     with pytest.raises(ValueError, match="cannot be read"):
         ppl_gen.load(path)
 
@@ -83,7 +83,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     ],
 )
 def test_foreign_newer_and_mismatched_files_are_refused(saved, change, match):
-    checkpoints.write(saved, "model", checkpoints.read(saved, "model") | change)
+    _files.write(saved, "model", _files.read(saved, "model") | change)
     with pytest.raises(ValueError, match=match):
         ppl_gen.load(saved)
 
@@ -110,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        checkpoints.write(saved, "model", {})
+        _files.write(saved, "model", {})
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["model.pt"]
 
@@ -120,7 +120,7 @@ def test_a_file_is_on_disk_before_it_takes_the_place_of_the_old_one(saved, monke
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
     before = saved.read_bytes()
     with saved.open("rb") as old:
-        checkpoints.write(saved, "model", {})
+        _files.write(saved, "model", {})
         assert old.read() == before
     assert synced == [saved.stat().st_size]
 
@@ -130,7 +130,7 @@ def test_what_a_killed_process_left_is_tidied_away_and_nothing_else(saved):
     others = [saved.with_name(name) for name in (".model.pt.mine", ".other.pt.0123abcd")]
     for path in (left, *others):
         path.write_bytes(b"half")
-    checkpoints.tidy(saved)
+    _files.tidy(saved)
     assert not left.exists()
     assert all(path.exists() for path in (saved, *others))
     left.write_bytes(b"half")

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import ppl_gen
-from ppl_gen import checkpoints, training, zoo
+from ppl_gen import _files, training, zoo
 
 QUIET = {"staged": False, "progress": False}
 
@@ -48,19 +48,19 @@ def test_an_interrupted_run_finishes_its_step_and_keeps_the_best_and_the_last(ti
     options["checkpoint"] = path
     with pytest.raises(KeyboardInterrupt):
         ppl_gen.fit(model, x, callbacks=[interrupt_at(7, times)], **options)
-    last = checkpoints.read(path, "checkpoint")
+    last = _files.read(path, "checkpoint")
     assert last["position"] == [1, 2]
     assert last["history"]["steps"] == 7
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in last["trainable"].items())
     best = max(elbo for elbo in history["val_elbo"][:7] if not math.isnan(elbo))
-    assert checkpoints.read(f"{path}.best", "model")["metrics"]["val_elbo"] == best
+    assert _files.read(f"{path}.best", "model")["metrics"]["val_elbo"] == best
     ppl_gen.fit(model, x, resume=True, **options)
     for key, value in expected.state_dict().items():
         assert torch.equal(value, model.state_dict()[key])
 
 
 def test_a_second_interruption_stops_at_once(x, monkeypatch):
-    monkeypatch.setattr("ppl_gen.training.REPEATED", 0.0)
+    monkeypatch.setattr("ppl_gen.training.loop.REPEATED", 0.0)
     reached = []
 
     def twice(metrics):
@@ -127,8 +127,8 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(damage, x, tmp_path):
     elif damage == "foreign":
         torch.save({"weights": torch.zeros(3)}, path)
     else:
-        newer = checkpoints.read(path, "checkpoint") | {"version": 99}
-        checkpoints.write(path, "checkpoint", newer)
+        newer = _files.read(path, "checkpoint") | {"version": 99}
+        _files.write(path, "checkpoint", newer)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"expected (a checkpoint file|version)"):
         ppl_gen.fit(build(), x, epochs=2, checkpoint=path, resume=True, **QUIET)
@@ -186,7 +186,7 @@ def test_patience_stops_when_validation_stops_improving_and_keeps_the_best(x, tm
     best = max(range(len(scores)), key=scores.__getitem__)
     assert len(scores) == history.steps < 400
     assert history.steps - 1 - best == 5
-    assert checkpoints.read(f"{path}.best", "model")["metrics"]["val_elbo"] == scores[best]
+    assert _files.read(f"{path}.best", "model")["metrics"]["val_elbo"] == scores[best]
     kept = ppl_gen.load(f"{path}.best")
     assert ppl_gen.metrics.elbo_terms(kept, x[4:], num_samples=200).elbo > scores[-1]
 
@@ -429,7 +429,7 @@ def test_checkpoints_are_written_as_often_as_asked(x, tmp_path):
 
     def look(metrics):
         if path.exists():
-            steps.append(checkpoints.read(path, "checkpoint")["history"]["steps"])
+            steps.append(_files.read(path, "checkpoint")["history"]["steps"])
 
     options = {"epochs": 2, "batch_size": 5, "checkpoint": path, "checkpoint_every": 3, **QUIET}
     ppl_gen.fit(build(), x, callbacks=[look], **options)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ppl_gen import memory
+from ppl_gen.training import memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 

@@ -15,7 +15,8 @@ from torch import nn
 from torch.distributions import constraints
 
 import ppl_gen
-from ppl_gen import checkpoints, parameter_store
+from ppl_gen import _files
+from ppl_gen.training import parameter_store
 
 QUIET = {"staged": False, "progress": False}
 Y = torch.tensor([1.0, 2.0, 3.0])
@@ -183,8 +184,8 @@ def test_what_cannot_be_saved_or_loaded_is_refused(tmp_path):
 )
 def test_constraints_survive_as_plain_data(constraint, tmp_path):
     described = parameter_store._describe(constraint)
-    checkpoints.write(tmp_path / "c.pt", "model", {"constraint": described})
-    found = parameter_store._constraint(checkpoints.read(tmp_path / "c.pt", "model")["constraint"])
+    _files.write(tmp_path / "c.pt", "model", {"constraint": described})
+    found = parameter_store._constraint(_files.read(tmp_path / "c.pt", "model")["constraint"])
     size = 6 if constraint is constraints.corr_cholesky else 2
     shape = (2, 2) if "Cholesky" in str(constraint) and size == 2 else (size,)
     x = torch.randn(shape)

@@ -18,10 +18,11 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 import ppl_gen
-from ppl_gen import checkpoints, generators, zoo
-from ppl_gen.batches import as_batches
+from ppl_gen import _files, zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController, WarmUp
+from ppl_gen.training import generators
+from ppl_gen.training.batches import as_batches
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "resume.py"
 X = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
@@ -51,7 +52,7 @@ def afresh(build):
 
 def everything(model, path):
     return {
-        **checkpoints.read(path, "checkpoint"),
+        **_files.read(path, "checkpoint"),
         "model": copy.deepcopy(model.state_dict()) if hasattr(model, "state_dict") else None,
         "store": {name: value.detach() for name, value in pyro.get_param_store().items()},
     }
@@ -405,7 +406,7 @@ def test_a_run_does_not_go_on_with_other_settings(other, match, started):
 )
 def test_a_state_that_makes_no_sense_is_refused_and_changes_nothing(change, started):
     path, options = started
-    checkpoints.write(path, "checkpoint", checkpoints.read(path, "checkpoint") | change)
+    _files.write(path, "checkpoint", _files.read(path, "checkpoint") | change)
     model = vae()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match="expected a checkpoint of this model and its settings"):

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ppl_gen
 from ppl_gen import zoo
-from ppl_gen.batches import as_batches
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import StagingError, StagingWarning
-from ppl_gen.training import NonFiniteLossError
+from ppl_gen.training.batches import as_batches
+from ppl_gen.training.loop import NonFiniteLossError
 
 QUIET = {"staged": False, "progress": False}
 

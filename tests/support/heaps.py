@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 
-from ppl_gen.memory import LARGEST, MMAP_THRESHOLD, TRIM_THRESHOLD, _glibc
+from ppl_gen.training.memory import LARGEST, MMAP_THRESHOLD, TRIM_THRESHOLD, _glibc
 
 SMALLEST = 2**17  # from which to LARGEST glibc adapts
 MAPPED = 2  # the bit in a block's header that says it has a mapping of its own

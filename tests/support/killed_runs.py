@@ -33,7 +33,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset
 
 import ppl_gen
-from ppl_gen import checkpoints, training, zoo
+from ppl_gen import _files, training, zoo
 from ppl_gen.data.image_set import ImageSet
 
 RUNS: dict[str, Callable[[Path], None]] = {}
@@ -99,7 +99,7 @@ def fit(folder: Path, model: Any, data: Any, watched: Any, **options: Any) -> No
     )
     state = model.state_dict() if isinstance(model, nn.Module) else {}
     store = {name: value.detach() for name, value in pyro.get_param_store().items()}
-    checkpoints.write(
+    _files.write(
         folder / "end.pt", "end", {"model": state, "store": store, "history": history.state()}
     )
 
@@ -365,7 +365,7 @@ def compare(folder: Path, reference: Path) -> list[str]:
             different.append(file)
         elif paths[0].exists():
             kinds = ("checkpoint", "end", "model")
-            found, expected = (checkpoints.read(path, *kinds) for path in paths)
+            found, expected = (_files.read(path, *kinds) for path in paths)
             different += [f"{file} {k}" for k in expected if not same(found.get(k), expected[k])]
     return different
 

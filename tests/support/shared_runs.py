@@ -17,9 +17,10 @@ from torch.nn.functional import softplus
 from torch.optim import lr_scheduler
 
 import ppl_gen
-from ppl_gen import checkpoints, processes, zoo
+from ppl_gen import _files, zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
+from ppl_gen.training import processes
 
 ROWS = 41  # the parts of the last batch differ in size
 QUIET = {"staged": False, "progress": False}
@@ -189,7 +190,7 @@ def main():
         try:
             train("noisy", 8, **kept, callbacks=[interrupt])
         except KeyboardInterrupt:
-            results["interrupted"] = checkpoints.read(options.out / "run.pt", "checkpoint")
+            results["interrupted"] = _files.read(options.out / "run.pt", "checkpoint")
     if world.writes:
         torch.save(results, options.out / "results.pt")
 

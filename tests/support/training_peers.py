@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import ppl_gen
-from ppl_gen import memory, objectives, zoo
+from ppl_gen import objectives, zoo
 from ppl_gen._store import unregistered
-from ppl_gen.calls import Calls
 from ppl_gen.models.vae import VAE
-from ppl_gen.processes import World
-from ppl_gen.run import Run
-from ppl_gen.trainables import as_trainable
-from ppl_gen.training import adam
+from ppl_gen.training import adam, memory
+from ppl_gen.training.calls import Calls
+from ppl_gen.training.processes import World
+from ppl_gen.training.run import Run
+from ppl_gen.training.trainable import as_trainable
 
 LR = 1e-3
 FLOOR = 1e-5  # of the posterior's standard deviation

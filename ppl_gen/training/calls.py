@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ppl_gen.batches import Batch, Batches, TensorBatches
-from ppl_gen.run import Run
 from ppl_gen.staging.updates import Update, expressible
 from ppl_gen.staging.whole import WholeStep
-from ppl_gen.trainables import Solo, fill
+from ppl_gen.training.batches import Batch, Batches, TensorBatches
+from ppl_gen.training.run import Run
+from ppl_gen.training.trainable import Solo, fill
 
 # How long the steps of one call may take, and how many they may be.
 SECONDS, MOST = 0.1, 256

@@ -21,16 +21,16 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen import generators, parameter_store
 from ppl_gen._modes import evaluating
 from ppl_gen._store import unregistered
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
 from ppl_gen.objectives.terms import Program, terms
-from ppl_gen.processes import World
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
+from ppl_gen.training import generators, parameter_store
+from ppl_gen.training.processes import World
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 # What a pair finds out by itself.

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ppl_gen._checks import is_whole
 from ppl_gen.models.reading import Batch, Reader, pixels_or_cells, require_in_order
-from ppl_gen.processes import World
+from ppl_gen.training.processes import World
 
 
 class Batches(Protocol):

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ppl_gen import generators, overrides
-from ppl_gen.batches import Batch, Batches
-from ppl_gen.checkpoints import PathLike
-from ppl_gen.history import History
-from ppl_gen.processes import World
+from ppl_gen._files import PathLike
 from ppl_gen.staging import StagingError, stage_function
 from ppl_gen.staging.staged import warn
-from ppl_gen.trainables import Trainable, Turn, fill
+from ppl_gen.training import generators, overrides
+from ppl_gen.training.batches import Batch, Batches
+from ppl_gen.training.history import History
+from ppl_gen.training.processes import World
+from ppl_gen.training.trainable import Trainable, Turn, fill
 
 MakeOptimizer: TypeAlias = Callable[[Sequence[Tensor], float], Optimizer]
 MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
@@ -244,7 +244,7 @@ class Run:
         Args:
             state: what :meth:`state` gave.
             path: the file it was read from.
-            override: the settings that may differ, see :mod:`ppl_gen.overrides`.
+            override: the settings that may differ, see :mod:`ppl_gen.training.overrides`.
 
         Raises:
             ValueError: the state is of another model, of other settings or another number of

@@ -23,17 +23,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ppl_gen import checkpoints, checks, generators, memory, overrides
-from ppl_gen._exclusive import exclusive
-from ppl_gen.batches import Batches, as_batches
-from ppl_gen.calls import Calls
-from ppl_gen.history import History
+from ppl_gen import _files
 from ppl_gen.models.reading import Reader
 from ppl_gen.objectives.elbo import Objective
-from ppl_gen.processes import World
-from ppl_gen.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
 from ppl_gen.schedules import Schedule
-from ppl_gen.trainables import Pair, Trainable, as_trainable
+from ppl_gen.staging.exclusive import exclusive
+from ppl_gen.training import checks, generators, memory, overrides
+from ppl_gen.training.batches import Batches, as_batches
+from ppl_gen.training.calls import Calls
+from ppl_gen.training.history import History
+from ppl_gen.training.processes import World
+from ppl_gen.training.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
+from ppl_gen.training.trainable import Pair, Trainable, as_trainable
 
 __all__ = ["NonFiniteLossError", "adam", "fit"]
 
@@ -60,7 +61,7 @@ def fit(
     staged: str | bool = "auto",
     progress: bool = True,
     validation: Any = None,
-    checkpoint: checkpoints.PathLike | None = None,
+    checkpoint: _files.PathLike | None = None,
     resume: bool = False,
     override: str | Iterable[str] = (),
     callbacks: Iterable[Callback] = (),
@@ -87,7 +88,8 @@ def fit(
             of :mod:`ppl_gen.data` or of one's own with ``.images``, a torch ``Dataset``, iterable
             or not, or a ``DataLoader``. A dictionary, or batches that are dictionaries, are given
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
-            labels name the classes of a conditional model. See :func:`ppl_gen.batches.as_batches`.
+            labels name the classes of a conditional model. See
+            :func:`ppl_gen.training.batches.as_batches`.
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
         lr: the learning rate.
@@ -208,9 +210,9 @@ def fit(
         _tell_size(trainable, settings["num_data"])
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            run.load(checkpoints.read(checkpoint, "checkpoint"), checkpoint, override)
+            run.load(_files.read(checkpoint, "checkpoint"), checkpoint, override)
         if checkpoint is not None and world.writes:
-            checkpoints.tidy(checkpoint)
+            _files.tidy(checkpoint)
         bar = tqdm(
             total=None if batches.length is None else epochs * batches.length,
             initial=run.history.steps,
@@ -220,7 +222,7 @@ def fit(
         )
         stack.enter_context(bar)
         interrupted = stack.enter_context(_interruptions())
-        origin = checkpoints.origin(getattr(model, "recipe", None))
+        origin = _files.origin(getattr(model, "recipe", None))
 
         def horizon() -> int | None:
             """Steps until the next one after which the state is looked at."""
@@ -283,9 +285,9 @@ def _due(step: int, interval: int | None, otherwise: bool = False) -> bool:
     return otherwise if interval is None else step % interval == 0
 
 
-def _write(run: Run, path: checkpoints.PathLike, kind: str, state: Mapping[str, Any]) -> None:
+def _write(run: Run, path: _files.PathLike, kind: str, state: Mapping[str, Any]) -> None:
     if run.world.writes:
-        checkpoints.write(path, kind, state)
+        _files.write(path, kind, state)
 
 
 def _num_data(batches: Batches) -> int | None:
@@ -311,7 +313,7 @@ def _evaluate(
     seed: int,
     patience: int | None,
     model: Any,
-    checkpoint: checkpoints.PathLike | None,
+    checkpoint: _files.PathLike | None,
 ) -> dict[str, float]:
     """Record the metrics of held-out data, and keep the best weights."""
     with ExitStack() as stack:
@@ -327,7 +329,7 @@ def _evaluate(
             raise ValueError(f"expected a loss or an ELBO of validation data, got metrics {names}")
         if run.judge(score) and checkpoint is not None:
             recipe, state = getattr(model, "recipe", None), run.trainable.state_dict()
-            best = checkpoints.contents(recipe, state)
+            best = _files.model_payload(recipe, state)
             best |= {"metrics": found, "step": run.history.steps}
             _write(run, f"{checkpoint}.best", "model", best)
     return found

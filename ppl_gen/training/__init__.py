@@ -1,0 +1,22 @@
+"""The one training loop, and what it trains.
+
+===============  =================================================================================
+module           what it does
+===============  =================================================================================
+``loop``         :func:`fit`
+``run``          one step of every player, and the complete state to continue from
+``calls``        several steps in one call
+``trainable``    players and their losses; a model/guide pair is one player
+``batches``      data as batches in an order fixed by a seed
+``processes``    several processes that train one model
+``history``      what happened, step by step
+``overrides``    settings that a resumed run may change
+``checks``       what is refused before any work is done
+``generators``   the random generators as one
+``memory``       memory that one step frees, kept for the next
+===============  =================================================================================
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
