@@ -26,6 +26,7 @@ from .maps import moralize as moralize
 from .maps import triangulate as triangulate
 from .network_programs import to_pyro as to_pyro
 from .notation import ParseError as ParseError
+from .parsing import parse as parse
 from .programs import from_pyro as from_pyro
 from .separation import Separation as Separation
 from .separators import local_markov as local_markov
@@ -36,6 +37,5 @@ from .structure import Factor as Factor
 from .structure import Factorization as Factorization
 from .structure import as_graph as as_graph
 from .structure import factorization as factorization
-from .structure import parse as parse
 from .tables import bayesian_network as bayesian_network
 from .tables import markov_network as markov_network

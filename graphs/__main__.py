@@ -26,17 +26,10 @@ import networkx as nx
 
 from . import textbook
 from .independence import Independence, independencies, query
+from .parsing import parse, states_graph
 from .separators import markov_blanket
 from .signs import notations
-from .structure import (
-    Factorization,
-    Node,
-    as_graph,
-    factorization,
-    find_nodes,
-    parse,
-    states_graph,
-)
+from .structure import Factorization, Node, as_graph, factorization, find_nodes
 
 Record = dict[str, Any]
 

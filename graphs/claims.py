@@ -35,17 +35,17 @@ from .counterexamples import Parities, dependence, interaction
 from .equalities import Equality, read_equality
 from .independence import Independence, decide, independent, query
 from .maps import moralize, unmet
+from .notation import ParseError
+from .parsing import parse
 from .statements import listing
 from .structure import (
     Factorization,
     Model,
     Node,
-    ParseError,
     ancestors,
     as_graph,
     factorization,
     find_nodes,
-    parse,
     unknown,
 )
 

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .notation import Node, Reader, unframed
-from .structure import RELATION, Factor, at_end, read_factor
+from .parsing import RELATION, at_end, read_factor
+from .structure import Factor
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from .structure import Factorization, Node, parse
+from .parsing import parse
+from .structure import Factorization, Node
 
 _FACTORIZATIONS = {
     "diagnosis": "P(M,S,I,F,T,D) = P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T)",
