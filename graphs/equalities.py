@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .notation import Node, Reader, unframed
-from .parsing import RELATION, at_end, read_factor
+from .parsing import RELATION, read_product
 from .structure import Factor
 
 
@@ -93,18 +93,8 @@ def _follows(left: Factor, right: Factor) -> bool:
 
 def _product(reader: Reader) -> Sequence[Factor]:
     """The conditional distributions that stand here, up to an equals sign or the end."""
-    factors: list[Factor] = []
-    while True:
-        reader.skip()
-        try:
-            factor, directed = read_factor(reader)
-        except ValueError:
-            return []
-        if not directed:
-            return []
-        factors.append(factor)
-        start = reader.position
-        if reader.done() or reader.accept(RELATION):
-            reader.position = start
-            return factors
-        at_end(reader, directed)
+    try:
+        factors, directed, _ = read_product(reader)
+    except ValueError:
+        return []
+    return factors if directed else []

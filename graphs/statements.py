@@ -219,12 +219,12 @@ def _set(reader: Reader) -> tuple[str, ...]:
         closing = _OPENINGS[opening[0]]
         if reader.accept(closing):
             return ()
-        names = [reader.name()]
+        names = [*reader.some()]
         while reader.accept(_COMMA):
-            names.append(reader.name())
+            names += reader.some()
         reader.expect(closing, f"',' or '{closing}'")
         return tuple(names)
-    return (reader.name(),)
+    return reader.some()
 
 
 def _flat(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

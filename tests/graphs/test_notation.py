@@ -153,20 +153,6 @@ def test_the_partition_function_last():
             graphs.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (r"p(y)\prod_{i=1}^{3} p(x_i|y)", "a product is not expanded"),
-        ("P(y) ∏_{i=1}^{3} P(x_i|y)", "a product is not expanded"),
-        ("P(A,B) = 1/Z exp(-E(A,B))", "energies are not read"),
-        (r"\frac{1}{Z} \exp(\theta(A,B))", "energies are not read"),
-    ],
-)
-def test_what_is_not_read_is_refused_by_name(text, message):
-    with pytest.raises(graphs.ParseError, match=message):
-        graphs.parse(text)
-
-
 def test_the_table_of_signs():
     table = notations()
     assert all(sign in table for sign in ("_||_", r"\perp", "⟂\u0338", "given", "⋅", "/Z"))
