@@ -28,7 +28,9 @@ def latex_name(name: Node) -> str:
     r"""The name as LaTeX math, which :func:`graphs.parse` reads back.
 
     A letter is italic, ``x_1`` gets a subscript, words are upright; other names are in ``\text``,
-    their signs escaped. TeX and matplotlib's mathtext read it.
+    their signs escaped and not joined to ligatures such as the dash of ``--``. LuaLaTeX, XeLaTeX
+    and matplotlib's mathtext read every name; pdfLaTeX those of ASCII and of the letters that its
+    encodings have.
     """
     text = str(name)
     if match := _LETTER.fullmatch(text):
@@ -39,7 +41,7 @@ def latex_name(name: Node) -> str:
         text = _quoted(text)
     return "".join(
         _PIECES[part] if part in _PIECES else rf"\text{{{_escaped(part)}}}"
-        for part in re.split(r"([\\^~])", text)
+        for part in _PARTS.split(text)
         if part
     )
 
@@ -47,7 +49,11 @@ def latex_name(name: Node) -> str:
 _LETTER = re.compile(
     r"([A-Za-z][0-9]*(?!_)|[A-Za-z](?=_))(?:_([A-Za-z0-9]+(?:[,+\-][A-Za-z0-9]+)*))?('*)"
 )
-_PIECES = {"\\": r"\backslash", "~": r"\sim", "^": r"\hat{\ }"}
+_PIECES = {
+    "\\": r"\backslash", "~": r"\sim", "^": r"\hat{\ }",
+    "<": r"\mathtt{<}", ">": r"\mathtt{>}", "|": r"\mathtt{|}",
+}  # fmt: skip
+_PARTS = re.compile(r"([\\^~<>|])|(?<=-)(?=-)|(?<=')(?=')|(?<=[`!?])(?=`)|(?<=,)(?=,)")
 _SIGNS_IN_TEXT = re.compile(r"[%&#$_{}]|(?<= ) |\A | \Z")
 
 
@@ -300,14 +306,14 @@ class Reader:
 
     def _base(self, start: int) -> tuple[str, int, str]:
         """A name up to its primes, how much of it was literal, and its font."""
+        if piece := self.match(_PIECE):
+            written = _PIECE_OF[piece[0]] + self._pieces()
+            return written, len(written), "plain"
         if match := self.match(_FONT):
             inside = self._in_font(match)
             if match[1] == "text":
                 inside = _unquoted(inside + self._pieces())
             return inside + self._short_subscript(), len(inside), _FONTS[match[1]]
-        if piece := self.match(_PIECE):
-            written = _PIECE_OF[piece[0]] + self._pieces()
-            return written, len(written), "plain"
         if command := self.match(_COMMAND):
             return command[1] + self._short_subscript(), len(command[1]), "plain"
         written, self.position = _word(self.text, start)

@@ -1,6 +1,7 @@
 """Every name can be written, as text and as LaTeX, and read back; every sign has one meaning."""
 
 import logging
+import re
 
 import networkx as nx
 import pytest
@@ -37,6 +38,18 @@ def test_a_name_is_read_back_from_text_and_latex(name):
 def test_mathtext_reads_every_name(name):
     logging.getLogger("matplotlib.mathtext").setLevel(logging.ERROR)
     MathTextParser("path").parse(f"${latex_name(name)}$")
+
+
+@examples
+@given(st.text("-'`?!,<>|~^\\%#$&_{} ab", max_size=8))
+def test_tex_sets_every_sign_as_it_is(name):
+    """No ligature, no sign that a text font lacks, nothing that TeX takes for a command."""
+    latex = latex_name(name)
+    for content in re.findall(r"\\text\{((?:[^{}\\]|\\.)*)\}", latex):
+        assert not any(pair in content for pair in ("--", "``", "''", "?`", "!`", ",,"))
+    outside = re.sub(r"\\mathtt\{[<>|]\}|\\(?:[%&#$_{} ]|backslash|sim)|\\hat\{\\ \}", "", latex)
+    assert not re.search(r"[<>|%&#$~^]", outside)
+    assert set(re.findall(r"\\(\w+)", outside)) <= {"text", "mathrm"}
 
 
 @examples
