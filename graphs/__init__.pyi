@@ -38,4 +38,4 @@ from .structure.models import Factor as Factor
 from .structure.models import Factorization as Factorization
 from .structure.models import as_graph as as_graph
 from .structure.models import factorization as factorization
-from .structure.models import parse as parse
+from .structure.parsing import parse as parse

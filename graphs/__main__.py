@@ -25,18 +25,12 @@ from typing import Any, NoReturn
 import networkx as nx
 
 from graphs import textbook
+from graphs.language.notation import Node
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
-from graphs.structure.models import (
-    Factorization,
-    Node,
-    as_graph,
-    factorization,
-    find_nodes,
-    parse,
-    states_graph,
-)
+from graphs.structure.models import Factorization, as_graph, factorization, find_nodes
+from graphs.structure.parsing import parse, states_graph
 
 Record = dict[str, Any]
 

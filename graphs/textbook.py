@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from graphs.structure.models import Factorization, Node, parse
+from graphs.language.notation import Node
+from graphs.structure.models import Factorization
+from graphs.structure.parsing import parse
 
 _FACTORIZATIONS = {
     "diagnosis": "P(M,S,I,F,T,D) = P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T)",

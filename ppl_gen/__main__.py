@@ -341,14 +341,14 @@ def _data(source: str, binarize: Any, columns: Any = None) -> Any:
 def _trained(run: Path) -> tuple[Any, Path, dict[str, Any]]:
     """The model, the folder and the settings of a training run, however it ended."""
     import ppl_gen
-    from ppl_gen import checkpoints
+    from ppl_gen.zoo import saving
 
     folder = run if run.is_dir() else run.parent
-    file = checkpoints.newest(run) if run.is_dir() else run
+    file = saving.newest(run) if run.is_dir() else run
     model = ppl_gen.load(file)
     stored = folder / "settings.json"
     settings = json.loads(stored.read_text()) if stored.is_file() else {}
-    step, last = checkpoints.step(file), checkpoints.step(folder / "checkpoint.pt")
+    step, last = saving.step(file), saving.step(folder / "checkpoint.pt")
     ended = settings.get("steps", math.inf)
     if step is not None:
         print(f"ppl-gen: using the weights of step {step} in {file}", file=sys.stderr)

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphs.language.notation import Node, Reader, unframed
-from graphs.structure.models import RELATION, Factor, at_end, read_factor
+from graphs.structure.models import Factor
+from graphs.structure.parsing import RELATION, read_product
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,8 @@ def _follows(left: Factor, right: Factor) -> bool:
 
 def _product(reader: Reader) -> Sequence[Factor]:
     """The conditional distributions that stand here, up to an equals sign or the end."""
-    factors: list[Factor] = []
-    while True:
-        reader.skip()
-        try:
-            factor, directed = read_factor(reader)
-        except ValueError:
-            return []
-        if not directed:
-            return []
-        factors.append(factor)
-        start = reader.position
-        if reader.done() or reader.accept(RELATION):
-            reader.position = start
-            return factors
-        at_end(reader, directed)
+    try:
+        factors, directed, _ = read_product(reader)
+    except ValueError:
+        return []
+    return factors if directed else []

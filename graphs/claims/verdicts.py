@@ -34,20 +34,19 @@ import networkx as nx
 from graphs.claims.counterexamples import Parities, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
 from graphs.claims.maps import moralize, unmet
+from graphs.language.notation import Node, ParseError
 from graphs.language.statements import listing
 from graphs.separation.independence import Independence, decide, independent, query
 from graphs.structure.models import (
     Factorization,
     Model,
-    Node,
-    ParseError,
     ancestors,
     as_graph,
     factorization,
     find_nodes,
-    parse,
     unknown,
 )
+from graphs.structure.parsing import parse
 
 Scope: TypeAlias = frozenset[Node]
 

@@ -15,7 +15,8 @@ import unicodedata
 from collections.abc import Hashable
 from typing import TypeAlias
 
-from graphs.language.signs import GREEK, KERN
+from graphs.language.indices import MOST_FACTORS, Indices, Unfit
+from graphs.language.signs import DOTS, GREEK, KERN
 
 Node: TypeAlias = Hashable
 
@@ -27,7 +28,9 @@ def latex_name(name: Node) -> str:
     r"""The name as LaTeX math, which :func:`graphs.parse` reads back.
 
     A letter is italic, ``x_1`` gets a subscript, words are upright; other names are in ``\text``,
-    their signs escaped. TeX and matplotlib's mathtext read it.
+    their signs escaped and not joined to ligatures such as the dash of ``--``. LuaLaTeX, XeLaTeX
+    and matplotlib's mathtext read every name; pdfLaTeX those of ASCII and of the letters that its
+    encodings have.
     """
     text = str(name)
     if match := _LETTER.fullmatch(text):
@@ -38,7 +41,7 @@ def latex_name(name: Node) -> str:
         text = _quoted(text)
     return "".join(
         _PIECES[part] if part in _PIECES else rf"\text{{{_escaped(part)}}}"
-        for part in re.split(r"([\\^~])", text)
+        for part in _PARTS.split(text)
         if part
     )
 
@@ -46,7 +49,11 @@ def latex_name(name: Node) -> str:
 _LETTER = re.compile(
     r"([A-Za-z][0-9]*(?!_)|[A-Za-z](?=_))(?:_([A-Za-z0-9]+(?:[,+\-][A-Za-z0-9]+)*))?('*)"
 )
-_PIECES = {"\\": r"\backslash", "~": r"\sim", "^": r"\hat{\ }"}
+_PIECES = {
+    "\\": r"\backslash", "~": r"\sim", "^": r"\hat{\ }",
+    "<": r"\mathtt{<}", ">": r"\mathtt{>}", "|": r"\mathtt{|}",
+}  # fmt: skip
+_PARTS = re.compile(r"([\\^~<>|])|(?<=-)(?=-)|(?<=')(?=')|(?<=[`!?])(?=`)|(?<=,)(?=,)")
 _SIGNS_IN_TEXT = re.compile(r"[%&#$_{}]|(?<= ) |\A | \Z")
 
 
@@ -138,6 +145,7 @@ _IN_SUBSCRIPT = re.compile(r"\\(?:text|mathrm|mathit)\s*\{([^{}]*)\}")
 _PRIMES = re.compile(r"'*")
 _JOINERS = "\u200c\u200d"
 _NAME = "the name of a variable"
+_DOTS, _NUMBERED = re.compile(DOTS), re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)
 
 
 def _joined(character: str) -> bool:
@@ -194,9 +202,11 @@ def _character(escape: re.Match[str]) -> str:
 class Reader:
     """A cursor over a text, shared by the readers of factorisations and of queries."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, indices: Indices | None = None):
         self.text, self.position = text, 0
         self.fonts: dict[str, str] = {}
+        self.parameters: dict[str, int] = {}
+        self.indices = Indices() if indices is None else indices
 
     def skip(self) -> None:
         """Pass white space and LaTeX spacing."""
@@ -238,37 +248,80 @@ class Reader:
                 another variable to a reader.
         """
         self.skip()
-        start, font = self.position, "plain"
+        start = self.position
+        if len(names := self.some()) != 1:
+            raise self.error(f"one variable, not the {len(names)} of a range", start)
+        return names[0]
+
+    def some(self) -> tuple[str, ...]:
+        """One name, or those of a range such as ``x_{1:3}``, which may be none."""
+        self.skip()
+        start = self.position
         if self.text.startswith('"', start):
-            return self._quoted()
-        if match := self.match(_FONT):
-            font = _FONTS[match[1]]
-            written = self._in_font(match)
-            if match[1] == "text":
-                written = _unquoted(written + self._pieces())
-            written += self._short_subscript()
-        elif piece := self.match(_PIECE):
-            written = _PIECE_OF[piece[0]] + self._pieces()
-        elif command := self.match(_COMMAND):
-            written = command[1] + self._short_subscript()
-        else:
-            written, self.position = _word(self.text, start)
-            if not written:
-                raise self.error(_NAME)
+            return (self._quoted(),)
+        written, literal, font = self._base(start)
         primes = self.match(_PRIMES)
         written += (primes[0] if primes else "") + self._subscript()
-        if self.fonts.setdefault(written, font) != font:
-            raise self.error(
-                f"one font for {written!r}, since another may mean another variable", start
-            )
-        return written
+        try:
+            names = self.indices.names(written, literal, start)
+        except Unfit as error:
+            raise self.error(str(error), start) from None
+        for name in names:
+            if self.fonts.setdefault(name, font) != font:
+                raise self.error(
+                    f"one font for {name!r}, since another may mean another variable", start
+                )
+        return names
+
+    def indexed(self, subscript: str, position: int) -> str:
+        """The subscript of a function, with the values of its indices."""
+        inner = re.sub(r"\s", "", subscript.strip("_{}"))
+        if not self.indices.values or not re.fullmatch(r"[\w,+\-]+", inner):
+            return subscript
+        try:
+            return self.indices.names("_" + inner, 0, position)[0]
+        except Unfit as error:
+            raise self.error(str(error), position) from None
 
     def names(self) -> tuple[str, ...]:
-        """One or more names separated by commas."""
-        names = [self.name()]
+        """Names separated by commas, with ranges and what dots stand for: ``x_1, ..., x_3``."""
+        names = [*self.some()]
         while self.accept(","):
-            names.append(self.name())
+            if names and self.accept(_DOTS):
+                self.expect(",", "',' after the dots")
+                names += self._after_dots(names[-1])
+            else:
+                names += self.some()
         return tuple(names)
+
+    def _after_dots(self, before: str) -> list[str]:
+        """What follows ``x_1, ...,`` up to the next name, ``x_3``."""
+        self.skip()
+        start, last = self.position, self.name()
+        first, end = _NUMBERED.fullmatch(before), _NUMBERED.fullmatch(last)
+        span = int(end[2]) - int(first[2]) if first and end and first[1] == end[1] else 0
+        if not first or not end or not 0 < span <= MOST_FACTORS:
+            raise self.error(f"a name such as {before} with a higher number after the dots", start)
+        return [f"{end[1]}{i}" for i in range(int(first[2]) + 1, int(end[2]) + 1)]
+
+    def _base(self, start: int) -> tuple[str, int, str]:
+        """A name up to its primes, how much of it was literal, and its font."""
+        if piece := self.match(_PIECE):
+            written = _PIECE_OF[piece[0]] + self._pieces()
+            return written, len(written), "plain"
+        if match := self.match(_FONT):
+            inside = self._in_font(match)
+            if match[1] == "text":
+                inside = _unquoted(inside + self._pieces())
+            return inside + self._short_subscript(), len(inside), _FONTS[match[1]]
+        if command := self.match(_COMMAND):
+            return command[1] + self._short_subscript(), len(command[1]), "plain"
+        written, self.position = _word(self.text, start)
+        if not written:
+            raise self.error(_NAME)
+        if written.endswith("_") and (command := self.match(_COMMAND)):
+            written += command[1]
+        return written, 0, "plain"
 
     def _quoted(self) -> str:
         match = self.match(_QUOTED)
@@ -305,9 +358,13 @@ class Reader:
         if match is None:
             return ""
         inner = _COMMAND.sub(r"\1", _IN_SUBSCRIPT.sub(r"\1", match[1]))
-        inner = re.sub(r"\s*(?:\\[,;: ]|\s)*([,+\-])(?:\\[,;: ]|\s)*", r"\1", inner).strip()
-        if not re.fullmatch(r"[\w,+\-.]+'*", inner):
+        inner = re.sub(r"\s*(?:\\[,;: ]|\s)*([,+\-:])(?:\\[,;: ]|\s)*", r"\1", inner).strip()
+        if not re.fullmatch(r"[\w,+\-.:]+'*", inner) or inner.count(":") > inner.count(",") + 1:
             raise self.error("a subscript of letters, digits, commas and signs", match.start() + 1)
+        if inner.endswith("'") and self.indices.values:
+            raise self.error(
+                "an index without a prime, since one with it has no value", match.start()
+            )
         primes = self.match(_PRIMES)
         return f"_{inner}" + (primes[0] if primes else "")
 

@@ -56,6 +56,8 @@ _ROWS = (
     ("given", (*BARS, *GIVEN, "by (after d-separated)")),
     ("no variable", (*NOTHING, "{}", "()", "[]")),
     ("times", (*(p for p in PRODUCTS if p != "\u2062"), "nothing at all")),
+    ("product over an index", (r"\prod_{i=1}^{3}", "∏_{i=1}^3", r"\prod_{i \in \{1,2,3\}}")),
+    ("exponential of a sum", ("exp(-E1(A,B) - E2(B,C))", r"\exp\{...\}", "e^{...}")),
     ("normalised", ("1/Z", "(1/Z)", r"\frac{1}{Z}", "Z^{-1}", "... /Z", "∝", r"\propto")),
     (
         "names",
@@ -90,3 +92,4 @@ KERN = (
 )
 BAR = re.compile(any_of(BARS) + r"|\\[bB]igg?[mlr]?\s*\|")
 PRODUCT = re.compile(any_of(PRODUCTS))
+DOTS = r"(?:\\[lc]?dots[bcmio]?(?![A-Za-z])|…|⋯|\.\.\.)"

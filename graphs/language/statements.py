@@ -220,12 +220,12 @@ def _set(reader: Reader) -> tuple[str, ...]:
         closing = _OPENINGS[opening[0]]
         if reader.accept(closing):
             return ()
-        names = [reader.name()]
+        names = [*reader.some()]
         while reader.accept(_COMMA):
-            names.append(reader.name())
+            names += reader.some()
         reader.expect(closing, f"',' or '{closing}'")
         return tuple(names)
-    return (reader.name(),)
+    return reader.some()
 
 
 def _flat(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -235,17 +235,27 @@ def _flat(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 # --- Writing ------------------------------------------------------------------------------------
 
 
-def listing(nodes: Iterable[Node]) -> str:
-    """Names in alphabetical order, separated by commas, quoted where :func:`graphs.query` asks."""
-    return ", ".join(sorted(map(text_name, nodes)))
+def listing(nodes: Iterable[Node], most: int | None = None) -> str:
+    """Names in alphabetical order, separated by commas, quoted where :func:`graphs.query` asks.
+
+    Of more than ``most`` names some are counted: ``A, B, C and 1,997 more``.
+    """
+    names = sorted(map(text_name, nodes))
+    if most is None or len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def statement_text(
-    x: Iterable[Node], y: Iterable[Node], given: Iterable[Node], negated: bool = False
+    x: Iterable[Node],
+    y: Iterable[Node],
+    given: Iterable[Node],
+    negated: bool = False,
+    most: int | None = None,
 ) -> str:
-    """``A, B ⟂ C | D``, which :func:`read_statement` reads back."""
-    bar = listing(given)
-    text = f"{listing(x)} ⟂ {listing(y)}" + (f" | {bar}" if bar else "")
+    """``A, B ⟂ C | D``, which :func:`read_statement` reads back unless names are left out."""
+    bar = listing(given, most)
+    text = f"{listing(x, most)} ⟂ {listing(y, most)}" + (f" | {bar}" if bar else "")
     return f"not {text}" if negated else text
 
 

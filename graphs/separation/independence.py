@@ -127,7 +127,10 @@ class Independence:
         return frozenset(v for trail in self.trails for v in trail.blockers)
 
     def explain(self) -> str:
-        """Why, in English: the active path, or what blocks each path between x and y."""
+        """Why, in English: the active path, or what blocks each path between x and y.
+
+        Of long paths and lists the first and last are shown; ``path`` and ``trail`` have all.
+        """
         from graphs.separation.trails import explain
 
         return explain(self)

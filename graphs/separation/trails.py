@@ -12,20 +12,23 @@ on the side of X and the part of Z around them; one look at every edge verifies 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import networkx as nx
 
-from graphs.language.statements import listing
-from graphs.structure.models import Model, Node, ancestors, as_graph, text_name
+from graphs.language.notation import Node, text_name
+from graphs.language.statements import listing, statement_text
+from graphs.structure.models import Model, ancestors, as_graph
 
 if TYPE_CHECKING:
     from graphs.separation.independence import Independence
 
 Kind = Literal["chain", "fork", "collider", "link"]
+T = TypeVar("T")
 
 MOST_TRAILS, MOST_STEPS, MOST_NAMES = 8, 20_000, 12
 
@@ -63,15 +66,20 @@ class Junction:
     @property
     def reason(self) -> str:
         """``a chain node that is observed``, for a sentence about the node."""
-        if self.observed:
-            state = "that is observed"
-        elif self.kind != "collider":
-            state = "that is not observed"
-        elif self.descendant is not None:
-            state = f"whose descendant {text_name(self.descendant)} is observed"
-        else:
-            state = "that is neither observed nor has an observed descendant"
-        return f"{_KINDS[self.kind]} {state}"
+        below = "" if self.descendant is None else f"descendant {text_name(self.descendant)}"
+        return _reason(self, below)
+
+
+def _reason(junction: Junction, below: str = "descendant") -> str:
+    if junction.observed:
+        state = "that is observed"
+    elif junction.kind != "collider":
+        state = "that is not observed"
+    elif junction.descendant is not None:
+        state = f"whose {below} is observed"
+    else:
+        state = "that is neither observed nor has an observed descendant"
+    return f"{_KINDS[junction.kind]} {state}"
 
 
 @dataclass(frozen=True)
@@ -271,47 +279,88 @@ def _class_note(answer: Independence) -> Iterator[str]:
 
 
 def _verdict(answer: Independence) -> str:
-    return f"{answer} {'holds' if answer.holds else 'does not hold'}"
+    sets = (answer.x, answer.y, answer.given)
+    statement = statement_text(*sets, answer.negated, MOST_NAMES)
+    return f"{statement} {'holds' if answer.holds else 'does not hold'}"
 
 
 def _active(answer: Independence, trail: Trail) -> Iterator[str]:
     yield f"{_verdict(answer)}: a path is active."
-    yield f"  {trail}"
-    for junction in trail.junctions:
-        yield f"  - {text_name(junction.node)} is {junction.reason}: open."
+    yield f"  {_drawn(trail)}"
+    first, hidden, last = _ends(trail.junctions)
+    yield from map(_opened, first)
+    if hidden:
+        yield f"  … {len(hidden):,} more nodes, {_summary(hidden)}: open."
+    yield from map(_opened, last)
     if not trail.junctions:
         yield "  - An edge joins the two; no observation blocks it."
 
 
+def _opened(junction: Junction) -> str:
+    return f"  - {text_name(junction.node)} is {junction.reason}: open."
+
+
+def _ends(items: Sequence[T]) -> tuple[Sequence[T], Sequence[T], Sequence[T]]:
+    """The first, the hidden and the last of many items; all are the first of few."""
+    if len(items) <= MOST_NAMES:
+        return items, (), ()
+    half = MOST_NAMES // 2
+    return items[:half], items[half:-half], items[-half:]
+
+
+def _drawn(trail: Trail) -> str:
+    """The path with its arrows, of a long one both ends."""
+    first, hidden, last = _ends(trail.nodes)
+    if not hidden:
+        return str(trail)
+    start = Trail(tuple(first), trail.arrows[: len(first) - 1], ())
+    end = Trail(tuple(last), trail.arrows[1 - len(last) :], ())
+    before, after = trail.arrows[len(first) - 1], trail.arrows[-len(last)]
+    return f"{start} {before} … {len(hidden):,} more nodes … {after} {end}"
+
+
+def _summary(junctions: Sequence[Junction]) -> str:
+    """What nodes have in common, ``each a chain node that is not observed``, or how many are so."""
+    kinds = Counter(map(_reason, junctions))
+    if len(kinds) == 1:
+        return f"each {next(iter(kinds))}"
+    return "; ".join(f"{count:,} times {state}" for state, count in kinds.most_common())
+
+
 def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
-    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
+    x, y, verdict = _brief(answer.x), _brief(answer.y), _verdict(answer)
     if not trails:
         yield f"{verdict}: no path joins {x} and {y}."
         return
     every = "the only path" if len(trails) == 1 else f"each of the {len(trails)} paths"
     yield f"{verdict}: {every} between {x} and {y} is blocked."
     for trail in trails:
-        reasons = [f"{text_name(j.node)}, {j.reason}" for j in trail.junctions if not j.open]
-        yield f"  {trail}"
+        first, hidden, last = _ends([j for j in trail.junctions if not j.open])
+        reasons = [f"{text_name(j.node)}, {j.reason}" for j in first]
+        reasons += [f"{len(hidden):,} more, {_summary(hidden)}"] if hidden else []
+        reasons += [f"{text_name(j.node)}, {j.reason}" for j in last]
+        yield f"  {_drawn(trail)}"
         yield f"  - blocked by {'; and by '.join(reasons)}."
 
 
+def _brief(nodes: Iterable[Node]) -> str:
+    return listing(nodes, MOST_NAMES)
+
+
 def _cut(answer: Independence, proof: Certificate) -> Iterator[str]:
-    x, y, verdict = listing(answer.x), listing(answer.y), _verdict(answer)
+    x, y, verdict = _brief(answer.x), _brief(answer.y), _verdict(answer)
     where = "the graph"
     if answer.graph.is_directed():
-        asked = listing(answer.x | answer.y | answer.given)
+        asked = _brief(answer.x | answer.y | answer.given)
         where = f"the moral graph of {asked} and their ancestors"
     size = f"{len(proof.graph)} nodes, {proof.graph.number_of_edges()} edges"
     yield f"{verdict}: the paths between {x} and {y} are too many to list, but a cut ends all."
     yield f"  Take {where} ({size})."
-    beyond = sorted(proof.side - proof.x, key=str)
+    beyond = proof.side - proof.x
     if beyond:
-        more = f" and {len(beyond) - MOST_NAMES} more" if len(beyond) > MOST_NAMES else ""
-        named = ", ".join(map(text_name, beyond[:MOST_NAMES]))
-        yield f"  - Without passing an observed node, {x} reaches {named}{more}, but not {y}."
+        yield f"  - Without passing an observed node, {x} reaches {_brief(beyond)}, but not {y}."
     inside = f"{x} or these" if beyond else x
     if proof.cut:
-        yield f"  - Every edge that leaves {inside} ends in the observed {listing(proof.cut)}."
+        yield f"  - Every edge that leaves {inside} ends in the observed {_brief(proof.cut)}."
     else:
         yield f"  - No edge leaves {inside}."

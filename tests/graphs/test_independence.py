@@ -362,6 +362,39 @@ def test_long_lists_are_cut_short():
     assert "no path joins 0 and 20" in graphs.independent(apart, 0, 20).explain()
 
 
+def test_long_paths_show_both_ends():
+    chain = nx.path_graph(2000, create_using=nx.DiGraph)
+    active = graphs.independent(chain, 0, 1999)
+    text = active.explain()
+    assert len(text) < 1000
+    assert "\n  0 → 1 → 2 → 3 → 4 → 5 → … 1,988 more nodes … → 1994 → 1995 → 1996 → 1997 → " in text
+    assert "  … 1,986 more nodes, each a chain node that is not observed: open.\n" in text
+    assert text.count(" is a chain node") == 12
+    assert active.path == tuple(range(2000))
+    assert len(active.trail.junctions) == 1998
+    blocked = graphs.independent(chain, 0, 1999, given=range(1, 1999))
+    text = blocked.explain()
+    assert len(text) < 1500
+    assert "1006, 1007, 1008 and 1,986 more holds" in text
+    assert "and by 1,986 more, each a chain node that is observed; and by 1993, " in text
+    assert len(blocked.blockers) == 1998
+    assert "0 → 1 → 2 → 3 → 4 → … " not in graphs.independent(chain, 0, 11).explain()
+    for length in range(2, 30):
+        drawn = graphs.independent(chain, 0, length).explain().splitlines()[1]
+        shown = [int(v) for v in drawn.replace("… ", "").split(" → ") if v.strip().isdigit()]
+        assert shown == sorted(shown)
+        assert len(shown) == (length + 1 if length < 12 else 12)
+
+
+def test_a_long_zigzag_counts_what_it_leaves_out():
+    zigzag = nx.DiGraph()
+    for i in range(0, 60, 2):
+        zigzag.add_edges_from([(i, i + 1), (i + 2, i + 1), (i + 1, f"d{i}")])
+    text = graphs.independent(zigzag, 0, 60, given=[f"d{i}" for i in range(0, 60, 2)]).explain()
+    assert "24 times a collider (a common effect) whose descendant is observed; 23 times" in text
+    assert "55 ← 56 → 57 ← 58 → 59 ← 60" in text
+
+
 def test_explanations_do_not_depend_on_the_hash_seed():
     code = (
         "import graphs; m = graphs.textbook.campus();"

@@ -1,0 +1,303 @@
+r"""Factorisations from text or LaTeX, as they are written in textbooks.
+
+A product over an index, :math:`\prod_{i=1}^{3} p(x_i \mid y)`, is written out. Its body is what
+stands in brackets after the bounds, or else all that follows, up to the end of the term or up to a
+factor in which the index does not occur: in :math:`\prod_{t=2}^{5} p(z_t \mid z_{t-1})\,
+p(x_t \mid z_t)\,p(y)` both conditionals are multiplied four times, and :math:`p(y)` stands outside.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphs.language.indices import MOST_FACTORS, preset
+from graphs.language.notation import Node, ParseError, Reader, unframed
+from graphs.language.products import PRODUCT_OVER, SUM_OVER, for_each, read_index
+from graphs.language.signs import BAR, PRODUCT
+from graphs.structure.energies import ENERGY, read_energy
+from graphs.structure.models import Factor, Factorization, factorization
+
+_OPENING = r"(?=\s*(?:\\left)?\()"
+_SYMBOL = re.compile(
+    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
+    + _OPENING
+    + r")|(?P<potential>\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[^{}]*\}|\w*)"
+    + _OPENING
+    + ")"
+)
+_NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_PARTITION = re.compile(
+    rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
+)
+_OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
+_LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
+RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
+_BARE_LEFT = re.compile(r"(?:\\Pr|Pr|P|p|q)(?=\s*&?\s*(?:=|∝|\\propto(?![A-Za-z])))")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
+_RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
+_GROUP = re.compile(r"\\?\{|[(\[]")
+_CLOSING = re.compile(r"\\?\}|[)\]]")
+_CLOSINGS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
+_INTEGRAL = re.compile(r"∫|\\i*nt(?![A-Za-z])")
+_PLATE = re.compile(r"plate\b|for\s*\(\s*\w+\s+in\b", re.IGNORECASE)
+
+
+def read_factor(reader: Reader) -> tuple[Factor, bool]:
+    """The factor that stands here, and whether it is a distribution and no potential."""
+    match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
+    directed = match["probability"] is not None
+    name = "P" if directed else _potential_name(reader, match)
+    reader.expect("(", "'('")
+    variables = reader.names()
+    given: tuple[str, ...] = ()
+    if directed and reader.accept(BAR):
+        given = reader.names()
+    closing = "',', '|' or ')'" if directed and not given else "',' or ')'"
+    reader.expect(")", closing)
+    return Factor(name, variables, given), directed
+
+
+def _potential_name(reader: Reader, match: re.Match[str]) -> str:
+    """``φ1`` for any way of writing it: ``\\phi_{1}``, ``phi1``, ``φ_1``, ``φ₁``."""
+    bare = re.sub(r"[^\w]", "", match["potential"][: -len(match["subscript"]) or None])
+    subscript = reader.indexed(match["subscript"], match.start())
+    bare = re.sub(r"[^\w]", "", bare + subscript).translate(_SUBSCRIPTS)
+    letter, rest = re.fullmatch(r"(varphi|phi|psi|Phi|Psi|\w)_?(.*)", bare).groups()  # type: ignore[union-attr]
+    return _LETTERS.get(letter, letter) + rest
+
+
+def _constant(reader: Reader) -> float | None:
+    """The numbers and 1/Z that stand here, multiplied, or ``None``."""
+    constant = None
+    while match := reader.accept(_PARTITION) or reader.accept(_RATIO):
+        reader.accept(PRODUCT)
+        top, *below = [float(number) for number in match.groups() if number is not None] or [1.0]
+        if 0.0 in below:
+            raise ParseError(reader.text, match.start(), "a quotient by a number other than 0")
+        constant = (1.0 if constant is None else constant) * top / math.prod(below)
+    return constant
+
+
+# --- Products -----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Product:
+    """A product as far as it was read.
+
+    Attributes:
+        reader: the cursor.
+        factors: those read.
+        directed: whether the first one is a conditional; ``None`` before it.
+        constant: the numbers read, multiplied.
+        scaled: whether there was a number or 1/Z before the factor that follows.
+    """
+
+    reader: Reader
+    factors: list[Factor] = field(default_factory=list)
+    directed: bool | None = None
+    constant: float = 1.0
+    scaled: bool = False
+
+    def read(self) -> None:
+        """All factors up to the end, a closing bracket, ``/Z`` or an equals sign."""
+        self._item()
+        while self._more():
+            self._item()
+
+    def _item(self) -> None:
+        """A factor, a group in brackets, a product over an index or an exponential."""
+        reader = self.reader
+        scale = _constant(reader)
+        self.constant *= 1.0 if scale is None else scale
+        self.scaled |= scale is not None
+        if reader.accept(PRODUCT_OVER):
+            self._over()
+        elif opening := reader.accept(_GROUP):
+            self.read()
+            reader.expect(_CLOSINGS[opening[0]], f"a factor or '{_CLOSINGS[opening[0]]}'")
+        elif reader.accept(ENERGY):
+            start = reader.position
+            for factor in read_energy(reader):
+                self._add(factor, False, start)
+        else:
+            self._factor()
+
+    def _factor(self) -> None:
+        self.reader.skip()
+        start = self.reader.position
+        if self.reader.match(SUM_OVER) or self.reader.match(_INTEGRAL):
+            raise self.reader.error("a product, since no variable is summed out", start)
+        if self.reader.match(_PLATE):
+            raise self.reader.error(r"a product such as \prod_{i=1}^{3} for a plate", start)
+        factor, directed = read_factor(self.reader)
+        self._add(factor, directed, start)
+
+    def _add(self, factor: Factor, directed: bool, start: int) -> None:
+        if self.directed not in (None, directed):
+            kind = "conditional distribution P(...)" if self.directed else "potential phi(...)"
+            message = f"another {kind}, since the first factor is one"
+            raise self.reader.error(message, start)
+        if directed and self.scaled:
+            message = "a potential such as phi1(A,B) after 1/Z or a constant"
+            raise self.reader.error(message, start)
+        if len(self.factors) >= MOST_FACTORS:
+            raise self.reader.error(f"at most {MOST_FACTORS} factors", start)
+        self.directed, self.scaled = directed, False
+        self.factors.append(factor)
+
+    def _over(self) -> None:
+        """A product over an index, its body read once for each value."""
+        index = read_index(self.reader)
+        self.reader.accept(PRODUCT)
+        parts = for_each(self.reader, index, lambda: self._body(index.name))
+        self.factors += [factor for part in parts for factor in part.factors]
+        for part in parts:
+            self.constant *= part.constant
+        if len(self.factors) > MOST_FACTORS:
+            raise self.reader.error(f"at most {MOST_FACTORS} factors")
+
+    def _body(self, index: str) -> _Product:
+        """The group here, or all items that mention the index."""
+        reader, part = self.reader, _Product(self.reader, [], self.directed, scaled=self.scaled)
+        reader.skip()
+        bracketed = _GROUP.match(reader.text, reader.position) is not None
+        part._item()
+        while not bracketed:
+            end, length, constant = reader.position, len(part.factors), part.constant
+            used = reader.indices.uses[index]
+            if not part._more():
+                break
+            part._item()
+            if reader.indices.uses[index] == used:
+                del part.factors[length:]
+                reader.position, part.constant = end, constant
+                break
+        self.directed, self.scaled = part.directed, False
+        return part
+
+    def _more(self) -> bool:
+        """Whether another item follows; passes the signs and line breaks before it."""
+        reader = self.reader
+        reader.skip()
+        start = reader.position
+        stops = (_CLOSING, _OVER_PARTITION, RELATION)
+        if reader.done() or any(stop.match(reader.text, start) for stop in stops):
+            return False
+        _pass_sign(reader)
+        if reader.done():
+            raise reader.error("another factor after the sign", start)
+        return True
+
+
+def _pass_sign(reader: Reader) -> None:
+    while reader.accept(_LINE_BREAK):
+        pass
+    reader.accept(PRODUCT)
+    while reader.accept(_LINE_BREAK):
+        pass
+
+
+def read_product(reader: Reader) -> tuple[tuple[Factor, ...], bool, float]:
+    """The factors that stand here, whether they are conditionals, and their constant."""
+    product = _Product(reader)
+    product.read()
+    return tuple(product.factors), bool(product.directed), product.constant
+
+
+# --- Factorisations -----------------------------------------------------------------------------
+
+
+def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorization:
+    r"""Read a factorisation as it is written in a textbook or in LaTeX.
+
+    Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
+    numbered, bare or repeated potentials, and numbers before them (``5 phi1(A,B)``, ``5/Z``), or in
+    exponential form, ``exp(-E1(A,B) - E2(B,C))``, a potential for each function in the sum.
+    A left-hand side ``P(A,B,C) = ...`` is optional and fixes the order of the nodes; ``1/Z`` may
+    stand first or ``/Z`` last, and any of ``⋅ · × ∗ *`` or nothing between factors. A graph as
+    :func:`graphs.read_graph` reads it, such as ``dag { A -> B }``, gives its factorisation.
+
+    Products with numbers for bounds are written out: ``p(y) \prod_{i=1}^{3} p(x_i|y)`` has the
+    nodes y, x_1, x_2 and x_3. A product extends over the brackets after it, or over all factors
+    that follow up to the first that does not mention its index.
+
+    Args:
+        text: the factorisation.
+        bounds: numbers for letters in bounds and subscripts, such as the N of
+            ``\prod_{n=1}^{N}``.
+
+    Raises:
+        ValueError: the text cannot be read (the message points at the character), mixes
+            conditionals with potentials, or is no valid factorisation (:class:`Factorization`).
+
+    >>> parse(r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}).edges
+    (('y', 'x_1'), ('y', 'x_2'))
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
+    if states_graph(text):
+        return _of_graph(text)
+    reader = Reader(unframed(text), preset(bounds or {}))
+    order = _left_hand_side(reader)
+    factors, directed, constant = read_product(reader)
+    if not directed and reader.accept(_OVER_PARTITION) and not reader.done():
+        raise reader.error("the end of the text after /Z")
+    if not reader.done():
+        raise reader.error("another factor or the end of the text")
+    if stray := reader.indices.outside():
+        raise reader.error(f"the index {stray[0]} in the body of its product alone", stray[1])
+    found = Factorization(factors, directed, order, constant)
+    for index in reader.indices.over.intersection(found.nodes):
+        raise ValueError(f"expected an index that is no variable, got {index!r}, which is both")
+    for letter in set(reader.parameters).intersection(found.nodes):
+        at = reader.parameters[letter]
+        raise reader.error(f"a number, since {letter} is a variable elsewhere", at)
+    return found
+
+
+def _of_graph(text: str) -> Factorization:
+    from graphs.language.graph_texts import read_graph
+
+    graph = read_graph(text)
+    for hidden in (v for v, latent in graph.nodes(data="latent") if latent):
+        raise ValueError(
+            f"expected a graph without latent nodes to factorise, got {hidden!r}; "
+            "graphs.read_graph keeps them"
+        )
+    return factorization(graph)
+
+
+def states_graph(text: str) -> bool:
+    """Whether a text is a graph that :func:`graphs.read_graph` reads, and no factorisation."""
+    from graphs.language.graph_texts import is_graph_text
+
+    reader = Reader(unframed(text))
+    try:
+        _constant(reader)
+        starts = (_SYMBOL, PRODUCT_OVER, ENERGY, _BARE_LEFT)
+        return not any(map(reader.accept, starts)) and is_graph_text(text)
+    except ParseError:
+        return False
+
+
+def _left_hand_side(reader: Reader) -> tuple[Node, ...]:
+    """The variables of the joint distribution before an equals sign; none without moving."""
+    if reader.accept(_BARE_LEFT):
+        reader.accept(RELATION)
+        return ()
+    try:
+        left, _ = read_factor(reader)
+    except ParseError:
+        left = None
+    if left is None or not reader.accept(RELATION):
+        reader.position = 0
+        reader.fonts.clear()
+        return ()
+    if left.name != "P" or left.given:
+        raise reader.error("a joint distribution such as P(A,B,C) before '='", 0)
+    return left.variables
