@@ -248,22 +248,23 @@ class _Table:
             ) from None
 
     def fill_rows(self, start: int, default: re.Match[str] | None) -> None:
-        if len(self.rows) < self.num_rows and default is None:
+        filled = default is not None or self.network.policy.normalize
+        if len(self.rows) < self.num_rows and not filled:
             states = [list(offsets) for offsets in self.offsets]
             missing = next(c for row, c in enumerate(product(*states)) if row not in self.rows)
             wanted = f"the row ({', '.join(missing)})" if missing else "'table' and probabilities"
             raise self.scanner.error(
                 f"expected {wanted} of {called(self.scope, True)}, got {len(self.rows)} of "
-                f"{self.num_rows} rows",
+                f"{self.num_rows} rows; normalize=True fills such rows uniformly",
                 start,
             )
-        if default and self.num_rows * self.size > LARGEST_DEFAULT:
+        if len(self.rows) < self.num_rows and self.num_rows * self.size > LARGEST_DEFAULT:
             raise self.scanner.error(
                 f"expected a default for at most {LARGEST_DEFAULT} cells, got "
                 f"{self.num_rows * self.size}",
-                default.start(2),
+                default.start(2) if default else start,
             )
-        array = np.empty((self.num_rows, self.size))
+        array = np.full((self.num_rows, self.size), np.nan)
         if default:
             array[:] = self.values(default)
         if self.rows:

@@ -9,16 +9,15 @@ r"""DSC, the format of Microsoft's belief networks (MSBN), as bnlearn and GeNIe 
     probability (tub | asia) { (0) : 0.05, 0.95; (1) : 0.01, 0.99; }
 
 A row is labelled by the number of each parent's state; ``default : p, q;`` stands for rows not
-given. GeNIe labels every row (0, 0), whatever its parents: with one parent the rows are taken in
-their order, with more they are refused, since no label tells which parent's states vary faster.
+given. GeNIe labels every row (0, 0), whatever its parents: then the rows are taken in their order,
+the last parent's states faster, as in its other formats; where that matters, a warning says so.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import product
-
-import numpy as np
 
 from graphs.files.bif import LARGEST_DEFAULT
 from graphs.files.network import Found, Network
@@ -36,6 +35,7 @@ from graphs.language.scanning import (
     split_names,
     unquote,
 )
+from graphs.parameters.tables import called
 
 _COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _HEAD = pattern(rf"belief\s+network(?:\s+({QUOTED}|[\w.\-]+))?\s*;?")
@@ -113,42 +113,56 @@ def _table(scanner: Scanner, network: Network, scope: tuple[str, ...]) -> None:
             wanted = f"expected {size} probabilities of {scope[-1]!r}, got {len(values)}"
             raise scanner.error(wanted, match.start(3))
         rows.append((match, values))
-    found = _placed(scanner, scope, sizes, rows)
+    found = _placed(scanner, network, scope, rows)
     default = found.pop(None, None)
-    total = int(np.prod([float(n) for n in sizes]))
-    if len(found) < total and default is None:
+    total = math.prod(sizes)
+    filled = default is not None or network.policy.normalize
+    if len(found) < total and not filled:
         missing = next(c for c in product(*map(range, sizes)) if c not in found)
         label = ", ".join(map(str, missing))
         raise scanner.error(
-            f"expected the row ({label}) of {scope[-1]!r}, got {len(found)} of {total} rows", start
+            f"expected the row ({label}) of {scope[-1]!r}, got {len(found)} of {total} rows; "
+            "normalize=True fills such rows uniformly",
+            start,
         )
-    if total * size > LARGEST_DEFAULT and default is not None:
+    if total * size > LARGEST_DEFAULT and len(found) < total:
         raise scanner.error(
             f"expected a default for at most {LARGEST_DEFAULT} cells, got {total * size}", start
         )
-    ordered = [found.get(c) or default for c in product(*map(range, sizes))]
-    chosen = [row for row in ordered if row is not None]
+    chosen = [found.get(c) or default for c in product(*map(range, sizes))]
 
     def position(number: int) -> int:
         row, column = divmod(number, size)
-        return place(scanner, *chosen[row][0].span(3), column)
+        listed = chosen[row]
+        return place(scanner, *listed[0].span(3), column) if listed else start
 
-    flat = [value for _, values in chosen for value in values]
-    network.fill(flat, start, position, lambda row: number_words(chosen[row][0][3]))
+    def words(row: int) -> list[str]:
+        listed = chosen[row]
+        return number_words(listed[0][3]) if listed else []
+
+    missing_row = [math.nan] * size
+    flat = [value for row in chosen for value in (row[1] if row else missing_row)]
+    network.fill(flat, start, position, words)
 
 
 def _placed(
     scanner: Scanner,
+    network: Network,
     scope: tuple[str, ...],
-    sizes: list[int],
     rows: list[tuple[re.Match[str], list[float]]],
 ) -> dict[tuple[int, ...] | None, tuple[re.Match[str], list[float]]]:
     """The rows by the numbers of the parents' states; the default under ``None``."""
+    *sizes, _ = network.shape(scope)
     labels = [tuple(map(int, (m[1] or "").replace(",", " ").split())) for m, _ in rows]
-    unlabelled = len(sizes) == 1 and all(label == (0, 0) for label in labels)
+    keys = labels
+    if _by_order(labels, sizes):
+        keys = list(product(*map(range, sizes)))
+        if sum(size > 1 for size in sizes) > 1:
+            what = "rows, all labelled (0, 0), taken with the last parent's states faster"
+            network.changes.append(f"{called(scope, True)} {what}")
     found: dict[tuple[int, ...] | None, tuple[re.Match[str], list[float]]] = {}
-    for i, ((match, values), label) in enumerate(zip(rows, labels, strict=True)):
-        key = None if match[2] else (i,) if unlabelled else label
+    for (match, values), label, listed in zip(rows, labels, keys, strict=True):
+        key = None if match[2] else listed
         if key is not None and (
             len(key) != len(sizes) or not all(s < n for s, n in zip(key, sizes, strict=True))
         ):
@@ -164,3 +178,9 @@ def _placed(
             raise scanner.error(f"expected every row once, got {label_text} again", match.start(3))
         found[key] = match, values
     return found
+
+
+def _by_order(labels: list[tuple[int, ...]], sizes: list[int]) -> bool:
+    """Whether rows are listed in full and their labels, all (0, 0), tell nothing."""
+    nothing = all(label == (0, 0) for label in labels)
+    return bool(sizes) and nothing and len(labels) == math.prod(sizes)

@@ -14,6 +14,7 @@ network.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import re
@@ -52,6 +53,8 @@ _SIGNS = [
     ]
 ]
 
+_MOST_UNPACKED = 1 << 28  # bytes of a compressed file, so that a small one cannot fill the memory
+
 
 def load(
     path: str | os.PathLike[str],
@@ -75,8 +78,8 @@ def load(
         path: the file; the case of the extension does not matter.
         tables: whether to read the parameters; without them pgmpy is not imported, and networks
             with decision, utility or continuous nodes can be read.
-        normalize: divide rows by their sums (counts, say), and take rows of NaN or of zeros as
-            uniform; a warning names the rows.
+        normalize: divide rows by their sums (counts, say), and take rows of NaN or of zeros, or
+            that are not listed, as uniform; a warning names the rows.
         tolerance: take entries from ``-tolerance`` to zero as zero, and rescale rows whose sums
             miss one by at most this; a warning names the rows.
 
@@ -88,7 +91,8 @@ def load(
     Raises:
         ValueError: an unknown format, or a file that is truncated or malformed, names an unknown
             variable or state, lacks a row, or holds numbers that are no probabilities: the message
-            names the file, the line and what was expected there.
+            names the file, the line and what was expected there; a compressed file of more than
+            256 MiB.
         MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
     """
     policy = _policy(normalize, tolerance)
@@ -237,10 +241,21 @@ def _extension(path: Path, formats: Iterable[str], others: Iterable[str] = ()) -
 
 
 def _decompressed(path: Path, data: bytes) -> bytes:
+    content = bytearray()
     try:
-        return gzip.decompress(data)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+            while piece := packed.read(1 << 20):
+                content += piece
+                if len(content) > _MOST_UNPACKED:
+                    break
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: expected gzip data, got {error}") from None
+    if len(content) > _MOST_UNPACKED:
+        raise ValueError(
+            f"{path}: expected at most {_MOST_UNPACKED} bytes in a compressed file, got more; "
+            "unpack it to read it all the same"
+        )
+    return bytes(content)
 
 
 def _check_text(tables: Tables) -> None:

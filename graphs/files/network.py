@@ -61,7 +61,7 @@ class Network:
         self._wheres: list[tuple[Where, Callable[[int], Where]]] = []
 
     def error(self, message: str, where: Where) -> Malformed:
-        return Malformed(message, self.line(where))
+        return Malformed(message, max(1, self.line(where)))
 
     def declare(
         self, name: str, states: Sequence[Hashable], count: int | None, where: Where

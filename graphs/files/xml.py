@@ -2,12 +2,14 @@
 
 Entities are refused rather than expanded, and nothing outside the document is read. Prefixes of
 namespaces are dropped from tags and attributes, and blank lines before the declaration are passed
-over, which the standard refuses and editors leave behind.
+over, which the standard refuses and editors leave behind; so are comments that begin with one
+hyphen instead of two, which some versions of aGrUM write.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from xml.parsers import expat
 
 from graphs.files.network import Network
 from graphs.language.scanning import Malformed, is_number, number_words, numbers, words
+
+_COMMENTS = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|(?P<stray><!-\s[^<>]*>)", re.DOTALL)
 
 
 @dataclass
@@ -66,7 +70,7 @@ def parse(data: bytes) -> Element:
     Raises:
         Malformed: what is no XML, or declares entities.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = _COMMENTS.sub(_blanked, data.removeprefix(codecs.BOM_UTF8))
     blank = len(data) - len(data.lstrip())
     above = data.count(b"\n", 0, blank)
     parser = expat.ParserCreate()
@@ -108,6 +112,10 @@ def parse(data: bytes) -> Element:
     except (LookupError, ValueError) as error:
         raise Malformed(f"expected XML in a known encoding, got {error}", 1) from None
     return document.children[0]
+
+
+def _blanked(match: re.Match[bytes]) -> bytes:
+    return re.sub(rb"[^\n]", b" ", match[0]) if match["stray"] else match[0]
 
 
 def _local(name: str) -> str:

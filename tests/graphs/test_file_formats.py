@@ -64,8 +64,25 @@ def test_microsofts_rows_go_where_their_labels_say(tmp_path):
     assert model.name == "wells"
     model = graphs.load(written(tmp_path / "n.dsc", DSC_GENIE))
     assert model.get_cpds("seen").values[1].tolist() == [0.1, 0.6, 1]
-    two = DSC_GENIE.replace("(seen | oil)", "(seen | oil, also)").replace("node seen", ALSO)
-    refused(written(tmp_path / "n.dsc", two), r"numbers of the parents' states|again")
+    one = DSC_GENIE.replace("(seen | oil)", "(seen | oil, also)").replace("node seen", ALSO)
+    model = graphs.load(written(tmp_path / "n.dsc", one))
+    assert model.get_cpds("seen").values[1].tolist() == [[0.1], [0.6], [1]]
+
+
+def test_rows_of_genies_that_are_all_labelled_zero_run_over_the_last_parent_first(tmp_path):
+    rows = [(0.5 + k / 16, 0.5 - k / 16) for k in range(6)]
+    listed = "".join(f"    (0, 0) : {p}, {q};\n" for p, q in rows)
+    text = DSC_GENIE[: DSC_GENIE.index("probability (seen")].replace("node seen", ALSO)
+    text = text.replace("discrete[1]", "discrete[2]").replace('"x"', '"x", "y"')
+    text = text.replace("(also) { 1; }", "(also) { 0.5, 0.5; }")
+    path = written(tmp_path / "n.dsc", text + f"probability (seen | oil, also)\n{{\n{listed}}}\n")
+    with pytest.warns(UserWarning, match=r"P\(seen \| oil, also\) rows, all labelled \(0, 0\)"):
+        model = graphs.load(path)
+    cpd = model.get_cpds("seen")
+    assert cpd.variables == ["seen", "oil", "also"]
+    assert cpd.values[0].ravel().tolist() == [p for p, _ in rows]
+    short = text + f"probability (seen | oil, also)\n{{\n{listed[: listed.rindex('(0')]}}}\n"
+    refused(written(tmp_path / "n.dsc", short), r"every row once, got \(0, 0\) again")
 
 
 ALSO = """node also { type : discrete[1] = { "x" }; }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_files import BIF, NET, UAI, XDSL, XML
+from network_files import BIF, DSC, NET, UAI, XDSL, XML
 
 import graphs
 from graphs.parameters.tables import rounding_slack
@@ -92,6 +92,39 @@ def test_single_precision_noise_is_refused_unless_tolerated(extension, tmp_path)
         assert first_row(model).tolist() == [0, 1]
     with pytest.raises(ValueError, match="non-negative"):
         graphs.load(path, tolerance=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("extension", "text", "row", "at"),
+    [(".bif", BIF, "  (no) 0.01, 0.99;\n", "asia=no"),
+     (".dsc", DSC.replace("default : 0.7, 0.3;", "(1, 1) : 0.7, 0.3; (0, 2) : 0, 1;"),
+      "(0, 1) : 0.8, 0.2;", "oil=dry, rig=b")],
+)  # fmt: skip
+def test_rows_that_a_file_lacks_are_filled_where_asked(extension, text, row, at, tmp_path):
+    assert row in text
+    whole, path = tmp_path / f"whole{extension}", tmp_path / f"n{extension}"
+    whole.write_text(text)
+    path.write_text(text.replace(row, ""))
+    with pytest.raises(ValueError, match=r"expected the row \(.*; normalize=True fills such rows"):
+        graphs.load(path)
+    with pytest.warns(UserWarning, match=f"{at} filled uniformly$"):
+        model = graphs.load(path, normalize=True)
+    changed = [
+        (a.values != b.values).sum()
+        for a, b in zip(model.get_cpds(), graphs.load(whole).get_cpds(), strict=True)
+    ]
+    assert sum(changed) == 2
+    assert (model.get_cpds()[-1].values == 0.5).sum() == 2
+
+
+def test_a_table_too_large_to_be_filled_is_refused(tmp_path):
+    many = "".join(
+        f"variable v{i} {{ type discrete [ 9 ] {{ 0,1,2,3,4,5,6,7,8 }}; }}\n" for i in range(9)
+    )
+    path = tmp_path / "n.bif"
+    path.write_text(many + "probability (v0 | v1,v2,v3,v4,v5,v6,v7,v8) { }")
+    with pytest.raises(ValueError, match="a default for at most 16777216 cells, got 387420489"):
+        graphs.load(path, normalize=True)
 
 
 def test_counts_and_missing_rows_are_normalized_and_named(extension, tmp_path):

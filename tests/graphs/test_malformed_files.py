@@ -2,11 +2,13 @@
 
 import gzip
 import time
+import tracemalloc
 
 import pytest
-from network_files import BIF, NET, UAI, XML
+from network_files import BIF, NET, UAI, XML, assert_same
 
 import graphs
+from graphs.files.uai import read_evidence
 
 VALUES, PARENTS = "[ 2 ] { yes, no };\n}\nvariable", "( tub | asia )"
 FLAT, YES_ROW = "table 0.01, 0.99;", "(yes) 0.05, 0.95;"
@@ -319,3 +321,52 @@ def test_a_compressed_file_that_is_none_is_refused(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"n\.bif\.gz(: expected gzip data|, line 1: expected)"):
         graphs.load(path)
+
+
+def test_a_compressed_file_is_unpacked_no_further_than_the_limit(tmp_path, monkeypatch):
+    path = tmp_path / "n.bif.gz"
+    path.write_bytes(gzip.compress(b" " * 5_000_000 + BIF.encode()))
+    assert len(graphs.load(path).nodes) == len(graphs.load(path, tables=False).nodes)
+    monkeypatch.setattr(graphs.files, "_MOST_UNPACKED", 3_000_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"n\.bif\.gz: expected at most 3000000 bytes .*unpack it"):
+        graphs.load(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 12_000_000
+    with pytest.raises(ValueError, match=r"n\.bif\.gz: expected at most 3000000 bytes"):
+        read_evidence(path)
+
+
+def test_several_compressed_parts_are_one_file(tmp_path):
+    (tmp_path / "n.bif.gz").write_bytes(PACKED + gzip.compress(b"// the end\n"))
+    (tmp_path / "n.bif").write_text(BIF)
+    assert_same(graphs.load(tmp_path / "n.bif"), graphs.load(tmp_path / "n.bif.gz"))
+
+
+@pytest.mark.parametrize("comment", ["<!- note ->", "<!- a\nnote ->", "<!-- <!- note -->"])
+def test_xml_comments_with_one_hyphen_are_passed_over(comment, tmp_path):
+    path = tmp_path / "n.xmlbif"
+    path.write_text(XML)
+    expected = graphs.load(path)
+    first = XML.index("<VARIABLE")
+    path.write_text(XML[:first] + comment + XML[first:])
+    assert_same(expected, graphs.load(path))
+    broken = XML.replace("<TABLE>", "<TABLE>&bad;", 1)
+    line = broken[: broken.index("&bad;")].count("\n") + comment.count("\n") + 1
+    assert_refused(path, broken[:first] + comment + broken[first:], line, "undefined entity")
+
+
+def test_markup_that_looks_like_a_comment_inside_character_data_stays(tmp_path):
+    path = tmp_path / "n.xmlbif"
+    path.write_text(XML.replace(">tub<", "><![CDATA[tub<!- x>]]><"))
+    assert "tub<!- x>" in graphs.load(path).nodes
+
+
+@pytest.mark.parametrize(
+    ("extension", "text"),
+    [(".bif", "network x { }"), (".net", "net { }"), (".dsc", "belief network x"),
+     (".xmlbif", "<BIF><NETWORK/></BIF>"), (".xdsl", "<smile><nodes/></smile>")],
+)  # fmt: skip
+def test_a_file_without_variables_is_refused_at_its_first_line(extension, text, tmp_path):
+    assert_refused(tmp_path / f"n{extension}", text, 1, "at least one variable, got none")
