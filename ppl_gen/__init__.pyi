@@ -21,12 +21,12 @@ from .objectives import Renyi as Renyi
 from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import Terms as Terms
 from .objectives import nested_bounds as nested_bounds
-from .staging import stage as stage
 from .training import History as History
 from .training import Pair as Pair
 from .training import Trainable as Trainable
 from .training import fit as fit
 from .training import memory as memory
+from .training import stage as stage
 from .zoo.saving import load as load
 from .zoo.saving import save as save
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.elbo import IWAE, Again
 from ppl_gen.objectives.terms import Program, Terms
+from ppl_gen.staging.assumptions import is_same
 
 
 class Renyi(IWAE):
@@ -262,8 +263,3 @@ def _require_equal(first: Tensor, second: Tensor, site: str) -> None:
             f"expected a guide with the same density of {site} in every run, got another: dropout "
             "and other noise in the guide bias this gradient"
         )
-
-
-def is_same(first: Tensor, second: Tensor) -> bool:
-    """Whether two terms are equal up to rounding."""
-    return torch.allclose(first, second, rtol=1e-3, atol=1e-3, equal_nan=True)

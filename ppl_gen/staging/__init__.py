@@ -9,25 +9,28 @@ also runs eagerly from the same random state, and loss, metrics, every gradient 
 written to are compared. The Python values that the program can reach are watched, and a graph is
 used only while they are what they were when it was recorded; a float that changes becomes an input.
 
-===============  =================================================================================
-module           what it does
-===============  =================================================================================
-``steps``        :func:`stage` and :func:`stage_function`: what to differentiate
-``staged``       when to record, which graph serves a call, and what to do where none can
-``signatures``   what kind of call it is
-``recording``    running a function once and writing down its operations
-``environment``  the Python values that the function can reach, and whether they have changed
-``sandbox``      running a function and undoing what it wrote
-``comparison``   whether two runs agree up to rounding
-``backends``     running a graph, compiled or not
-``products``     large matrix products in compiled graphs
-``loops``        several calls of one graph, in C++ where that is compiled
-``whole``        steps with their update of the parameters as one graph, several in a call
-``updates``      that update: clipping, Adam, averages
-===============  =================================================================================
+===================  =============================================================================
+module               what it does
+===================  =============================================================================
+``functions``        :func:`stage_function`: a loss as a step
+``staged``           when to record, which graph serves a call, and what to do where none can
+``signatures``       what kind of call it is
+``recording``        running a function once and writing down its operations
+``assumptions``      comparisons that a recording may take for granted
+``environment``      the Python values that the function can reach, and whether they have changed
+``sandbox``          running a function and undoing what it wrote
+``comparison``       whether two runs agree up to rounding
+``backends``         running a graph, compiled or not
+``matmul``           large matrix products in compiled graphs
+``cpp_loop``         several calls of one graph, in C++ where that is compiled
+``full_step``        steps with their update of the parameters as one graph, several in a call
+``updates``          that update: clipping, Adam, averages
+``exclusive``        one thread at a time
+``torch_internals``  what is private to torch
+===================  =============================================================================
 """
 
+from ppl_gen.staging.functions import stage_function
 from ppl_gen.staging.staged import StagingError, StagingWarning
-from ppl_gen.staging.steps import Step, stage, stage_function
 
-__all__ = ["StagingError", "StagingWarning", "Step", "stage", "stage_function"]
+__all__ = ["StagingError", "StagingWarning", "stage_function"]

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
-from ppl_gen.staging import products
-from ppl_gen.staging.loops import Kernel, Run
+from ppl_gen.staging import matmul
+from ppl_gen.staging.cpp_loop import Kernel, Run
+from ppl_gen.staging.torch_internals import compile_graph, output_count
 
 aten = torch.ops.aten
 
 BACKENDS = ("inductor", "eager")
-
-
-def obstacle(devices: set[torch.device]) -> str | None:
-    """Why Inductor cannot compile for these devices, if it cannot."""
-    from torch._inductor import cpp_builder, exc
-    from torch.utils._triton import has_triton
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler:
-        return "no C++ compiler was found"
-    if any(device.type != "cpu" for device in devices) and not has_triton():
-        return "Triton is not installed"
-    return None
 
 
 def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
@@ -49,46 +33,13 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         "size_asserts": False,
         "layout_optimization": not on_cpu,  # on a CPU the gradients of convolutions lose by it
     }
-    kernels: list[Any] = []
-    sizes = len(inputs), _output_count(module)
-    with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
-        warnings.simplefilter("ignore")  # deprecations inside torch
-        from torch._inductor.compile_fx import compile_fx, compile_fx_inner
-        from torch._inductor.decomposition import select_decomp_table
-
-        def compile_inner(graph: fx.GraphModule, examples: Sequence[Any], **kwargs: Any) -> Any:
-            made = compile_fx_inner(graph, examples, **kwargs)
-            if (len(examples), _output_count(graph)) == sizes:
-                kernels.append(made)
-            return made
-
-        own: dict[Any, Callable[..., Any]] = {
-            aten.mm.default: products.mm,
-            aten.addmm.default: products.addmm,
-            aten.normal_functional.default: _normal,
-        }
-        run: Any = compile_fx(
-            module,
-            list(inputs),
-            inner_compile=compile_inner,
-            config_patches=options,
-            decompositions={**select_decomp_table(), **own} if on_cpu else None,
-        )
-    if not on_cpu or len(kernels) != 1:
-        return cast("Run", run)
-    return Kernel(kernels[0].current_callable, sizes[1])
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger from telling users which kernels are called in a slower way."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(max(level, logging.ERROR))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    own: dict[Any, Callable[..., Any]] = {
+        aten.mm.default: matmul.mm,
+        aten.addmm.default: matmul.addmm,
+        aten.normal_functional.default: _normal,
+    }
+    run, inner = compile_graph(module, inputs, options, own if on_cpu else None)
+    return Kernel(inner, output_count(module)) if on_cpu and inner else cast("Run", run)
 
 
 def _normal(like: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
@@ -96,8 +47,3 @@ def _normal(like: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     if mean != 0 or std != 1 or generator is not None:
         return NotImplemented
     return aten.randn.default(like.shape, dtype=like.dtype, device=like.device)
-
-
-def _output_count(module: fx.GraphModule) -> int:
-    (results,) = next(iter(reversed(module.graph.nodes))).args
-    return len(results)

@@ -8,7 +8,7 @@ These are found by identity, so changes made to them in place are seen. Random d
 like any other, so the graph draws afresh each time it runs.
 
 What a recording cannot contain is Python that looks at a value: it would be decided once and for
-all. :class:`Refusal` is raised where that happens, with the place and the last sample site.
+all. :class:`NotStageable` is raised where that happens, with the place and the last sample site.
 """
 
 from __future__ import annotations
@@ -35,22 +35,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ppl_gen.objectives.nested_bounds import is_same
+from ppl_gen.staging.assumptions import is_same
 
 aten = torch.ops.aten
 TORCH = str(Path(torch.__file__).parent)
 PYRO = str(Path(pyro.__file__).parent)
-# Modules of this package whose lines are no part of anybody's program.
-DRIVERS = {
-    *(
-        str(Path(__file__).with_name(f"{name}.py"))
-        for name in ("staged", "steps", "updates", "whole")
-    ),
-    str(Path(__file__).parents[1] / "objectives" / "elbo.py"),
-}
+# Folders of this package whose lines are no part of anybody's program.
+MACHINERY = tuple(
+    str(Path(__file__).parents[1] / folder) for folder in ("staging", "training", "objectives")
+)
 
 
-class Refusal(Exception):
+class NotStageable(Exception):
     """Why a program cannot be run as a graph."""
 
 
@@ -84,7 +80,7 @@ def record(
         arguments: what it is called with.
 
     Raises:
-        Refusal: Python looks at a value, or a shape depends on one.
+        NotStageable: Python looks at a value, or a shape depends on one.
     """
     # Fresh aliases, so that one tensor passed twice is two inputs.
     aliases = [argument.detach() for argument in arguments]
@@ -100,7 +96,9 @@ def record(
         except Exception as error:
             if recorder.refusal is not None:
                 raise recorder.refusal from None
-            raise Refusal(f"recording it fails with {type(error).__name__}: {error}") from error
+            raise NotStageable(
+                f"recording it fails with {type(error).__name__}: {error}"
+            ) from error
     if recorder.refusal is not None:  # the program has caught it
         raise recorder.refusal
     return recorder.finish(results)
@@ -122,7 +120,7 @@ class Recorder(TorchDispatchMode):
         self.written: set[int] = set()
         self.lifted: list[Tensor] = []
         self.site: str | None = None
-        self.refusal: Refusal | None = None
+        self.refusal: NotStageable | None = None
         self.last_input: fx.Node | None = None
         self.arguments = [self._placeholder(f"argument_{i}", a) for i, a in enumerate(arguments)]
 
@@ -174,9 +172,9 @@ class Recorder(TorchDispatchMode):
         return storage_of(tensor) in self.constant_storages
 
     def refuse(self, what: str) -> NoReturn:
-        """Raise ``Refusal``, naming the line of the program and its last sample site."""
+        """Raise ``NotStageable``, naming the line of the program and its last sample site."""
         where = "" if self.site is None else f", at or after the sample site {self.site!r}"
-        self.refusal = Refusal(f"the program {what} ({_place()}){where}")
+        self.refusal = NotStageable(f"the program {what} ({_place()}){where}")
         raise self.refusal
 
     def finish(self, results: Sequence[Tensor | None]) -> Recording:
@@ -341,7 +339,7 @@ def _place() -> str:
     """The line of the program that runs, or else that of Pyro."""
     frames = list(itertools.takewhile(lambda f: f.name != record.__name__, _stack()))
     frames = [f for f in frames if not f.filename.startswith((TORCH, __file__))]
-    own = [f for f in frames if not f.filename.startswith(PYRO) and f.filename not in DRIVERS]
+    own = [f for f in frames if not f.filename.startswith((PYRO, *MACHINERY))]
     frame = (own or frames)[0]
     return f"{frame.filename}:{frame.lineno}: {frame.line}"
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import (
     tree_unflatten,
 )
 
-from ppl_gen.staging.recording import Refusal
+from ppl_gen.staging.recording import NotStageable
 
 Key: TypeAlias = tuple[Any, ...]
 PLAIN = (bool, int, str, bytes, type(None), torch.dtype, torch.device)
@@ -78,7 +78,7 @@ def take_apart(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """Take the arguments of a call apart.
 
     Raises:
-        Refusal: an argument is neither a tensor nor a plain value, or requires a gradient.
+        NotStageable: an argument is neither a tensor nor a plain value, or requires a gradient.
     """
     if not kwargs and all(type(arg) is Tensor and not arg.requires_grad for arg in args):
         return Call(tuple(map(_layout, args)), args, (), args, None)
@@ -90,10 +90,10 @@ def take_apart(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         elif isinstance(leaf, (float, *PLAIN)):
             key.append((type(leaf), None if isinstance(leaf, float) else leaf))
         elif isinstance(leaf, Tensor):
-            raise Refusal("an argument requires a gradient; expected data")
+            raise NotStageable("an argument requires a gradient; expected data")
         else:
             kind = f"{type(leaf).__module__}.{type(leaf).__qualname__}"
-            raise Refusal(f"an argument is a {kind}; expected tensors and plain values")
+            raise NotStageable(f"an argument is a {kind}; expected tensors and plain values")
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     floats = tuple(leaf for leaf in leaves if isinstance(leaf, float))
     return Call(tuple(key), tensors, floats, leaves, spec)

@@ -21,11 +21,11 @@ import torch
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
-from ppl_gen.staging import backends
+from ppl_gen.staging import backends, torch_internals
 from ppl_gen.staging.comparison import Outcome, difference
+from ppl_gen.staging.cpp_loop import several
 from ppl_gen.staging.environment import Environment, Slots
-from ppl_gen.staging.loops import several
-from ppl_gen.staging.recording import Recording, Refusal, record, storage_of
+from ppl_gen.staging.recording import NotStageable, Recording, record, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.signatures import Call, Key, take_apart
 
@@ -215,7 +215,7 @@ class StagedFunction:
         self.trained = dict(parameters)
         self.roots: dict[str, Any] = {"function": function}
         self._graphs: dict[Key, list[Graph]] = {}
-        self._refused: dict[Key, Refusal] = {}
+        self._refused: dict[Key, NotStageable] = {}
         self._warned = self._prepared = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Metrics]:
@@ -224,7 +224,7 @@ class StagedFunction:
             try:
                 call = take_apart(args, kwargs)
                 graph = self._graph_for(call)
-            except Refusal as refusal:
+            except NotStageable as refusal:
                 self._give_up(call, refusal)
             else:
                 if graph is not None:
@@ -287,7 +287,7 @@ class StagedFunction:
                 raise self._refused[call.key]
             return None
         if _PYRO_STACK:
-            raise Refusal(f"it is called inside a {type(_PYRO_STACK[-1]).__name__}")
+            raise NotStageable(f"it is called inside a {type(_PYRO_STACK[-1]).__name__}")
         graphs = self._graphs.setdefault(call.key, [])
         for graph in graphs:
             if graph.serves(call):
@@ -309,7 +309,7 @@ class StagedFunction:
         finally:
             random.restore()
 
-    def _give_up(self, call: Call | None, refusal: Refusal) -> None:
+    def _give_up(self, call: Call | None, refusal: NotStageable) -> None:
         if call is not None:
             self._refused[call.key] = refusal
             self._graphs.pop(call.key, None)
@@ -326,16 +326,18 @@ class StagedFunction:
 
     def _new_graph(self, call: Call, graphs: Sequence[Graph], random: RandomState) -> Graph:
         if len(self._graphs) > KEYS:
-            raise Refusal(f"it is called with more than {KEYS} combinations of shapes and values")
+            raise NotStageable(
+                f"it is called with more than {KEYS} combinations of shapes and values"
+            )
         if len(graphs) >= GRAPHS_PER_KEY:
             changing = graphs[-1].environment.changes() or ["floats among the arguments"]
-            raise Refusal(f"values that the program uses keep changing: {', '.join(changing)}")
+            raise NotStageable(f"values that the program uses keep changing: {', '.join(changing)}")
         self.prepare(*call.arguments())
         moving = Moving(call, graphs)
         if moving:
             try:
                 return self._build(call, moving, random)
-            except Refusal:
+            except NotStageable:
                 pass  # Python looks at these floats, so each of their values has its graph
         return self._build(call, Moving(call), random)
 
@@ -374,7 +376,7 @@ class StagedFunction:
                 undo.restore()
         unused = [call.names()[i] for i, _ in enumerate(call.tensors) if not recording.used[i]]
         if unused:
-            raise Refusal(f"the program does not use {', '.join(unused)}")
+            raise NotStageable(f"the program does not use {', '.join(unused)}")
         graph = Graph(recording, environment, moving, metrics, parameters)
         self._require_equal(expected, self._trial(graph, call, sandbox, random))
         self._compile(graph, call, sandbox, random)
@@ -396,12 +398,12 @@ class StagedFunction:
         environment.restore()
         if replaced:
             names = ", ".join(repr(name.removeprefix(BASELINE)) for name in replaced)
-            raise Refusal(f"the program keeps state in the parameter store, for {names}")
+            raise NotStageable(f"the program keeps state in the parameter store, for {names}")
         if changed:
-            raise Refusal(f"the program changes {', '.join(changed)} each time it runs")
+            raise NotStageable(f"the program changes {', '.join(changed)} each time it runs")
         foreign = random.foreign_drawn()
         if foreign is not None:
-            raise Refusal(f"the program draws from {foreign}, which a graph cannot")
+            raise NotStageable(f"the program draws from {foreign}, which a graph cannot")
         return outcome, sandbox
 
     def _trial(
@@ -426,7 +428,7 @@ class StagedFunction:
     def _require_equal(self, expected: Outcome, found: Outcome) -> None:
         words = difference(expected, found)
         if words is not None:
-            raise Refusal(
+            raise NotStageable(
                 f"recorded, it gives another result than eagerly under the same seed: {words}; the "
                 "program depends on something that is neither an argument nor a tensor it holds"
             )
@@ -436,7 +438,7 @@ class StagedFunction:
         if self.backend == "eager":
             return
         inputs = graph.inputs(call)
-        obstacle = backends.obstacle({tensor.device for tensor in inputs})
+        obstacle = torch_internals.why_not_compiled({tensor.device for tensor in inputs})
         if obstacle is None:
             try:
                 run = backends.compiled(graph.recorded, inputs)

@@ -25,6 +25,8 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ppl_gen.staging.torch_internals import count_as_called, has_step_hooks
+
 FLAGS = ("amsgrad", "maximize", "differentiable", "capturable")
 CONSTANTS = ("eps", "decoupled_weight_decay", *FLAGS)
 
@@ -34,8 +36,7 @@ def expressible(optimizer: Optimizer) -> bool:
     groups = optimizer.param_groups
     return (
         type(optimizer) in (Adam, AdamW)
-        and not optimizer._optimizer_step_pre_hooks
-        and not optimizer._optimizer_step_post_hooks
+        and not has_step_hooks(optimizer)
         and not any(group[flag] for group in groups for flag in FLAGS)
         and not any(isinstance(group["lr"], Tensor) for group in groups)
         and all(p.is_floating_point() for group in groups for p in group["params"])
@@ -112,7 +113,7 @@ class Update:
         for i in range(1, count + 1):
             table.append([_row(g, n + i) for g, n in zip(groups, before, strict=True)])
             if self.scheduler is not None:
-                self.optimizer._opt_called = True  # type: ignore[attr-defined]
+                count_as_called(self.optimizer)
                 self.scheduler.step()
         if len(own) == len(steps):
             self._steps += count

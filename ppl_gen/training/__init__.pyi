@@ -3,5 +3,7 @@ from .history import History as History
 from .loop import adam as adam
 from .loop import fit as fit
 from .run import NonFiniteLossError as NonFiniteLossError
+from .steps import Step as Step
+from .steps import stage as stage
 from .trainable import Pair as Pair
 from .trainable import Trainable as Trainable

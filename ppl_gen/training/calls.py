@@ -1,8 +1,8 @@
 """Taking the steps of a run, several in one call where nothing has to look at each of them.
 
-Where a step is a :class:`~ppl_gen.staging.whole.WholeStep`, Python has nothing to do between two
-steps, and for small models that is most of the time. The steps are the same however many are taken
-in one call.
+Where a step is a :class:`~ppl_gen.staging.full_step.WholeStep`, Python has nothing to do between
+two steps, and for small models that is most of the time. The steps are the same however many are
+taken in one call.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from ppl_gen.staging.full_step import WholeStep
 from ppl_gen.staging.updates import Update, expressible
-from ppl_gen.staging.whole import WholeStep
 from ppl_gen.training.batches import Batch, Batches, TensorBatches
 from ppl_gen.training.run import Run
 from ppl_gen.training.trainable import Solo, fill

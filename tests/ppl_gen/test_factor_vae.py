@@ -103,7 +103,9 @@ def test_a_large_weight_makes_the_codes_less_dependent(staged, monkeypatch):
 
     The KL, which asks for independent codes too, has no weight.
     """
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: "none is wanted")
+    monkeypatch.setattr(
+        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
+    )
     factors = correlated(torch.tensor([[1.0, 0.9], [0.9, 1.0]]), 1000, 0)
     shown = torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
     x = (factors @ shown).reshape(-1, 1, 4, 4) / 4

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ppl_gen.staging import backends, loops
+from ppl_gen.staging import backends, cpp_loop
 from ppl_gen.staging.recording import record
 
 pytestmark = pytest.mark.skipif(
-    loops._loop() is None, reason="torch cannot compile the calls of kernels here"
+    cpp_loop._loop() is None, reason="torch cannot compile the calls of kernels here"
 )
 
 
@@ -34,7 +34,7 @@ def taken(run, calls, heads=3):
     state = torch.zeros(())
     torch.manual_seed(1)
     with torch.no_grad():
-        return *loops.several(run, calls, [state], heads), state
+        return *cpp_loop.several(run, calls, [state], heads), state
 
 
 def test_calls_in_cpp_are_those_in_python():
@@ -62,8 +62,8 @@ def test_errors_of_kernels_are_raised_and_leave_the_loop_usable():
     run = compiled(pick, x, inside)
     with torch.no_grad():
         with pytest.raises(RuntimeError, match="index"):
-            loops.several(run, [(x, inside), (x, outside), (x, inside)], [], 1)
-        rows, last = loops.several(run, [(x, inside), (x, inside)], [], 1)
+            cpp_loop.several(run, [(x, inside), (x, outside), (x, inside)], [], 1)
+        rows, last = cpp_loop.several(run, [(x, inside), (x, inside)], [], 1)
     assert rows == [[3.0], [3.0]]
     assert torch.equal(last[0], x * 2)
 

@@ -65,7 +65,7 @@ def test_a_new_learning_rate_is_as_if_it_had_always_been(name, tmp_path):
 
 @pytest.mark.parametrize("staged", [False, True], ids=["eager", "staged"])
 def test_the_first_step_with_the_new_rate_has_it(staged, tmp_path, monkeypatch):
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: None)
+    monkeypatch.setattr("ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: None)
     monkeypatch.setattr(
         "ppl_gen.staging.backends.compiled", lambda module, inputs: lambda *values: module(*values)
     )

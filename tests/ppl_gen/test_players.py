@@ -35,7 +35,9 @@ def distance(model):
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: "none is wanted")
+    monkeypatch.setattr(
+        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*uncompiled")

@@ -6,10 +6,10 @@ from torch._inductor import config
 from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
-from ppl_gen.staging import backends, products
+from ppl_gen.staging import backends, matmul
 from ppl_gen.staging.recording import record
 
-available = pytest.mark.skipif(not products._available(), reason="torch lacks MKL or oneDNN")
+available = pytest.mark.skipif(not matmul._available(), reason="torch lacks MKL or oneDNN")
 
 
 def every(x, w, y, bias):
@@ -28,7 +28,7 @@ def every(x, w, y, bias):
 
 @available
 def test_products_agree_with_mkl_for_every_layout(monkeypatch):
-    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(matmul, "LARGE", 0)
     torch.manual_seed(0)
     x, w, y, bias = (torch.randn(s) for s in ((48, 32), (40, 32), (48, 40), (40,)))
     inputs = [x, w, y, bias]
@@ -52,11 +52,11 @@ def test_products_agree_with_mkl_for_every_layout(monkeypatch):
     ],
 )
 def test_only_large_products_in_single_precision(a, b, large):
-    assert (products.mm(a, b) is not NotImplemented) == large
+    assert (matmul.mm(a, b) is not NotImplemented) == large
 
 
 def test_scaled_sums_are_left_to_torch():
     bias, a, b = torch.randn(3), torch.randn(2, 4), torch.randn(4, 3)
-    assert products.addmm(bias, a, b, beta=2) is NotImplemented
-    assert products.addmm(bias, a, b, alpha=2) is NotImplemented
-    assert torch.equal(products.addmm(bias, a, b), bias + a @ b)
+    assert matmul.addmm(bias, a, b, beta=2) is NotImplemented
+    assert matmul.addmm(bias, a, b, alpha=2) is NotImplemented
+    assert torch.equal(matmul.addmm(bias, a, b), bias + a @ b)

@@ -163,7 +163,7 @@ def test_training_warns_of_a_set_point_out_of_reach_and_of_no_other():
 def test_a_ramp_that_training_cut_short_says_so_and_its_values_are_recorded(
     schedule, said, staged, monkeypatch
 ):
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: None)
+    monkeypatch.setattr("ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: None)
     monkeypatch.setattr(
         "ppl_gen.staging.backends.compiled", lambda module, inputs: lambda *values: module(*values)
     )

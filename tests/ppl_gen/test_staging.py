@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 import ppl_gen
 from ppl_gen import objectives, schedules, zoo
-from ppl_gen.staging import StagingError, StagingWarning, backends, stage_function
+from ppl_gen.staging import StagingError, StagingWarning, backends, stage_function, torch_internals
 
 SHAPE = (1, 8, 8)
 
@@ -441,7 +441,7 @@ def test_a_compiler_that_is_wrong_is_caught(monkeypatch):
         return lambda *values: [1.01 * output for output in module(*values)]
 
     monkeypatch.setattr(backends, "compiled", wrong)
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     model, batch = built("vae")
     with pytest.raises(StagingError, match="compiled, this step gives another result: loss"):
         ppl_gen.stage(model.model, model.guide, model.objective, staged=True)(*batch)
@@ -463,7 +463,7 @@ def test_what_a_compiled_graph_writes_is_known_to_autograd(monkeypatch):
         return run
 
     monkeypatch.setattr(backends, "compiled", silent)
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     weight, held = torch.ones(2, requires_grad=True), torch.zeros(2)
     step = stage_function(lambda x: ((weight * held.add_(x)).sum(), {}), [weight], staged=True)
     for _ in range(2):
@@ -480,7 +480,7 @@ def test_a_compiler_that_fails_is_reported(monkeypatch):
         raise RuntimeError("out of registers")
 
     monkeypatch.setattr(backends, "compiled", broken)
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     model, batch = built("vae")
     with pytest.raises(StagingError, match="out of registers"):
         ppl_gen.stage(model.model, model.guide, model.objective, staged=True)(*batch)

@@ -13,8 +13,8 @@ import ppl_gen
 from ppl_gen import zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
-from ppl_gen.staging import backends
-from ppl_gen.staging.whole import WholeStep
+from ppl_gen.staging import backends, torch_internals
+from ppl_gen.staging.full_step import WholeStep
 from ppl_gen.training.loop import NonFiniteLossError
 
 X = torch.rand(23, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
@@ -32,7 +32,7 @@ def taken(monkeypatch):
         return results
 
     monkeypatch.setattr(WholeStep, "take", take)
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     return counts
 

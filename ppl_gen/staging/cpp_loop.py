@@ -9,7 +9,6 @@ does the same.
 from __future__ import annotations
 
 import ctypes
-import inspect
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any, cast
@@ -17,9 +16,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ppl_gen.staging.torch_internals import (
+    compiled_entry,
+    handles_of,
+    load_cpp,
+    tensors_of,
+)
+
 Outputs = Sequence[Tensor | None]
 Run = Callable[..., Outputs]
-ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spell it
 
 SOURCE = r"""
 #include <Python.h>
@@ -108,11 +113,7 @@ class Kernel:
     @cached_property
     def entry(self) -> Any:
         """The compiled function behind the Python one, or ``None``."""
-        try:
-            module = inspect.getclosurevars(self._call).nonlocals["f"].__self__
-            return ctypes.CDLL(module.__file__)[ENTRY]
-        except (TypeError, KeyError, AttributeError, OSError):
-            return None
+        return compiled_entry(self._call)
 
 
 def several(
@@ -128,11 +129,9 @@ def several(
         of the last call.
     """
     if len(calls) > 1 and isinstance(run, Kernel) and run.entry and (loop := _loop()):
-        hand_over = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
-        given = hand_over([tensor for tensors in calls for tensor in tensors])
-        made = loop(run.entry, given, hand_over(list(fixed)), len(calls), heads, run.outputs)
-        last = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(made[len(calls) :])
-        return made[: len(calls)], last
+        given = handles_of([tensor for tensors in calls for tensor in tensors])
+        made = loop(run.entry, given, handles_of(fixed), len(calls), heads, run.outputs)
+        return made[: len(calls)], tensors_of(made[len(calls) :])
     found: list[Tensor] = []
     outputs: Outputs = ()
     for tensors in calls:
@@ -145,11 +144,8 @@ def several(
 @cache
 def _loop() -> Any:
     """The function ``repeat`` above, compiled, or ``None`` where that fails."""
-    try:
-        from torch._inductor.codecache import CppCodeCache
-
-        library = ctypes.PyDLL(CppCodeCache.load(SOURCE, device_type="cpu")._name)
-    except Exception:
+    library = load_cpp(SOURCE)
+    if library is None:
         return None
     repeat = library.repeat
     repeat.restype = ctypes.py_object

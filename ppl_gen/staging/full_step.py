@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen.staging.comparison import Outcome
-from ppl_gen.staging.recording import Refusal, storage_of
+from ppl_gen.staging.recording import NotStageable, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.signatures import Call, take_apart
 from ppl_gen.staging.staged import Graph, Loss, Metrics, StagedFunction
@@ -64,7 +64,7 @@ class WholeStep(StagedFunction):
         try:
             call = take_apart((self._example, *batches[0]), {})
             graph = self._graph_for(call, len(batches))
-        except Refusal as refusal:
+        except NotStageable as refusal:
             self._give_up(call, refusal)
             return None
         rows = None if graph is None else self.update.begin(graph.active, len(batches))
@@ -116,7 +116,7 @@ class WholeStep(StagedFunction):
     def _compile(self, graph: Graph, call: Call, sandbox: Sandbox, random: RandomState) -> None:
         super()._compile(graph, call, sandbox, random)
         if self.backend != "eager" and graph.run is graph.recorded:
-            raise Refusal("it runs uncompiled")
+            raise NotStageable("it runs uncompiled")
 
     def _warn(self, text: str) -> None:
         """Says nothing: whoever cannot take whole steps takes others, and those say why."""

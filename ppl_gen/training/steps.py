@@ -1,4 +1,4 @@
-"""A loss, or a model and guide with an objective, as a training step."""
+"""A model and guide with an objective as a training step, for loops of one's own."""
 
 from __future__ import annotations
 
@@ -15,41 +15,7 @@ from ppl_gen.objectives.elbo import Objective, loss_function
 from ppl_gen.objectives.terms import Program
 from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.staging.sandbox import RandomState, Sandbox
-from ppl_gen.staging.staged import BASELINE, Loss, Metrics, StagedFunction, warn
-
-
-def stage_function(
-    function: Loss,
-    parameters: Iterable[Tensor],
-    *,
-    staged: str | bool = "auto",
-    backend: str | None = None,
-) -> StagedFunction:
-    """A loss as a step: called like the loss, it leaves the gradients of some parameters behind.
-
-    Args:
-        function: returns the loss, a 0-d tensor, and metrics, a dictionary of 0-d tensors. Its
-            arguments are tensors and plain Python values, nested as one likes.
-        parameters: leaf tensors; each call *replaces* their ``.grad``, and that of no others.
-        staged: ``"auto"`` runs eagerly, with one :class:`StagingWarning` that says why, where the
-            function cannot be staged; ``True`` raises instead; ``False`` is always eager.
-        backend: ``"inductor"`` compiles, ``"eager"`` runs the graph operation by operation; by
-            default Inductor is used where there is a compiler for it.
-
-    Returns:
-        A callable that returns the loss, detached, and the metrics. Eager steps run without Pyro's
-        validation, and draw the same random numbers as staged ones.
-
-    Raises:
-        ValueError: no parameters, or other tensors than leaves; an unknown mode; when called, a
-            loss that is no 0-d tensor or depends on no parameter.
-        StagingError: when called, if ``staged`` is True and the function cannot be staged.
-    """
-    named = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
-    odd = [p for p in named.values() if not (isinstance(p, Tensor) and p.is_leaf)]
-    if odd or not named:
-        raise ValueError(f"expected parameters that are leaf tensors, got {odd or 'none'}")
-    return StagedFunction(function, named, staged, backend)
+from ppl_gen.staging.staged import BASELINE, Metrics, StagedFunction, warn
 
 
 def stage(
@@ -71,8 +37,8 @@ def stage(
         model: a Pyro program.
         guide: a Pyro program with the same arguments.
         objective: an objective of this package, or one of Pyro's with a differentiable loss.
-        staged: see :func:`stage_function`.
-        backend: see :func:`stage_function`.
+        staged: see :func:`ppl_gen.staging.stage_function`.
+        backend: see :func:`ppl_gen.staging.stage_function`.
 
     Raises:
         ValueError: an objective without a differentiable loss, or an unknown mode; when called,

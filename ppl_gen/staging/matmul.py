@@ -8,10 +8,11 @@ Inductor knows oneDNN's kernel, but uses it for constant weights only.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from ppl_gen.staging.torch_internals import lower_to_onednn
 
 LARGE = 2**24  # multiplications
 aten = torch.ops.aten
@@ -41,12 +42,6 @@ def _available() -> bool:
     """Define the operation and what Inductor makes of it, where torch has both libraries."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         return False
-    try:
-        from torch._inductor import mkldnn_ir
-        from torch._inductor.ir import ExternKernel, FixedLayout, TensorBox
-        from torch._inductor.lowering import permute, register_lowering
-    except ImportError:
-        return False
 
     @torch.library.custom_op("ppl_gen::product", mutates_args=())
     def product(a: Tensor, b: Tensor, transposed: bool) -> Tensor:
@@ -56,20 +51,4 @@ def _available() -> bool:
     def _(a: Tensor, b: Tensor, transposed: bool) -> Tensor:
         return a.new_empty(a.shape[0], b.shape[1])
 
-    def contiguous(x: Any) -> Any:
-        return TensorBox(ExternKernel.require_contiguous(ExternKernel.realize_input(x)))
-
-    def lower(a: Any, b: Any, transposed: bool) -> Any:
-        # The kernel is given b's transpose, and reads it in either order of memory.
-        weight = permute(b, [1, 0])
-        weight = contiguous(weight) if transposed else permute(contiguous(b), [1, 0])
-        size = [a.get_size()[0], b.get_size()[1]]
-        node = mkldnn_ir.LinearUnary(
-            layout=FixedLayout(a.get_device(), a.get_dtype(), size),
-            inputs=[contiguous(a), ExternKernel.realize_input(weight)],
-            constant_args=[None, "none", [-1], ""],
-        )
-        return TensorBox.create(mkldnn_ir._create_output_node(node))
-
-    register_lowering(torch.ops.ppl_gen.product.default, type_promotion_kind=None)(lower)
-    return True
+    return lower_to_onednn(torch.ops.ppl_gen.product.default)

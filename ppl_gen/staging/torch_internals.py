@@ -1,0 +1,162 @@
+"""What is private to torch, in one place: Inductor's compiler and the handles of its code.
+
+Each function works with the torch versions of ``setup.cfg``, and where its names are gone it says
+so by its result, upon which callers do without: operation by operation, with MKL, or in Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.optim import Optimizer
+
+ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spell it
+
+
+def why_not_compiled(devices: set[torch.device]) -> str | None:
+    """Why Inductor cannot compile for these devices, if it cannot."""
+    from torch._inductor import cpp_builder, exc
+    from torch.utils._triton import has_triton
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        return "no C++ compiler was found"
+    if any(device.type != "cpu" for device in devices) and not has_triton():
+        return "Triton is not installed"
+    return None
+
+
+def compile_graph(
+    module: fx.GraphModule,
+    inputs: Sequence[Tensor],
+    options: Mapping[str, Any],
+    decompositions: Mapping[Any, Callable[..., Any]] | None,
+) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """A graph compiled by Inductor, and what it calls inside where that is one kernel alone.
+
+    Args:
+        module: the graph.
+        inputs: examples, whose shapes it is compiled for.
+        options: patches of Inductor's configuration.
+        decompositions: replace Inductor's own, of the operations they name.
+    """
+    kernels: list[Any] = []
+    sizes = len(inputs), output_count(module)
+    with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
+        warnings.simplefilter("ignore")  # deprecations inside torch
+        from torch._inductor.compile_fx import compile_fx, compile_fx_inner
+        from torch._inductor.decomposition import select_decomp_table
+
+        def compile_inner(graph: fx.GraphModule, examples: Sequence[Any], **kwargs: Any) -> Any:
+            made = compile_fx_inner(graph, examples, **kwargs)
+            if (len(examples), output_count(graph)) == sizes:
+                kernels.append(made)
+            return made
+
+        table = None if decompositions is None else {**select_decomp_table(), **decompositions}
+        run: Any = compile_fx(
+            module,
+            list(inputs),
+            inner_compile=compile_inner,
+            config_patches=dict(options),
+            decompositions=table,
+        )
+    return run, kernels[0].current_callable if len(kernels) == 1 else None
+
+
+def output_count(module: fx.GraphModule) -> int:
+    """How many results a graph returns."""
+    (results,) = next(iter(reversed(module.graph.nodes))).args
+    return len(results)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Silence a logger that tells users which kernels are called in a slower way."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(max(level, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def lower_to_onednn(operation: Any) -> bool:
+    """Have Inductor compile ``operation(a, b, transposed)`` as oneDNN's product of matrices.
+
+    Returns:
+        Whether this torch can.
+    """
+    try:
+        from torch._inductor import mkldnn_ir
+        from torch._inductor.ir import ExternKernel, FixedLayout, TensorBox
+        from torch._inductor.lowering import permute, register_lowering
+    except ImportError:
+        return False
+
+    def contiguous(x: Any) -> Any:
+        return TensorBox(ExternKernel.require_contiguous(ExternKernel.realize_input(x)))
+
+    def lower(a: Any, b: Any, transposed: bool) -> Any:
+        # The kernel is given b's transpose, and reads it in either order of memory.
+        weight = permute(b, [1, 0])
+        weight = contiguous(weight) if transposed else permute(contiguous(b), [1, 0])
+        size = [a.get_size()[0], b.get_size()[1]]
+        node = mkldnn_ir.LinearUnary(
+            layout=FixedLayout(a.get_device(), a.get_dtype(), size),
+            inputs=[contiguous(a), ExternKernel.realize_input(weight)],
+            constant_args=[None, "none", [-1], ""],
+        )
+        return TensorBox.create(mkldnn_ir._create_output_node(node))
+
+    register_lowering(operation, type_promotion_kind=None)(lower)
+    return True
+
+
+def compiled_entry(call: Callable[..., Any]) -> Any:
+    """The compiled function behind a Python one of Inductor's C++ wrapper, or ``None``."""
+    try:
+        module = inspect.getclosurevars(call).nonlocals["f"].__self__
+        return ctypes.CDLL(module.__file__)[ENTRY]
+    except (TypeError, KeyError, AttributeError, OSError):
+        return None
+
+
+def load_cpp(source: str) -> ctypes.PyDLL | None:
+    """A library of C++ that calls compiled graphs, compiled once and cached, or ``None``."""
+    try:
+        from torch._inductor.codecache import CppCodeCache
+
+        return ctypes.PyDLL(CppCodeCache.load(source, device_type="cpu")._name)
+    except Exception:
+        return None
+
+
+def handles_of(tensors: Sequence[Tensor]) -> Any:
+    """Handles that compiled code uses up."""
+    return torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
+
+
+def tensors_of(handles: Any) -> Sequence[Tensor]:
+    """The tensors of handles that compiled code returned, which are used up."""
+    return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(handles)
+
+
+def has_step_hooks(optimizer: Optimizer) -> bool:
+    """Whether functions of its user's run around each step of an optimiser."""
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
+def count_as_called(optimizer: Optimizer) -> None:
+    """Keep a scheduler from warning that its optimiser has taken no step."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
