@@ -20,8 +20,8 @@ from .inference.junction_tree import JunctionTree as JunctionTree
 from .inference.pruning import marginal as marginal
 from .language.graph_texts import read_graph as read_graph
 from .language.notation import ParseError as ParseError
-from .parameters.tables import bayesian_network as bayesian_network
-from .parameters.tables import markov_network as markov_network
+from .parameters.networks import bayesian_network as bayesian_network
+from .parameters.networks import markov_network as markov_network
 from .pictures.drawing import draw as draw
 from .programs.reading import from_pyro as from_pyro
 from .programs.writing import to_pyro as to_pyro

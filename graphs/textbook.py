@@ -144,7 +144,7 @@ def student() -> Any:
 
 
 def _pgmpy(name: str) -> Any:
-    from graphs.parameters.tables import bayesian_network
+    from graphs.parameters.networks import bayesian_network
 
     states, conditionals = _NETWORKS[name]
     entries = ((node, parents, table) for node, (parents, table) in conditionals.items())

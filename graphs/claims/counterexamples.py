@@ -36,7 +36,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from graphs.parameters.tables import bayesian_network
+from graphs.parameters.networks import bayesian_network
 from graphs.structure.models import Node, text_name
 
 NOISE, SIGNAL = 0.1, 0.5  # flips per node; the least correlation to leave between the ends

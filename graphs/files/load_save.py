@@ -106,7 +106,11 @@ def load(
     if found.changes:
         warnings.warn(f"{path}: {found.changes}", stacklevel=2)
     content = found.content
-    return content.to_pgmpy() if isinstance(content, Tables) else content
+    if not isinstance(content, Tables):
+        return content
+    from graphs.parameters.bridge import to_pgmpy
+
+    return to_pgmpy(content)
 
 
 def _policy(normalize: Any, tolerance: Any) -> Policy:

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphs.files.rows import Policy, Refused, Words, settle, silence
 from graphs.language.scanning import Malformed
-from graphs.networks.impossible import described, possible_zero_row
+from graphs.parameters.impossible import described, possible_zero_row
 from graphs.parameters.tables import MOST_AXES, States, Tables, called, fault, structure
 from graphs.structure.models import unknown
 

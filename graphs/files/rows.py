@@ -4,7 +4,7 @@ A row that misses the sum one by no more than the last digits of its numbers exp
 (:func:`graphs.parameters.tables.rounding_slack`). Anything else is refused unless the caller says
 what to make of it (:class:`Policy`), and whatever is changed then is reported. Rows of zeros pass
 here; that their parents' states are impossible is checked once the whole network is known
-(:mod:`graphs.networks.impossible`).
+(:mod:`graphs.parameters.impossible`).
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ from torch import Tensor
 from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
 from graphs.inference.evidence import MISSING, Evidence, holds, read_evidence
 from graphs.parameters.bridge import tables_of
-from graphs.parameters.tables import Tables, checked
+from graphs.parameters.checking import checked
+from graphs.parameters.tables import Tables
 from graphs.structure.models import Factorization, Model, Node, contains, unknown
 
 MAX_BYTES = 1 << 31

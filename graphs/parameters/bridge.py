@@ -16,11 +16,17 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from graphs.parameters.tables import States, Tables, as_array, called, checked, scope_edges
+from graphs.parameters.checking import checked
+from graphs.parameters.tables import States, Tables, as_array, called, scope_edges
 from graphs.structure.models import Model, Node, unknown
 
 
-def bayesian(tables: Tables) -> Any:
+def to_pgmpy(tables: Tables) -> Any:
+    """A ``DiscreteBayesianNetwork`` or ``DiscreteMarkovNetwork`` with these parameters."""
+    return _bayesian(tables) if tables.directed else _markov(tables)
+
+
+def _bayesian(tables: Tables) -> Any:
     """A ``DiscreteBayesianNetwork``, built without the checks that :class:`Tables` has passed."""
     from pgmpy.factors.discrete import TabularCPD
     from pgmpy.models import DiscreteBayesianNetwork
@@ -44,7 +50,7 @@ def bayesian(tables: Tables) -> Any:
     return _named(model, tables.name)
 
 
-def markov(tables: Tables) -> Any:
+def _markov(tables: Tables) -> Any:
     """A ``DiscreteMarkovNetwork``, built without the checks that :class:`Tables` has passed."""
     from pgmpy.factors.discrete import DiscreteFactor
     from pgmpy.models import DiscreteMarkovNetwork

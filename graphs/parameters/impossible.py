@@ -3,18 +3,20 @@ r"""Rows of zeros: distributions given parents' states that never occur.
 A row :math:`P(x \mid u) = 0` for every x is no distribution, but no matter where
 :math:`P(u) = 0`; files of deterministic networks hold such rows. Whether :math:`P(u) = 0` depends
 on which entries of the ancestors' tables are zero, and on nothing else: it is decided exactly, by
-inference in the network whose rows are uniform over their supports, rows of zeros over all states.
+summing the tables' supports, rows of zeros counted as possible everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+import opt_einsum
 
-from graphs.parameters.tables import States, Tables, called
+from graphs.parameters.tables import Scope, Tables, called
 from graphs.structure.models import Node, ancestors
+
+MOST_CELLS = 2**28
 
 
 def zero_rows(tables: Tables) -> Iterator[tuple[int, np.ndarray]]:
@@ -59,21 +61,35 @@ def described(tables: Tables, factor: int, row: tuple[int, ...]) -> str:
 
 def _possible(tables: Tables, nodes: list[Node], rows: np.ndarray) -> np.ndarray:
     """Which joint states (n, k) of some nodes have positive probability."""
-    from graphs.inference.junction_tree import JunctionTree
+    supports = _supports(tables, nodes)
+    symbol = {v: opt_einsum.get_symbol(i) for i, v in enumerate(tables.states)}
+    terms = ["".join(symbol[v] for v in scope) for scope, _ in supports]
+    output = "".join(symbol[v] for v in nodes)
+    shapes = [array.shape for _, array in supports]
+    path, plan = opt_einsum.contract_path(
+        f"{','.join(terms)}->{output}", *shapes, shapes=True, optimize="greedy"
+    )
+    if plan.largest_intermediate > MOST_CELLS:
+        raise ValueError(
+            "expected a network in which possible states can be told from impossible ones, got "
+            f"{len(supports)} tables that take {plan.largest_intermediate:.2g} cells to multiply"
+        )
+    arrays = [array for _, array in supports]
+    for pick, (_, _, equation, *_) in zip(path, plan.contraction_list, strict=True):
+        picked = [arrays.pop(i) for i in sorted(pick, reverse=True)]
+        # counts of at most all the states summed over, so nothing overflows; then 0 or 1 again
+        arrays.append(np.minimum(opt_einsum.contract(equation, *picked), 1.0))
+    (joint,) = arrays
+    return joint[tuple(rows.T)] > 0
 
-    tree = JunctionTree(_supports(tables, nodes), evidence_variables=nodes)
-    codes: dict[Node, Any] = {v: rows[:, i].tolist() for i, v in enumerate(nodes)}
-    return np.isfinite(tree.log_partition(codes).numpy())
 
-
-def _supports(tables: Tables, nodes: list[Node]) -> Tables:
-    """The part of a network above some nodes, rows uniform over their supports, states numbered."""
+def _supports(tables: Tables, nodes: list[Node]) -> list[tuple[Scope, np.ndarray]]:
+    """The tables above some nodes as 0 and 1, rows of zeros as ones."""
     inside = ancestors(tables.graph, nodes)
-    states: States = {v: tuple(range(len(s))) for v, s in tables.states.items() if v in inside}
-    factors = []
+    supports = []
     for scope, array in tables.factors:
         if scope[-1] in inside:
             support = (array > 0).astype(float)
-            support[~support.any(axis=-1)] = 1
-            factors.append((scope, support / support.sum(axis=-1, keepdims=True)))
-    return Tables(states, tuple(factors), True)
+            support[~support.any(axis=-1)] = 1.0
+            supports.append((scope, support))
+    return supports

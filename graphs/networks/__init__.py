@@ -1,1 +1,0 @@
-"""Networks built from arrays, checked as a whole."""
