@@ -14,9 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["graphs", "ppl_gen"]
-# Where names private to another library may be used.
+# Names private to other libraries; dispatch modes and pytrees are in use everywhere.
 PRIVATE = re.compile(
-    r"\b(?:from|import)\s+(?:torch|pyro|networkx)(?:\.\w+)*\._\w+"
+    r"\b(?:from|import)\s+(?:torch|pyro|networkx)(?:\.\w+)*\._(?!pytree\b|python_dispatch\b)\w+"
     r"|\btorch\._(?!foreach_)\w+|\b(?:nx|networkx|pyro)\._\w+"
 )
 WALLED = {
