@@ -17,14 +17,9 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from .formats.scanning import QUOTED, Malformed, Scanner, pattern, unquote
+from .signs import ARROWS
 
 COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)|(?:(?<=\n)|(?<![\s\S]))[ \t]*\#[^\n]*"
-ARROWS = {
-    "<->": "<->", "↔": "<->", "⟷": "<->", "<-->": "<->",
-    "->": "->", "→": "->", "⟶": "->", "-->": "->",
-    "<-": "<-", "←": "<-", "⟵": "<-", "<--": "<-",
-    "--": "--", "—": "--", "–": "--", "---": "--", "─": "--",
-}  # fmt: skip
 ARROW = re.compile("|".join(sorted(map(re.escape, ARROWS), key=len, reverse=True)))
 HEADER = re.compile(r"\s*(?:(strict)\s+)?(dag|pdag|mag|pag|digraph|graph)\b", re.IGNORECASE)
 _CIRCLES = pattern(r"(?:@(?:-[->@]|->)|<?-[o@](?=\W)|o-[->o])")

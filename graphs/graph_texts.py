@@ -24,8 +24,9 @@ from typing import Any
 
 import networkx as nx
 
-from .edge_texts import ARROW, ARROWS, COMMENT, HEADER, Edge, graph_of, read_edges
+from .edge_texts import ARROW, COMMENT, HEADER, Edge, graph_of, read_edges
 from .formats.scanning import Malformed, Scanner, blank_comments, is_number, line_of
+from .signs import ARROWS
 
 _BRACED = re.compile(HEADER.pattern + r'\s*(?:"[^"]*"|[^\s{"\[]+)?\s*\{', re.IGNORECASE)
 _GML = re.compile(r"\s*(?:[A-Za-z]\w*\s+(?:\"[^\"]*\"|[\w.]+)\s+)*graph\s*\[")
