@@ -8,7 +8,9 @@ lets influence pass:
 
 Without an active path :math:`X \perp Y \mid Z` in every distribution that factorises over the DAG;
 with one, it fails in almost all of them (Pearl 1988; Koller and Friedman 2009, theorems 3.3 and
-3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8).
+3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8). An edge with
+two heads, :math:`a \leftrightarrow b`, is a latent common cause of a and b; with a collider being a
+node at which two heads meet, the definition is that of m-separation (Richardson 2003).
 
 A breadth-first search over pairs of a node and the direction it was entered from, in which a
 collider is open iff it is an ancestor of Z, finds a shortest active *walk* (Shachter 1998). Cutting
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from .mixed import has_marks, one_member
+from .mixed import has_marks, one_member, spouses
 from .statements import read_statement, statement_latex, statement_text
 from .structure import (
     Model,
@@ -150,7 +152,9 @@ def independent(
     """Whether the model asserts that x and y are independent given ``given``.
 
     Args:
-        model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`.
+        model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`. In a ``DiGraph``
+            an edge with the attribute ``directed=False`` has no head, one with ``bidirected=True``
+            two.
         x, y, given: disjoint node sets, each one name or an iterable of names.
         latent: nodes that can never be observed, besides those the model marks: a true node
             attribute ``latent``, or pgmpy's ``latents``.
@@ -290,6 +294,7 @@ def _search(
     directed = graph.is_directed()
     parents = graph._pred if directed else graph._adj  # the public views cost three times as much
     children = graph._succ if directed else _NoChildren()
+    beside = spouses(graph)
     opened = ancestors(graph, given) if directed and given else given
     within = graph if within is None else within
     rising: dict[Node, Any] = dict.fromkeys(x if len(x) < 2 else sorted(x, key=str))
@@ -306,6 +311,12 @@ def _search(
                         if v in y:
                             return _trace((v, rising)), frozenset()
                         deeper.append((v, rising))
+                for v in beside[node] if beside else ():
+                    if v not in falling and v in within:
+                        falling[v] = state
+                        if v in y:
+                            return _trace((v, falling)), frozenset()
+                        deeper.append((v, falling))
             if node not in given:
                 for v in children[node]:
                     if v not in falling and v in within:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import bayes_ball
 from .independence import NodeSet, latent_nodes, require_disjoint, require_some
-from .mixed import one_member
+from .mixed import one_member, two_headed
 from .structure import Model, Node, as_graph, node_set
 
 _ROLES = ("x", "y", "given")
@@ -58,7 +58,14 @@ class Separation:
         links = map(index.__getitem__, chain.from_iterable(near.values()))
         tails = np.fromiter(links, np.int32, int(counts.sum()))
         heads = np.repeat(np.arange(len(nodes), dtype=np.int32), counts)
-        self._fill(nodes, index, tails, heads, graph.is_directed(), latent_nodes(graph, latent))
+        pairs = two_headed(graph)
+        if pairs:  # a common cause for each, numbered after the nodes and nowhere named
+            causes = np.arange(len(nodes), len(nodes) + len(pairs), dtype=np.int32)
+            children = np.array([index[v] for pair in pairs for v in pair], np.int32)
+            tails = np.concatenate((tails, causes.repeat(2)))
+            heads = np.concatenate((heads, children))
+        hidden = latent_nodes(graph, latent)
+        self._fill(nodes, index, tails, heads, graph.is_directed(), hidden, len(pairs))
 
     @classmethod
     def from_edges(
@@ -109,17 +116,19 @@ class Separation:
         heads: npt.NDArray[np.int32],
         directed: bool,
         latent: frozenset[Node],
+        causes: int = 0,
     ) -> None:
         self.nodes, self.directed, self._index = nodes, directed, index
-        self.num_edges = len(tails) if directed else len(tails) // 2
+        self.num_edges = len(tails) - causes if directed else len(tails) // 2
+        self._size = len(nodes) + causes
         self._observable = {v: i for v, i in index.items() if v not in latent} if latent else index
         self._numbered = isinstance(nodes, range)
         # where a tuple may be a node it has to be looked up before it is taken for a list
         composite = not self._numbered and not {tuple, frozenset}.isdisjoint(map(type, nodes))
         self._lists: set[type] = {list, set} if composite else {list, set, tuple, frozenset}
-        self._memory = bayes_ball.build(len(nodes), tails, heads, directed)
-        end = int(self._memory[3]) + 4 * len(nodes)
-        self._scratch = memoryview(self._memory)[end - len(nodes) : end]
+        self._memory = bayes_ball.build(self._size, tails, heads, directed)
+        end = int(self._memory[3]) + 4 * self._size
+        self._scratch = memoryview(self._memory)[end - self._size : end]
         if directed and (cycle := bayes_ball.find_cycle(self._memory)).size:
             loop = " -> ".join(str(nodes[i]) for i in (*cycle[::-1], cycle[-1]))
             raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
@@ -206,10 +215,10 @@ class Separation:
         start, observed = node_set(self._index, x, "x"), self._observed(given)
         require_some(start, "x")
         require_disjoint(start, "x", observed, "given")
-        rose, fell = np.zeros((2, len(self.nodes)), np.int64)
+        rose, fell = np.zeros((2, self._size), np.int64)
         rose[self._array(start)] = 1
         bayes_ball.spread(self._memory, self._array(observed), rose, fell)
-        found = np.flatnonzero(rose | fell).tolist()
+        found = np.flatnonzero((rose | fell)[: len(self.nodes)]).tolist()
         return frozenset(self.nodes[i] for i in found) - start - observed
 
     def dependence_matrix(self, given: NodeSet | None = None) -> npt.NDArray[np.bool_]:
@@ -220,9 +229,9 @@ class Separation:
         Raises:
             ValueError: an unknown or a latent node.
         """
-        matrix = np.empty((len(self.nodes),) * 2, np.bool_)
+        matrix = np.empty((self._size,) * 2, np.bool_)
         bayes_ball.fill_matrix(self._memory, self._array(self._observed(given)), matrix)
-        return matrix
+        return matrix[: len(self.nodes), : len(self.nodes)]
 
     def _decide(self, x: NodeSet, y: NodeSet, given: NodeSet | None) -> bool:
         """The answer for sets, with every reason to refuse looked for."""

@@ -22,7 +22,8 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from .mixed import has_marks, one_member, refuse_bidirected, undirected_edges
+from .foreign_graphs import marked
+from .mixed import has_marks, one_member, refuse_bidirected, two_headed, undirected_edges
 from .notation import Node, ParseError, Reader, latex_name, text_name, unframed
 from .signs import BAR, PRODUCT
 
@@ -398,31 +399,33 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     """The graph over the variables of any supported model; never copied when it is one already.
 
     Args:
-        model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
-            :class:`Factorization`.
+        model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, a
+            :class:`Factorization`, or a mixed graph as in :mod:`graphs.foreign_graphs`.
         acyclic: whether to refuse directed cycles, at a cost of O(nodes + edges); a caller that
             looks at a small part of a large graph checks that part instead, and edges that are no
             arrows are left as they are.
         any_member: whether a DAG of the class may stand for a partially directed graph, because
-            every member gives the same answer.
+            every member gives the same answer, and a DAG whose :func:`graphs.mixed.spouses` the
+            caller looks at for a graph with two-headed edges.
 
     Raises:
         ValueError: another type, a multigraph, an undirected self-loop, a directed cycle, edges
-            with two heads, or a partially directed graph where its members differ.
+            with two heads where only a DAG will do, or a partially directed graph where its members
+            differ.
     """
     if isinstance(model, Factorization):
         return model.graph
+    model = marked(model)
     if not isinstance(model, nx.Graph):
         raise ValueError(
             "expected a networkx graph, a pgmpy model or a graphs.Factorization, got "
             f"{type(model).__name__}" + (" (use graphs.parse)" if isinstance(model, str) else "")
         )
     if model.is_multigraph():
-        raise ValueError(f"expected a graph without parallel edges, got {type(model).__name__}")
-    if any(kind.__name__ == "AncestralBase" for kind in type(model).__mro__):
-        raise ValueError(f"expected a DAG or an undirected graph, got a {type(model).__name__}")
-    if getattr(model, "undirected_edges", None) and model.is_directed():
-        model = _marked(model)
+        raise ValueError(
+            "expected a graph without parallel edges, or a MultiDiGraph whose edges all have the "
+            f"type 'directed' or 'bidirected', got {type(model).__name__}"
+        )
     if hasattr(model, "get_factor_nodes"):
         return factorization(model).graph
     if not model.is_directed():
@@ -431,7 +434,7 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     elif acyclic:
         if any_member:
             model = one_member(model)
-        elif has_marks(model):
+        elif has_marks(model) or two_headed(model):
             refuse_bidirected(model)
             u, v = undirected_edges(model)[0]
             raise ValueError(
@@ -442,22 +445,16 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     return model
 
 
-def _marked(model: nx.DiGraph) -> nx.DiGraph:
-    """A pgmpy ``PDAG`` with its undirected edges marked."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(model.nodes(data=True))
-    graph.add_edges_from(model.directed_edges)
-    for u, v in model.undirected_edges:
-        graph.add_edges_from([(u, v), (v, u)], directed=False)
-    return graph
-
-
 def factorization(model: Model) -> Factorization:
     r"""The factorisation a model states.
 
     A DAG gives :math:`\prod_i P(x_i \mid \mathrm{pa}_i)`; a Markov network or factor graph with
     potentials gives one factor per potential; a bare undirected graph one per maximal clique (the
     Hammersley–Clifford form, most general for it).
+
+    Raises:
+        ValueError: not a model, a directed cycle, a partially directed graph, or an edge with two
+            heads, whose latent common cause a factorisation would have to name.
     """
     if isinstance(model, Factorization):
         return model
@@ -468,8 +465,10 @@ def factorization(model: Model) -> Factorization:
         lone = [v for v in model if not model.degree(v) and not hasattr(v, "scope")]
         scopes += [(v,) for v in lone if v not in covered]
         return _undirected(scopes)
-    graph = as_graph(model)
+    graph = as_graph(model, acyclic=False)
     if graph.is_directed():
+        refuse_bidirected(graph, "a DAG to factorise, since no product lacks a latent common cause")
+        as_graph(graph)
         factors = tuple(Factor("P", (v,), tuple(graph.predecessors(v))) for v in graph)
         return Factorization(factors, True, tuple(graph))
     rank = {v: i for i, v in enumerate(graph)}
