@@ -426,6 +426,22 @@ def test_graphs_that_are_no_mixed_graphs_are_refused():
             graphs.Separation(model)
 
 
+def test_arcs_are_drawn_with_two_heads():
+    graph = graphs.read_graph("X -> A -> B; A <-> B; X <-> B")
+    ax = graphs.query(graph, "X ⟂ B | A").draw()
+    lines = [line for line in ax.lines if len(line.get_xdata()) > 2]
+    heads = [p for p in ax.patches if p.get_zorder() in (1, 1.5)]
+    assert len(lines) == 4
+    assert len(heads) == 2 + 2 * 2
+    bodies = [p.get_path() for p in ax.patches if p.get_zorder() == 2 and p.get_fill()]
+    for line in lines:
+        assert not any(body.contains_points(line.get_xydata()).any() for body in bodies)
+    coloured = [line for line in ax.lines if line.get_zorder() == 1.5]
+    assert len(coloured) == 1
+    assert np.ptp(np.diff(coloured[0].get_xydata(), axis=0), axis=0).max() > 0.1
+    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "active path"
+
+
 def test_the_answer_to_a_graph_that_has_its_own_stand_in():
     graph = graphs.read_graph("A <-> B; U_A_B -> A")
     network = graphs.check(graph, "A ⟂ B").counterexample

@@ -36,15 +36,17 @@ def test_one_query_explains_itself(run):
     assert "and by T, a chain node that is observed" in out
 
 
-def test_two_headed_edges(run):
+def test_two_headed_edges(run, tmp_path):
     for text in ("A -> B <-> C", "dag { A → B ↔ C }", "digraph { A -> B; C -> B [dir=both] }"):
         assert run(text, "A _||_ C")[0] == 0
         status, out, _ = run(text, "A _||_ C | B")
         assert status == 1
         assert re.search("B and C share|C and B share", out)
-    status, out, _ = run("A -> B <-> C", "--list", "--blanket", "A")
+    picture = tmp_path / "arc.png"
+    status, out, _ = run("A -> B <-> C", "--list", "--blanket", "A", "--draw", picture)
     assert status == 0
     assert out.splitlines() == ["The Markov blanket of A is B, C.", "A ⟂ C"]
+    assert picture.stat().st_size > 5_000
     assert "an unobserved common cause  <->  ↔" in run("--notations")[1]
 
 
