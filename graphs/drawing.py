@@ -68,7 +68,7 @@ def draw(
         ValueError: not a model, an unknown node, a directed cycle.
     """
     graph = as_graph(model, acyclic=False)
-    if any(mark for *_, mark in graph.edges(data="bidirected")):
+    if two_headed(graph):
         graph = one_member(graph)
     arrows = _one_way(graph)
     labels = {v: _label(str(v)) for v in graph}

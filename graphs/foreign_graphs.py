@@ -23,6 +23,7 @@ from typing import Any
 
 import networkx as nx
 
+from .mixed import is_two_headed
 from .notation import Node
 
 
@@ -63,14 +64,11 @@ def admg(
     for u, v in pairs:
         if u == v:
             raise ValueError(f"expected a bidirected edge between two nodes, got {u} <-> {v}")
-        graph.add_edge(*((v, u) if _is_arrow(graph, u, v) else (u, v)), bidirected=True)
+        taken = graph.has_edge(u, v) and not is_two_headed(graph.edges[u, v])
+        graph.add_edge(*((v, u) if taken else (u, v)), bidirected=True)
     for v in graph.nodes & set(getattr(nodes, "latents", ())):
         graph.nodes[v]["latent"] = True
     return graph
-
-
-def _is_arrow(graph: nx.DiGraph, u: Node, v: Node) -> bool:
-    return graph.has_edge(u, v) and not graph.edges[u, v].get("bidirected")
 
 
 def _by_kind(model: Any) -> dict[str, nx.Graph] | None:
@@ -103,16 +101,11 @@ def _of_kinds(kinds: dict[str, nx.Graph]) -> nx.DiGraph:
 
 def _of_types(model: nx.MultiGraph) -> nx.Graph:
     """A multigraph whose edges say what they are; any other as it is."""
-    kinds = [(u, v, kind) for u, v, kind in model.edges(data="type")]
-    named = type(model).__name__ == "ADMG" or bool(kinds)
-    if not (named and model.is_directed()):
-        return model
-    if not {kind for *_, kind in kinds} <= {"directed", "bidirected"}:
-        return model
-    found: dict[str, list[tuple[Node, Node]]] = {"directed": [], "bidirected": []}
-    for u, v, kind in kinds:
-        found[kind].append((u, v))
-    return admg(model, found["directed"], found["bidirected"])
+    edges = list(model.edges(data=True))
+    pairs = [(u, v) for u, v, data in edges if is_two_headed(data)]
+    arrows = [(u, v) for u, v, data in edges if data.get("type") == "directed"]
+    said = len(arrows) + len(pairs) == len(edges) and (edges or type(model).__name__ == "ADMG")
+    return admg(model, arrows, pairs) if said and model.is_directed() else model
 
 
 def _of_end_marks(model: nx.Graph) -> nx.DiGraph:

@@ -26,10 +26,15 @@ def has_marks(graph: nx.Graph, within: Iterable[Node] | None = None) -> bool:
     """Whether an edge of a directed graph, between the given nodes if any, is no arrow."""
     parents = graph._pred
     return any(
-        data and (data.get("directed") is False or data.get("bidirected"))
+        data and (data.get("directed") is False or is_two_headed(data))
         for v in (parents if within is None else within)
         for data in parents[v].values()
     )
+
+
+def is_two_headed(data: Mapping[str, object]) -> bool:
+    """Whether the attributes of an edge say so: ``bidirected``, or elsewhere a ``type``."""
+    return bool(data.get("bidirected")) or "bidirected" in (data.get("type"), data.get("edge_type"))
 
 
 def one_member(graph: nx.DiGraph | nx.Graph) -> nx.DiGraph | nx.Graph:
@@ -42,7 +47,7 @@ def one_member(graph: nx.DiGraph | nx.Graph) -> nx.DiGraph | nx.Graph:
     """
     if not graph.is_directed() or not has_marks(graph):
         return graph
-    if any(mark for *_, mark in graph.edges(data="bidirected")):
+    if two_headed(graph):
         return _arrows(graph)
     dag = nx.DiGraph(partially_directed=True)
     dag.add_nodes_from(graph.nodes(data=True))
@@ -102,7 +107,7 @@ def _arrows(graph: nx.DiGraph) -> nx.DiGraph:
     """The arrows alone, with the graph of the two-headed edges as a graph attribute."""
     pairs = nx.Graph()
     pairs.add_nodes_from(graph)
-    pairs.add_edges_from((u, v) for u, v, mark in graph.edges(data="bidirected") if mark)
+    pairs.add_edges_from(two_headed(graph))
     u, v = next(iter(pairs.edges))
     for a, b in undirected_edges(graph):
         raise ValueError(
@@ -114,7 +119,7 @@ def _arrows(graph: nx.DiGraph) -> nx.DiGraph:
     arrows = nx.DiGraph()
     arrows.graph.update(graph.graph)
     arrows.add_nodes_from(graph.nodes(data=True))
-    arrows.add_edges_from(edge for edge in graph.edges(data=True) if not edge[2].get("bidirected"))
+    arrows.add_edges_from(edge for edge in graph.edges(data=True) if not is_two_headed(edge[2]))
     for v in vars(graph).get("latents", ()):
         arrows.nodes[v]["latent"] = True
     arrows.graph[BIDIRECTED] = pairs
@@ -128,9 +133,12 @@ def spouses(graph: nx.Graph) -> Mapping[Node, Mapping[Node, object]]:
 
 
 def two_headed(graph: nx.Graph) -> list[tuple[Node, Node]]:
-    """The edges with two heads, each once, of a graph as :func:`one_member` returns it."""
-    pairs = graph.graph.get(BIDIRECTED)
-    return [] if pairs is None else list(pairs.edges)
+    """The edges with two heads, of a marked graph or one that :func:`one_member` returned."""
+    if (pairs := graph.graph.get(BIDIRECTED)) is not None:
+        return list(pairs.edges)
+    if not graph.is_directed():
+        return []
+    return [(u, v) for u, v, data in graph.edges(data=True) if data and is_two_headed(data)]
 
 
 def families(graph: nx.DiGraph, within: Iterable[Node]) -> Iterator[tuple[Node, ...]]:
@@ -177,8 +185,7 @@ def canonical(graph: nx.Graph) -> nx.Graph:
 
 def refuse_bidirected(graph: nx.DiGraph, expected: str = "a DAG or an undirected graph") -> None:
     """Raise ``ValueError`` naming an edge with two heads, if there is one."""
-    marked = ((u, v) for u, v, mark in graph.edges(data="bidirected") if mark)
-    for u, v in chain(two_headed(graph), marked):
+    for u, v in two_headed(graph):
         raise ValueError(
             f"expected {expected}, got the bidirected edge {u} <-> {v} (a latent common cause can "
             "be added as a node with the attribute latent)"

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 
 from .foreign_graphs import marked
-from .mixed import has_marks, one_member, refuse_bidirected, two_headed, undirected_edges
+from .mixed import has_marks, one_member, refuse_bidirected, spouses, undirected_edges
 from .notation import Node, ParseError, Reader, latex_name, text_name, unframed
 from .signs import BAR, PRODUCT
 
@@ -434,7 +434,7 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     elif acyclic:
         if any_member:
             model = one_member(model)
-        elif has_marks(model) or two_headed(model):
+        elif spouses(model) or has_marks(model):
             refuse_bidirected(model)
             u, v = undirected_edges(model)[0]
             raise ValueError(

@@ -342,10 +342,13 @@ def foreign_graphs():
         directed=nx.DiGraph([("A", "B")]), bidirected=nx.Graph([("B", "C")]), undirected=nx.Graph()
     )
     yield Ananke("ABC", [("A", "B")], [("B", "C")])
-    multi = nx.MultiDiGraph()
-    multi.add_edge("A", "B", type="directed")
-    multi.add_edge("C", "B", type="bidirected")
-    yield multi
+    for kind in (nx.MultiDiGraph, nx.DiGraph):
+        for mark in ({"type": "bidirected"}, {"bidirected": True}):
+            for ends in (["BC"], ["CB"], ["BC", "CB"]):
+                model = kind()
+                model.add_edge("A", "B", type="directed")
+                model.add_edges_from(ends, **mark)
+                yield model
 
 
 def test_graphs_of_other_packages():
