@@ -120,7 +120,7 @@ def _arrows(graph: nx.DiGraph) -> nx.DiGraph:
     arrows.graph.update(graph.graph)
     arrows.add_nodes_from(graph.nodes(data=True))
     arrows.add_edges_from(edge for edge in graph.edges(data=True) if not is_two_headed(edge[2]))
-    for v in vars(graph).get("latents", ()):
+    for v in arrows.nodes & set(vars(graph).get("latents", ())):
         arrows.nodes[v]["latent"] = True
     arrows.graph[BIDIRECTED] = pairs
     return arrows
@@ -168,7 +168,8 @@ def families(graph: nx.DiGraph, within: Iterable[Node]) -> Iterator[tuple[Node, 
 
 
 def canonical(graph: nx.Graph) -> nx.Graph:
-    """The DAG with a latent common cause in place of every two-headed edge; others as they are."""
+    """The DAG with a latent common cause for every two-headed edge; others as their one member."""
+    graph = one_member(graph)
     pairs = two_headed(graph)
     if not pairs:
         return graph
@@ -187,6 +188,6 @@ def refuse_bidirected(graph: nx.DiGraph, expected: str = "a DAG or an undirected
     """Raise ``ValueError`` naming an edge with two heads, if there is one."""
     for u, v in two_headed(graph):
         raise ValueError(
-            f"expected {expected}, got the bidirected edge {u} <-> {v} (a latent common cause can "
-            "be added as a node with the attribute latent)"
+            f"expected {expected}, got the bidirected edge {u} <-> {v}, whose latent common cause "
+            "is no node"
         )

@@ -467,7 +467,7 @@ def factorization(model: Model) -> Factorization:
         return _undirected(scopes)
     graph = as_graph(model, acyclic=False)
     if graph.is_directed():
-        refuse_bidirected(graph, "a DAG to factorise, since no product lacks a latent common cause")
+        refuse_bidirected(graph, "a DAG to factorise, in which every common cause is a node")
         as_graph(graph)
         factors = tuple(Factor("P", (v,), tuple(graph.predecessors(v))) for v in graph)
         return Factorization(factors, True, tuple(graph))

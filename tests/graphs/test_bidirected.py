@@ -10,7 +10,7 @@ from mixed_graph_oracles import Mixed, all_mixed, random_mixed, random_sets, sub
 
 import graphs
 from graphs.independence import reachable
-from graphs.mixed import canonical, one_member
+from graphs.mixed import canonical
 
 VERMA = "A -> B -> C -> D; B <-> D"
 
@@ -165,7 +165,7 @@ def test_counterexamples_have_the_dependence_and_the_structure(seed):
     rng = random.Random(4_000 + seed)
     mixed = random_mixed(rng, 3, 5)
     graph = mixed.marked()
-    dag = canonical(one_member(graph))
+    dag = canonical(graph)
     assert nx.is_directed_acyclic_graph(dag)
     for x, y, given in list(statements(mixed))[:6]:
         claim = graphs.independent(graph, x, y, given)
@@ -275,9 +275,15 @@ def test_cuts_of_large_graphs():
 
 def test_edges_of_a_large_graph_count_only_near_the_query():
     graph = nx.DiGraph(pairwise(range(2_000)))
+    graph.latents = {7, "gone"}
     graph.add_edge(500, 1_500, bidirected=True)
     assert graphs.independent(graph, 0, 400, 200)
     assert graphs.independent(graph, 0, 1_999, 1_600)
+    assert "3 = 2" in graphs.check(graph, "2 ⟂ 3").explain()
+    graph.add_edges_from([(1_999, 2_000), (2_000, 1_999)], directed=False)
+    with pytest.raises(ValueError, match="got 500 <-> 1500 and 1999 - 2000"):
+        graphs.independent(graph, 0, 1_999, 1_000)
+    graph.remove_node(2_000)
     assert graphs.independent(graph, 0, 1_999, [1_000, 1_500])
     assert graphs.independent(graph, 0, 1_999, [500, 1_000]).path[500:502] == (500, 1_500)
 
