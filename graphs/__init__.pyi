@@ -34,8 +34,8 @@ from .separation.markov import local_markov as local_markov
 from .separation.markov import markov_blanket as markov_blanket
 from .separation.markov import minimal_separator as minimal_separator
 from .separation.markov import pairwise_markov as pairwise_markov
-from .structure.models import Factor as Factor
-from .structure.models import Factorization as Factorization
+from .structure.factorization import Factor as Factor
+from .structure.factorization import Factorization as Factorization
 from .structure.models import as_graph as as_graph
 from .structure.models import factorization as factorization
 from .structure.parsing import parse as parse

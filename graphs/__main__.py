@@ -29,7 +29,9 @@ from graphs.language.notation import Node
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
-from graphs.structure.models import Factorization, as_graph, factorization, find_nodes
+from graphs.structure.factorization import Factorization
+from graphs.structure.models import as_graph, factorization
+from graphs.structure.nodes import find_nodes
 from graphs.structure.parsing import parse, states_graph
 
 Record = dict[str, Any]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from graphs.language.notation import Node
-from graphs.structure.models import Factorization
+from graphs.structure.factorization import Factorization
 from graphs.structure.parsing import parse
 
 _FACTORIZATIONS = {

@@ -36,8 +36,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from graphs.language.notation import Node, text_name
 from graphs.parameters.networks import bayesian_network
-from graphs.structure.models import Node, text_name
+from graphs.structure.mixed import canonical
 
 NOISE, SIGNAL = 0.1, 0.5  # flips per node; the least correlation to leave between the ends
 MOST_PARENTS = 12  # larger families keep only the edges that carry the dependence
@@ -92,9 +93,10 @@ def dependence(
 ) -> Parities | None:
     """A distribution in which x and y are dependent given a set, or ``None`` if they never are.
 
-    On a DAG the network has its edges. On an undirected graph it is a chain along a path, whose
-    factors lie on edges of the graph.
+    On a DAG the network has its edges, with a latent variable in place of each two-headed one. On
+    an undirected graph it is a chain along a path, whose factors lie on edges of the graph.
     """
+    graph = canonical(graph)
     walk = active_walk(graph, x, y, given)
     if walk is None:
         return None

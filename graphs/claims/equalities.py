@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphs.language.notation import Node, Reader, unframed
-from graphs.structure.models import Factor
+from graphs.structure.factorization import Factor
 from graphs.structure.parsing import RELATION, read_product
 
 

@@ -29,8 +29,10 @@ from typing import TypeAlias
 
 import networkx as nx
 
+from graphs.language.notation import Node
 from graphs.separation.independence import Independence, decide
-from graphs.structure.models import Model, Node, as_graph
+from graphs.structure.mixed import families, refuse_bidirected, two_headed
+from graphs.structure.models import Model, as_graph
 
 Pair: TypeAlias = tuple[nx.Graph, nx.Graph]
 Triple: TypeAlias = tuple[Node, Node, frozenset[Node]]
@@ -42,7 +44,8 @@ def moralize(dag: Model) -> nx.Graph:
     """The smallest undirected I-map of a model: every factor's scope becomes complete.
 
     For a DAG, parents with a common child are married and arrows dropped (Lauritzen and
-    Spiegelhalter 1988). An undirected model is its own moral graph and is copied.
+    Spiegelhalter 1988); with two-headed edges, a district and its parents become complete
+    (Richardson 2003). An undirected model is its own moral graph and is copied.
 
     Returns:
         A new ``Graph`` with the model's nodes in their order and their attributes;
@@ -54,11 +57,11 @@ def moralize(dag: Model) -> nx.Graph:
     graph = as_graph(dag, any_member=True)
     moral = nx.Graph()
     moral.add_nodes_from(graph.nodes(data=True))
-    moral.add_edges_from(graph.edges)
+    moral.add_edges_from(chain(graph.edges, two_headed(graph)))
     married = []
     if graph.is_directed():
-        for child in graph:
-            for pair in combinations(graph.pred[child], 2):
+        for family in families(graph, graph):
+            for pair in combinations(family, 2):
                 if not moral.has_edge(*pair):
                     moral.add_edge(*pair)
                     married.append(pair)
@@ -237,7 +240,7 @@ def essential_graph(dag: Model) -> nx.DiGraph:
     (1995).
 
     Raises:
-        ValueError: an undirected model, or a directed graph with a cycle.
+        ValueError: an undirected model, two-headed edges, or a directed graph with a cycle.
     """
     graph = _dag(dag, "dag")
     order = list(nx.topological_sort(graph))
@@ -263,6 +266,7 @@ def _dag(model: Model, role: str) -> nx.DiGraph:
     graph = as_graph(model, any_member=True)
     if not graph.is_directed():
         raise ValueError(f"expected a DAG for {role}, got an undirected graph")
+    refuse_bidirected(graph, f"a DAG for {role}")
     return graph
 
 
@@ -311,13 +315,15 @@ class MapResult:
 def is_imap(candidate: Model, of: Model) -> MapResult:
     """Whether every independence the candidate asserts holds in the model.
 
-    Both may be directed or undirected. Costs one pass over the edges, or one search per node where
-    no order of the nodes suits both DAGs or the model alone is undirected.
+    Both may be directed or undirected, and the model may have two-headed edges. Costs one pass over
+    the edges, or one search per node where no order of the nodes suits both DAGs or the model alone
+    is undirected or has two-headed edges.
 
     Raises:
-        ValueError: not models, or models over different nodes.
+        ValueError: not models, models over different nodes, or a candidate with two-headed edges.
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
+    refuse_bidirected(graphs[0], "a DAG or an undirected graph for candidate")
     asserted = next(unmet(*graphs), None)
     if asserted:
         reason = "The candidate is not an I-map of the model: it asserts too much."
@@ -342,9 +348,11 @@ def is_perfect_map(candidate: Model, of: Model) -> MapResult:
     graph has none. Time linear in the moral graph.
 
     Raises:
-        ValueError: not models, or models over different nodes.
+        ValueError: not models, models over different nodes, or one with two-headed edges.
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
+    for graph, role in zip(graphs, ("candidate", "of"), strict=True):
+        refuse_bidirected(graph, f"a DAG or an undirected graph for {role}")
     return _same_independences(graphs, ("candidate", "model"), "a perfect map of the model")
 
 
@@ -352,7 +360,8 @@ def equivalent(dag1: Model, dag2: Model) -> MapResult:
     """Whether two DAGs assert the same independences (I-equivalence).
 
     Raises:
-        ValueError: an undirected model, or DAGs over different nodes.
+        ValueError: a model that is undirected or has two-headed edges, or DAGs over different
+            nodes.
     """
     graphs = _same_nodes(_dag(dag1, "dag1"), _dag(dag2, "dag2"), ("first DAG", "second DAG"))
     return _same_independences(graphs, ("first DAG", "second DAG"), "equivalent to the second DAG")
@@ -441,15 +450,19 @@ def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
     # missing edges of the skeleton first: once all are there, any separator of unmarried parents
     # contains their child, so the statement fails in the model
     rank = {v: i for i, v in enumerate(model)}
-    for pair in chain(model.edges, moralize(model).graph["married"]):
+    married = moralize(model).graph["married"]
+    for pair in chain(model.edges, two_headed(model), married):
         if not candidate.has_edge(*pair):
             u, w = sorted(pair, key=rank.__getitem__)
-            yield u, w, _separator(candidate, u, w)
+            if two_headed(model):  # a smaller separator may leave a collider of a path closed
+                yield u, w, frozenset(candidate) - {u, w}
+            else:
+                yield u, w, _separator(candidate, u, w)
 
 
 def _one_order(candidate: nx.DiGraph, model: nx.Graph) -> bool:
     """Whether one order of the same nodes suits both DAGs, so that the edges alone decide."""
-    if not model.is_directed() or len(candidate) < len(model):
+    if not model.is_directed() or len(candidate) < len(model) or two_headed(model):
         return False
     return nx.is_directed_acyclic_graph(nx.DiGraph([*candidate.edges, *model.edges]))
 

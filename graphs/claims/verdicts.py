@@ -33,20 +33,17 @@ import networkx as nx
 
 from graphs.claims.counterexamples import Parities, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
-from graphs.claims.maps import moralize, unmet
+from graphs.claims.maps import unmet
 from graphs.language.notation import Node, ParseError
 from graphs.language.statements import listing
 from graphs.separation.independence import Independence, decide, independent, query
-from graphs.structure.models import (
-    Factorization,
-    Model,
-    ancestors,
-    as_graph,
-    factorization,
-    find_nodes,
-    unknown,
-)
+from graphs.separation.markov import blanket_of
+from graphs.structure.factorization import Factorization
+from graphs.structure.mixed import spouses
+from graphs.structure.models import Model, as_graph, factorization
+from graphs.structure.nodes import find_nodes, unknown
 from graphs.structure.parsing import parse
+from graphs.structure.search import ancestors
 
 Scope: TypeAlias = frozenset[Node]
 
@@ -92,8 +89,9 @@ class Verdict:
         """A pgmpy ``DiscreteBayesianNetwork`` in which the claim fails, or ``None``.
 
         Every variable is binary and has a table. The distribution is one of the model's: the
-        network has the model's DAG, or factors over cliques of the model's undirected graph. It
-        refutes the first of ``false_independencies`` where there is one.
+        network has the model's DAG, or factors over cliques of the model's undirected graph; a
+        two-headed edge between A and B becomes a latent variable such as ``U_A_B``. It refutes the
+        first of ``false_independencies`` where there is one.
         """
         return self.parities.network() if self.parities else None
 
@@ -206,7 +204,7 @@ def _renamed(claim: Factorization, graph: nx.Graph) -> Factorization:
 
 def _check_equality(model: Model, equality: Equality) -> Verdict:
     """An equality is true where all the independences are that it amounts to."""
-    graph = as_graph(model)
+    graph = as_graph(model, acyclic=False)
     verdicts = []
     for sets in equality.statements():
         x, y, given = (find_nodes(graph, map(str, names), "nodes") for names in sets)
@@ -246,6 +244,7 @@ def _theorem(answer: Independence) -> str:
         (v,) = one
         if (
             graph.is_directed()
+            and not spouses(graph).get(v)
             and given == set(graph.pred[v])
             and v not in ancestors(graph, others)
         ):
@@ -253,12 +252,17 @@ def _theorem(answer: Independence) -> str:
                 f"Local Markov property: {listing(one)} is independent of its non-descendants "
                 f"given its parents, {{{listing(given)}}}."
             )
-        blanket = _blanket(graph, v)
+        blanket = blanket_of(graph, frozenset((v,)))
         if blanket <= given:
             return (
                 f"Markov blanket: {{{listing(blanket)}}} shields {listing(one)} from every other "
                 "variable."
             )
+    if spouses(graph):
+        return (
+            "Soundness of m-separation: what it separates is independent in every distribution "
+            "with a latent common cause for each two-headed edge (Richardson 2003)."
+        )
     if graph.is_directed():
         return (
             "Soundness of d-separation: what it separates is independent in every distribution "
@@ -269,15 +273,6 @@ def _theorem(answer: Independence) -> str:
         "that factorises over it, the direction of the Hammersley-Clifford theorem that needs no "
         "positive probabilities (Lauritzen 1996, proposition 3.8)."
     )
-
-
-def _blanket(graph: nx.Graph, node: Node) -> set[Node]:
-    near = graph
-    if graph.is_directed():
-        family = {node, *graph.pred[node], *graph.succ[node]}
-        family.update(p for child in graph.succ[node] for p in graph.pred[child])
-        near = moralize(graph.subgraph(family))
-    return set(near[node])
 
 
 # --- Factorisations -----------------------------------------------------------------------------

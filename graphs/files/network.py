@@ -14,7 +14,7 @@ from graphs.files.rows import Policy, Refused, Words, settle, silence
 from graphs.language.scanning import Malformed
 from graphs.parameters.impossible import described, possible_zero_row
 from graphs.parameters.tables import MOST_AXES, States, Tables, called, fault, structure
-from graphs.structure.models import unknown
+from graphs.structure.nodes import unknown
 
 Where: TypeAlias = int
 """A position in the text, or whatever else a reader can turn into a line."""

@@ -18,7 +18,7 @@ from graphs.inference.elimination import Order
 from graphs.inference.evidence import MISSING, Evidence
 from graphs.inference.linear import Result
 from graphs.inference.plans import Pattern, Planner
-from graphs.structure.models import Node
+from graphs.language.notation import Node
 
 MOST_WORK = 10**11  # cells over all cases: some minutes
 ROWS_AT_ONCE = 4096  # rows and cases expanded together

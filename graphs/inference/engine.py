@@ -30,7 +30,7 @@ from graphs.inference.conditioning import (
 from graphs.inference.evidence import MISSING, Evidence
 from graphs.inference.linear import LinearPlan, Result
 from graphs.inference.plans import MOST_PLANS, Pattern, Plan, Planner
-from graphs.structure.models import Node
+from graphs.language.notation import Node
 
 WORTH_A_PLAN = 1_000_000  # cells of work above which a pattern of evidence gets a plan of its own
 LOG_BYTES = 1 << 26  # of one batch of rows in logarithms

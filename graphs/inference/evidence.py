@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphs.language.notation import Node
 from graphs.parameters.labels import Axis, labelled, positions
 from graphs.parameters.states import MISSING, StateNames
-from graphs.structure.models import Node, contains, unknown
+from graphs.structure.nodes import contains, unknown
 
 SMALLEST = 5e-324  # keeps what is positive so; sums that meet it are done in logarithms
 

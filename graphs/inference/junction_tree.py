@@ -29,10 +29,13 @@ from torch import Tensor
 
 from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
 from graphs.inference.evidence import MISSING, Evidence, holds, read_evidence
+from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
 from graphs.parameters.tables import Tables
-from graphs.structure.models import Factorization, Model, Node, contains, unknown
+from graphs.structure.factorization import Factorization
+from graphs.structure.models import Model
+from graphs.structure.nodes import contains, unknown
 
 MAX_BYTES = 1 << 31
 

@@ -23,7 +23,9 @@ from graphs.inference.junction_tree import (
     model_tables,
     require_possible,
 )
-from graphs.structure.models import Model, Node, contains, unknown
+from graphs.language.notation import Node
+from graphs.structure.models import Model
+from graphs.structure.nodes import contains, unknown
 
 MOST_CHECKED = 10**8  # cells of parts that the target does not depend on, to be checked
 

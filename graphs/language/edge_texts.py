@@ -3,8 +3,9 @@ r"""Edges as text, braces and arrows: dagitty, DOT and plain lists such as ``A->
 One grammar reads the three, since they differ in little: a statement is a node, or nodes and
 braced groups joined by edges, with attributes in square brackets. In dagitty and in lists an edge
 is one of ``->``, ``<-``, ``<->``, ``--`` (or → ← ↔ —); in DOT ``->`` or ``--`` as the graph is
-a ``digraph`` or a ``graph``, and ``dir`` turns it round, doubles it or takes its head, as it does
-where Graphviz draws it (Textor et al. 2016 for dagitty; the Graphviz documentation for DOT).
+a ``digraph`` or a ``graph``, with the heads that Graphviz draws: ``dir`` turns an arrow round,
+doubles it or takes its head, and ``arrowhead=none`` or ``arrowtail=none`` takes one (Textor et al.
+2016 for dagitty; the Graphviz documentation for DOT).
 """
 
 from __future__ import annotations
@@ -17,14 +18,9 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from graphs.language.scanning import QUOTED, Malformed, Scanner, pattern, unquote
+from graphs.language.signs import ARROWS
 
 COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)|(?:(?<=\n)|(?<![\s\S]))[ \t]*\#[^\n]*"
-ARROWS = {
-    "<->": "<->", "↔": "<->", "⟷": "<->", "<-->": "<->",
-    "->": "->", "→": "->", "⟶": "->", "-->": "->",
-    "<-": "<-", "←": "<-", "⟵": "<-", "<--": "<-",
-    "--": "--", "—": "--", "–": "--", "---": "--", "─": "--",
-}  # fmt: skip
 ARROW = re.compile("|".join(sorted(map(re.escape, ARROWS), key=len, reverse=True)))
 HEADER = re.compile(r"\s*(?:(strict)\s+)?(dag|pdag|mag|pag|digraph|graph)\b", re.IGNORECASE)
 _CIRCLES = pattern(r"(?:@(?:-[->@]|->)|<?-[o@](?=\W)|o-[->o])")
@@ -36,7 +32,14 @@ _EQUALS, _PLUS, _PORT = pattern("="), pattern(r"\+"), pattern(r":\s*(?:[\w]+|" +
 _NUMERAL = pattern(r"(-?(?:\.\d+|\d+(?:\.\d*)?))(?![\w.])")
 _SUBGRAPH = pattern(r"subgraph\b(?=\s*[\w{\"])(?:\s*(?:" + QUOTED + r"|\w+))?(?=\s*\{)")
 _DEFAULTS = pattern(r"(graph|node|edge)(?=\s*\[)")
-_TURNED = {"forward": "->", "back": "<-", "both": "<->", "none": "--"}
+_DIRECTIONS = {
+    "forward": (False, True),
+    "back": (True, False),
+    "both": (True, True),
+    "none": (False, False),
+}
+_ENDS = ("arrowtail", "arrowhead")
+_KINDS = {(False, True): "->", (True, False): "<-", (True, True): "<->", (False, False): "--"}
 MOST_NESTED = 50
 
 
@@ -151,12 +154,16 @@ class _Statements:
         """The edge as Graphviz draws it."""
         if "invis" in re.split(r"[\s,]+", str(attributes.get("style", ""))):
             raise self._here("expected edges that can be seen, got one with style=invis", at)
-        if kind == "--" or "dir" not in attributes:
+        if kind == "--":
             return kind
-        direction = str(attributes["dir"]).lower()
-        if direction not in _TURNED:
-            raise self._here(f"expected dir={'|'.join(_TURNED)}, got dir={direction}", at)
-        return _TURNED[direction]
+        direction = str(attributes.get("dir", "forward")).lower()
+        if direction not in _DIRECTIONS:
+            raise self._here(f"expected dir={'|'.join(_DIRECTIONS)}, got dir={direction}", at)
+        tail, head = (
+            wanted and str(attributes.get(end, "")).lower() != "none"
+            for wanted, end in zip(_DIRECTIONS[direction], _ENDS, strict=True)
+        )
+        return _KINDS[tail, head]
 
     def _here(self, message: str, position: int) -> Malformed:
         gap = re.compile(r"\s*").match(self.scanner.text, position)

@@ -24,8 +24,9 @@ from typing import Any
 
 import networkx as nx
 
-from graphs.language.edge_texts import ARROW, ARROWS, COMMENT, HEADER, Edge, graph_of, read_edges
+from graphs.language.edge_texts import ARROW, COMMENT, HEADER, Edge, graph_of, read_edges
 from graphs.language.scanning import Malformed, Scanner, blank_comments, is_number, line_of
+from graphs.language.signs import ARROWS
 
 _BRACED = re.compile(HEADER.pattern + r'\s*(?:"[^"]*"|[^\s{"\[]+)?\s*\{', re.IGNORECASE)
 _GML = re.compile(r"\s*(?:[A-Za-z]\w*\s+(?:\"[^\"]*\"|[\w.]+)\s+)*graph\s*\[")
@@ -57,14 +58,17 @@ def read_graph(text: str) -> nx.DiGraph | nx.Graph:
     Returns:
         A ``Graph`` where all edges are undirected, unless a ``dag`` or ``pdag`` was announced; else
         a ``DiGraph``, in which an edge without arrow is one in either direction with the attribute
-        ``directed=False``, as in :func:`graphs.essential_graph`, and :math:`A \leftrightarrow B` an
-        edge in one of them with ``bidirected=True``.
+        ``directed=False``, as in :func:`graphs.essential_graph`, and
+        :math:`A \leftrightarrow B`, an unobserved common cause of both, an edge in one of them with
+        ``bidirected=True``.
 
     Raises:
         ValueError: a text that is none of these, or cannot be read, with the line.
 
     >>> read_graph("dag { A -> C -> B }").edges
     OutEdgeView([('A', 'C'), ('C', 'B')])
+    >>> read_graph("A <-> B").edges["A", "B"]
+    {'bidirected': True}
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a graph as text, got {type(text).__name__}")

@@ -36,6 +36,12 @@ BARS = ("|", "∣", "｜", r"\middle|", r"\mid", r"\vert", r"\given")
 GIVEN = ("given", "conditional on", "conditioned on", "conditioning on", "conditionally on")
 NOTHING = ("∅", r"\emptyset", r"\varnothing")
 PRODUCTS = ("⋅", "·", "×", "∗", "*", "∙", "•", "\u2062", r"\cdot", r"\times", r"\ast", r"\bullet")
+ARROWS = {
+    "<->": "<->", "↔": "<->", "⟷": "<->", "<-->": "<->",
+    "->": "->", "→": "->", "⟶": "->", "-->": "->",
+    "<-": "<-", "←": "<-", "⟵": "<-", "<--": "<-",
+    "--": "--", "—": "--", "–": "--", "---": "--", "─": "--",
+}  # fmt: skip
 GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta",
     "vartheta", "iota", "kappa", "varkappa", "lambda", "mu", "nu", "xi", "pi",
@@ -44,6 +50,10 @@ GREEK = (
     "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell",
 )  # fmt: skip
 
+_EDGES = {
+    "->": "A causes B", "<-": "B causes A", "<->": "  an unobserved common cause",
+    "--": "  an edge without head",
+}  # fmt: skip
 _ROWS = (
     ("A is independent of B", (*SYMBOLS, *ASCII_SYMBOLS, *COMMANDS, *INDEPENDENT)),
     ("  two of them, kerned", (r"\perp\!\!\!\perp", r"\perp\mkern-9.5mu\perp", "⊥⊥")),
@@ -59,6 +69,7 @@ _ROWS = (
     ("product over an index", (r"\prod_{i=1}^{3}", "∏_{i=1}^3", r"\prod_{i \in \{1,2,3\}}")),
     ("exponential of a sum", ("exp(-E1(A,B) - E2(B,C))", r"\exp\{...\}", "e^{...}")),
     ("normalised", ("1/Z", "(1/Z)", r"\frac{1}{Z}", "Z^{-1}", "... /Z", "∝", r"\propto")),
+    *((name, tuple(s for s in ARROWS if ARROWS[s] == kind)) for kind, name in _EDGES.items()),
     (
         "names",
         ("x1", "wet_grass", "x_{t-1}", r"\mathrm{rain}", r"\text{wet grass}", '"50% \\"x\\""'),

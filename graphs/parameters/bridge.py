@@ -16,9 +16,11 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from graphs.language.notation import Node
 from graphs.parameters.checking import checked
 from graphs.parameters.tables import States, Tables, as_array, called, scope_edges
-from graphs.structure.models import Model, Node, unknown
+from graphs.structure.models import Model
+from graphs.structure.nodes import unknown
 
 
 def to_pgmpy(tables: Tables) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphs.language.notation import Node
 from graphs.parameters.impossible import require_impossible
 from graphs.parameters.labels import Arranger, Axis, labelled
 from graphs.parameters.tables import Scope, States, Tables, as_array, called, fault, structure
-from graphs.structure.models import Node, require_acyclic
+from graphs.structure.search import require_acyclic
 
 
 def checked(

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 import opt_einsum
 
+from graphs.language.notation import Node
 from graphs.parameters.tables import Scope, Tables, called
-from graphs.structure.models import Node, ancestors
+from graphs.structure.search import ancestors
 
 MOST_CELLS = 2**28
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphs.language.notation import Node
 from graphs.parameters.states import StateNames
-from graphs.structure.models import Node, contains
+from graphs.structure.nodes import contains
 
 
 class Axis(NamedTuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from graphs.language.notation import Node
 from graphs.parameters.bridge import to_pgmpy
 from graphs.parameters.checking import checked
 from graphs.parameters.tables import Scope
-from graphs.structure.models import Factor, Node
+from graphs.structure.factorization import Factor
 
 
 def bayesian_network(

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from graphs.structure.models import Node
+from graphs.language.notation import Node
 
 MISSING = -1
 

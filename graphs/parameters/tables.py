@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 import numpy as np
 
-from graphs.structure.models import Node
+from graphs.language.notation import Node
 
 Scope: TypeAlias = tuple[Node, ...]
 States: TypeAlias = dict[Node, tuple[Hashable, ...]]

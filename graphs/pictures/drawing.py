@@ -16,14 +16,18 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
-from graphs.pictures.layout import Edge, Places, Point, Routes, arrange
-from graphs.separation.independence import Independence, NodeSet, latent_nodes
-from graphs.structure.mixed import refuse_bidirected
-from graphs.structure.models import Model, Node, as_graph, node_set
+from graphs.language.notation import Node
+from graphs.pictures.arcs import bent
+from graphs.pictures.layout import Edge, Places, Point, arrange
+from graphs.structure.mixed import one_member, two_headed
+from graphs.structure.models import Model, as_graph
+from graphs.structure.nodes import NodeSet, latent_nodes, node_set
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.path import Path
+
+    from graphs.separation.independence import Independence
 
 FONT_SIZE = 11.0
 HEIGHT = 2.2 * FONT_SIZE
@@ -50,7 +54,8 @@ def draw(
 
     Args:
         model: any model; a directed graph may also have edges in both directions, which are drawn
-            without heads, as :func:`graphs.essential_graph` needs.
+            without heads, as :func:`graphs.essential_graph` needs. An edge with two heads is drawn
+            as an arc.
         ax: where to draw; a new figure of fitting size if omitted.
         answer: an answer about this graph, whose sets, active path or blockers are coloured.
         observed: nodes to shade; those with a true attribute ``observed`` are shaded anyway.
@@ -66,24 +71,26 @@ def draw(
         ValueError: not a model, an unknown node, a directed cycle.
     """
     graph = as_graph(model, acyclic=False)
-    if graph.is_directed():
-        refuse_bidirected(graph)
+    if two_headed(graph):
+        graph = one_member(graph)
     arrows = _one_way(graph)
     labels = {v: _label(str(v)) for v in graph}
     widths = {v: max(HEIGHT, width + 0.75 * HEIGHT) for v, (_, width) in labels.items()}
     places, routes = arrange(arrows, widths, HEIGHT)
+    arcs = bent(two_headed(graph), places, widths, HEIGHT)
     marked = {v for v, data in graph.nodes(data=True) if data.get("observed") is True}
     roles = _roles(graph, answer, node_set(graph, observed, "observed") | marked)
     added = chain(graph.graph.get("married", ()), graph.graph.get("fill_in", ()))
     broken = {frozenset(edge) for edge in (added if dashed is None else dashed)}
-    ax = _canvas(places, routes, widths, ax)
+    ax = _canvas(places, [*routes.values(), *arcs.values()], widths, ax)
     stroke = _stroke(ax)
-    for (u, v), points in routes.items():
-        edge = frozenset((u, v))
+    for (u, v), points in chain(routes.items(), arcs.items()):
+        edge, two = frozenset((u, v)), points is arcs.get((u, v))
         rims = [RING if end in roles.blockers else 0.0 for end in (u, v)]
         line = _between(points, (widths[u], widths[v]), rims)
-        headed = arrows.is_directed() and not graph.has_edge(v, u)
-        _draw_edge(ax, line, headed, edge in roles.path, edge in broken, stroke)
+        heads = 2 if two else int(arrows.is_directed() and not graph.has_edge(v, u))
+        on_path = edge in (roles.arcs if two else roles.path)
+        _draw_edge(ax, line, heads, on_path, edge in broken, stroke)
     for v, place in places.items():
         _draw_node(ax, place, widths[v], labels[v][0], v, roles, stroke)
     if title is None and answer is not None:
@@ -99,6 +106,8 @@ def draw(
 
 def _one_way(graph: nx.Graph) -> nx.Graph:
     """The graph, with one edge where a directed graph has both directions."""
+    if two_headed(graph):
+        return as_graph(graph, any_member=True)
     if not graph.is_directed() or not any(graph.has_edge(v, u) for u, v in graph.edges):
         return as_graph(graph)
     arrows = nx.DiGraph()
@@ -116,17 +125,20 @@ class _Roles(NamedTuple):
     blockers: frozenset[Node]
     on_path: frozenset[Node]
     path: frozenset[frozenset[Node]]
+    arcs: frozenset[frozenset[Node]]
 
 
 def _roles(graph: nx.Graph, answer: Independence | None, observed: frozenset[Node]) -> _Roles:
     latent = latent_nodes(graph)
     none: frozenset[Any] = frozenset()
     if answer is None:
-        return _Roles(none, observed, latent, none, none, none)
+        return _Roles(none, observed, latent, none, none, none, none)
     path = answer.path or ()
-    edges = frozenset(map(frozenset, pairwise(path)))
+    arcs = frozenset(map(frozenset, answer.trail.two_headed if answer.trail else ()))
+    edges = frozenset(map(frozenset, pairwise(path))) - arcs
+    observed |= answer.given
     asked = answer.x | answer.y
-    return _Roles(asked, observed | answer.given, latent, answer.blockers, frozenset(path), edges)
+    return _Roles(asked, observed, latent, answer.blockers, frozenset(path), edges, arcs)
 
 
 # --- Geometry -----------------------------------------------------------------------------------
@@ -194,9 +206,11 @@ def _outline(place: Point, width: float, rim: float = 0.0) -> npt.NDArray[Any]:
 # --- Ink ----------------------------------------------------------------------------------------
 
 
-def _canvas(places: Places, routes: Routes, widths: Mapping[Node, float], ax: Axes | None) -> Axes:
+def _canvas(
+    places: Places, lines: Sequence[Sequence[Point]], widths: Mapping[Node, float], ax: Axes | None
+) -> Axes:
     rims = [_outline(place, widths[v]) for v, place in places.items()]
-    xs, ys = np.concatenate([*rims, *routes.values(), [(0.0, 0.0)]]).T
+    xs, ys = np.concatenate([*rims, *lines, [(0.0, 0.0)]]).T
     left, right = xs.min() - MARGIN, xs.max() + MARGIN
     bottom, top = ys.min() - MARGIN, ys.max() + MARGIN
     if ax is None:
@@ -222,25 +236,32 @@ def _stroke(ax: Axes) -> float:
 
 
 def _draw_edge(
-    ax: Axes, line: npt.NDArray[Any], headed: bool, on_path: bool, dashed: bool, stroke: float
+    ax: Axes, line: npt.NDArray[Any], heads: int, on_path: bool, dashed: bool, stroke: float
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
     colour, width, order = (PATH, 2.4 * stroke, 1.5) if on_path else (INK, stroke, 1.0)
-    if headed:
-        length = HEAD * (1.25 if on_path else 1.0)
-        tip, line = line[-1], line[np.hypot(*(line - line[-1]).T) >= length]
-        back = (line[-1] if len(line) else tip + (0, 1)) - tip
-        back = back / np.hypot(*back) * length
-        line = np.concatenate([line, [tip + 0.7 * back]])
-        side = 0.38 * np.array([-back[1], back[0]])
-        head = [tip, tip + back + side, tip + 0.75 * back, tip + back - side]
+    for _ in range(heads):
+        line, head = _headed(line, HEAD * (1.25 if on_path else 1.0))
+        line = line[::-1]
         ax.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=order))
     drawn = Line2D(*line.T, color=colour, linewidth=width, zorder=order)
     if dashed:
         drawn.set_linestyle((0, (3, 2)))
     ax.add_line(drawn)
+
+
+def _headed(
+    line: npt.NDArray[Any], length: float
+) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
+    """The line up to the head at its end, and the corners of the head."""
+    tip, line = line[-1], line[np.hypot(*(line - line[-1]).T) >= length]
+    back = (line[-1] if len(line) else tip + (0, 1)) - tip
+    back = back / np.hypot(*back) * length
+    line = np.concatenate([line, [tip + 0.7 * back]])
+    side = 0.38 * np.array([-back[1], back[0]])
+    return line, [tip, tip + back + side, tip + 0.75 * back, tip + back - side]
 
 
 def _draw_node(
@@ -271,7 +292,7 @@ def _draw_legend(ax: Axes, roles: _Roles) -> None:
         (roles.asked, Patch(facecolor=ASKED, edgecolor=INK, label="asked about")),
         (roles.observed, Patch(facecolor=OBSERVED, edgecolor=INK, label="observed")),
         (roles.latent, Patch(facecolor=PLAIN, edgecolor=INK, linestyle="--", label="latent")),
-        (roles.path, Line2D([], [], color=PATH, linewidth=3, label="active path")),
+        (roles.path | roles.arcs, Line2D([], [], color=PATH, linewidth=3, label="active path")),
         (roles.blockers, ring),
     ]
     used = [handle for nodes, handle in handles if nodes]

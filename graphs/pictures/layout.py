@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from graphs.structure.models import Node
+from graphs.language.notation import Node
 
 Point: TypeAlias = tuple[float, float]
 Edge: TypeAlias = tuple[Node, Node]

@@ -32,7 +32,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from graphs.programs.tracing import Data, Run, Site, redraw, run
-from graphs.structure.models import require_acyclic, unknown
+from graphs.structure.nodes import unknown
+from graphs.structure.search import require_acyclic
 
 Edge: TypeAlias = tuple[str, str]
 

@@ -27,9 +27,11 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor
 
+from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.tables import Tables
-from graphs.structure.models import Factorization, Model, Node
+from graphs.structure.factorization import Factorization
+from graphs.structure.models import Model
 
 Values: TypeAlias = dict[Node, Tensor]
 Program: TypeAlias = Callable[[], Values]

@@ -8,7 +8,9 @@ lets influence pass:
 
 Without an active path :math:`X \perp Y \mid Z` in every distribution that factorises over the DAG;
 with one, it fails in almost all of them (Pearl 1988; Koller and Friedman 2009, theorems 3.3 and
-3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8).
+3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8). An edge with
+two heads, :math:`a \leftrightarrow b`, is a latent common cause of a and b; with a collider being a
+node at which two heads meet, the definition is that of m-separation (Richardson 2003).
 
 A breadth-first search over pairs of a node and the direction it was entered from, in which a
 collider is open iff it is an ancestor of Z, finds a shortest active *walk* (Shachter 1998). Cutting
@@ -20,7 +22,7 @@ active path. Only ancestors of X, Y and Z can lie on one, so the search looks at
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -29,24 +31,25 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from graphs.language.notation import Node
 from graphs.language.statements import read_statement, statement_latex, statement_text
-from graphs.structure.mixed import has_marks, one_member
-from graphs.structure.models import (
-    Model,
-    Node,
-    ancestors,
-    as_graph,
+from graphs.structure.mixed import has_marks, one_member, spouses
+from graphs.structure.models import Model, as_graph
+from graphs.structure.nodes import (
+    NodeSet,
     find_nodes,
+    latent_nodes,
     node_set,
-    require_acyclic,
+    observable,
+    require_disjoint,
+    require_some,
 )
+from graphs.structure.search import ancestors, require_acyclic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from graphs.separation.trails import Certificate, Trail
-
-NodeSet = Node | Iterable[Node]
 
 # Up to this size a graph is searched for cycles as a whole, which costs less than the query; above
 # it only the ancestors of the query are, since nothing else bears on the answer.
@@ -153,7 +156,9 @@ def independent(
     """Whether the model asserts that x and y are independent given ``given``.
 
     Args:
-        model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`.
+        model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`. In a ``DiGraph``
+            an edge with the attribute ``directed=False`` has no head, one with ``bidirected=True``
+            two.
         x, y, given: disjoint node sets, each one name or an iterable of names.
         latent: nodes that can never be observed, besides those the model marks: a true node
             attribute ``latent``, or pgmpy's ``latents``.
@@ -294,6 +299,7 @@ def _search(
     directed = graph.is_directed()
     parents = graph._pred if directed else graph._adj  # the public views cost three times as much
     children = graph._succ if directed else _NoChildren()
+    beside = spouses(graph)
     opened = ancestors(graph, given) if directed and given else given
     within = graph if within is None else within
     rising: dict[Node, Any] = dict.fromkeys(x if len(x) < 2 else sorted(x, key=str))
@@ -310,6 +316,12 @@ def _search(
                         if v in y:
                             return _trace((v, rising)), frozenset()
                         deeper.append((v, rising))
+                for v in beside[node] if beside else ():
+                    if v not in falling and v in within:
+                        falling[v] = state
+                        if v in y:
+                            return _trace((v, falling)), frozenset()
+                        deeper.append((v, falling))
             if node not in given:
                 for v in children[node]:
                     if v not in falling and v in within:
@@ -328,45 +340,3 @@ def _trace(state: Any) -> tuple[Node, ...]:
         nodes.append(node)
         state = table[node]
     return tuple(reversed(nodes))
-
-
-# --- Node sets ----------------------------------------------------------------------------------
-
-
-def observable(
-    graph: nx.Graph, given: frozenset[Node], latent: NodeSet | None = None
-) -> frozenset[Node]:
-    """The conditioning set, once it is seen to hold no latent node."""
-    hidden = node_set(graph, latent, "latent")
-    for v in given:
-        if v in hidden or _is_latent(graph, v):
-            raise ValueError(f"expected observable nodes for given, got the latent node {v!r}")
-    return given
-
-
-def latent_nodes(graph: nx.Graph, latent: NodeSet | None = None) -> frozenset[Node]:
-    """The named latent nodes and those the model marks."""
-    marked = {v for v, attributes in graph.nodes(data=True) if attributes and _marks(attributes)}
-    return node_set(graph, latent, "latent") | marked | set(vars(graph).get("latents", ()))
-
-
-def _is_latent(graph: nx.Graph, node: Node) -> bool:
-    return _marks(graph.nodes[node]) or node in vars(graph).get("latents", ())
-
-
-def _marks(attributes: dict[str, Any]) -> bool:
-    """A true attribute ``latent``, or pgmpy's role; before version 1.1 the graph had a set."""
-    return bool(attributes.get("latent") or "latents" in (attributes.get("roles") or ()))
-
-
-def require_some(nodes: frozenset[Node], role: str) -> None:
-    """Raise ``ValueError`` for an empty set."""
-    if not nodes:
-        raise ValueError(f"expected at least one node for {role}, got none")
-
-
-def require_disjoint(a: frozenset[Node], role: str, b: frozenset[Node], other: str) -> None:
-    """Raise ``ValueError`` naming the nodes that two sets share."""
-    if not a.isdisjoint(b):
-        shared = ", ".join(sorted(map(repr, a & b)))
-        raise ValueError(f"expected disjoint sets, got {shared} in both {role} and {other}")

@@ -15,10 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from graphs.separation import kernels as bayes_ball
-from graphs.separation.independence import NodeSet, latent_nodes, require_disjoint, require_some
-from graphs.structure.mixed import one_member
-from graphs.structure.models import Model, Node, as_graph, node_set
+from graphs.language.notation import Node
+from graphs.separation import kernels
+from graphs.structure.mixed import one_member, two_headed
+from graphs.structure.models import Model, as_graph
+from graphs.structure.nodes import NodeSet, latent_nodes, node_set, require_disjoint, require_some
 
 _ROLES = ("x", "y", "given")
 
@@ -26,7 +27,7 @@ NodeSets: TypeAlias = Sequence[Any] | npt.NDArray[np.integer]
 
 # called without numba's dispatcher, which would take longer to see that the types fit than a query
 # of a small graph takes
-_ANSWER_ONE = next(iter(bayes_ball.answer_one.overloads.values())).entry_point
+_ANSWER_ONE = next(iter(kernels.answer_one.overloads.values())).entry_point
 
 
 class Separation:
@@ -59,7 +60,14 @@ class Separation:
         links = map(index.__getitem__, chain.from_iterable(near.values()))
         tails = np.fromiter(links, np.int32, int(counts.sum()))
         heads = np.repeat(np.arange(len(nodes), dtype=np.int32), counts)
-        self._fill(nodes, index, tails, heads, graph.is_directed(), latent_nodes(graph, latent))
+        pairs = two_headed(graph)
+        if pairs:  # a common cause for each, numbered after the nodes and nowhere named
+            causes = np.arange(len(nodes), len(nodes) + len(pairs), dtype=np.int32)
+            children = np.array([index[v] for pair in pairs for v in pair], np.int32)
+            tails = np.concatenate((tails, causes.repeat(2)))
+            heads = np.concatenate((heads, children))
+        hidden = latent_nodes(graph, latent)
+        self._fill(nodes, index, tails, heads, graph.is_directed(), hidden, len(pairs))
 
     @classmethod
     def from_edges(
@@ -110,18 +118,20 @@ class Separation:
         heads: npt.NDArray[np.int32],
         directed: bool,
         latent: frozenset[Node],
+        causes: int = 0,
     ) -> None:
         self.nodes, self.directed, self._index = nodes, directed, index
-        self.num_edges = len(tails) if directed else len(tails) // 2
+        self.num_edges = len(tails) - causes if directed else len(tails) // 2
+        self._size = len(nodes) + causes
         self._observable = {v: i for v, i in index.items() if v not in latent} if latent else index
         self._numbered = isinstance(nodes, range)
         # where a tuple may be a node it has to be looked up before it is taken for a list
         composite = not self._numbered and not {tuple, frozenset}.isdisjoint(map(type, nodes))
         self._lists: set[type] = {list, set} if composite else {list, set, tuple, frozenset}
-        self._memory = bayes_ball.build(len(nodes), tails, heads, directed)
-        end = int(self._memory[3]) + 4 * len(nodes)
-        self._scratch = memoryview(self._memory)[end - len(nodes) : end]
-        if directed and (cycle := bayes_ball.find_cycle(self._memory)).size:
+        self._memory = kernels.build(self._size, tails, heads, directed)
+        end = int(self._memory[3]) + 4 * self._size
+        self._scratch = memoryview(self._memory)[end - self._size : end]
+        if directed and (cycle := kernels.find_cycle(self._memory)).size:
             loop = " -> ".join(str(nodes[i]) for i in (*cycle[::-1], cycle[-1]))
             raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
 
@@ -150,8 +160,8 @@ class Separation:
             except (KeyError, TypeError, IndexError):  # sets, or something to refuse
                 return self._decide(x, y, given)
             outcome = _ANSWER_ONE(self._memory, 1, 2, end)
-            if outcome != bayes_ball.OVERLAP:
-                return outcome != bayes_ball.DEPENDENT
+            if outcome != kernels.OVERLAP:
+                return outcome != kernels.DEPENDENT
         return self._decide(x, y, given)
 
     def independent_many(
@@ -190,7 +200,7 @@ class Separation:
         if empty.any():
             refused = int(empty.any(axis=1).argmax())
         else:
-            refused = bayes_ball.answer_many(self._memory, flat, ends, holds)
+            refused = kernels.answer_many(self._memory, flat, ends, holds)
         if refused >= 0:
             try:
                 self._decide(xs[refused], ys[refused], givens[refused])
@@ -207,10 +217,10 @@ class Separation:
         start, observed = node_set(self._index, x, "x"), self._observed(given)
         require_some(start, "x")
         require_disjoint(start, "x", observed, "given")
-        rose, fell = np.zeros((2, len(self.nodes)), np.int64)
+        rose, fell = np.zeros((2, self._size), np.int64)
         rose[self._array(start)] = 1
-        bayes_ball.spread(self._memory, self._array(observed), rose, fell)
-        found = np.flatnonzero(rose | fell).tolist()
+        kernels.spread(self._memory, self._array(observed), rose, fell)
+        found = np.flatnonzero((rose | fell)[: len(self.nodes)]).tolist()
         return frozenset(self.nodes[i] for i in found) - start - observed
 
     def dependence_matrix(self, given: NodeSet | None = None) -> npt.NDArray[np.bool_]:
@@ -221,9 +231,9 @@ class Separation:
         Raises:
             ValueError: an unknown or a latent node.
         """
-        matrix = np.empty((len(self.nodes),) * 2, np.bool_)
-        bayes_ball.fill_matrix(self._memory, self._array(self._observed(given)), matrix)
-        return matrix
+        matrix = np.empty((self._size,) * 2, np.bool_)
+        kernels.fill_matrix(self._memory, self._array(self._observed(given)), matrix)
+        return matrix[: len(self.nodes), : len(self.nodes)]
 
     def _decide(self, x: NodeSet, y: NodeSet, given: NodeSet | None) -> bool:
         """The answer for sets, with every reason to refuse looked for."""
@@ -234,7 +244,7 @@ class Separation:
             require_disjoint(sets[i], _ROLES[i], sets[j], _ROLES[j])
         nodes = self._array(chain.from_iterable(sets))
         holds = np.empty(1, np.bool_)
-        bayes_ball.answer_many(self._memory, nodes, np.cumsum([*map(len, sets)]), holds)
+        kernels.answer_many(self._memory, nodes, np.cumsum([*map(len, sets)]), holds)
         return bool(holds[0])
 
     def _observed(self, given: NodeSet | None) -> frozenset[Node]:

@@ -2,7 +2,8 @@ r"""What shields what: Markov blankets, separating sets and the Markov propertie
 
 The Markov blanket of X is the smallest set B with :math:`X \perp V \setminus (X \cup B) \mid B`: in
 a DAG the parents, the children and the children's other parents, in an undirected graph the
-neighbours (Pearl 1988).
+neighbours (Pearl 1988). With two-headed edges the districts of X and of its children take the place
+of X and its children: B is the rest of them and all their parents (Richardson 2003).
 
 If any subset of the allowed nodes separates X from Y, the allowed ancestors of X and Y do. Of these
 those that X sees first in the moral graph of the ancestors separate too, and of those the ones that
@@ -16,17 +17,19 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from graphs.separation.independence import (
-    Independence,
+from graphs.language.notation import Node
+from graphs.separation.independence import Independence, decide
+from graphs.separation.trails import moral_ancestral
+from graphs.structure.mixed import families, spouses
+from graphs.structure.models import Model, as_graph
+from graphs.structure.nodes import (
     NodeSet,
-    decide,
     latent_nodes,
+    node_set,
     observable,
     require_disjoint,
     require_some,
 )
-from graphs.separation.trails import moral_ancestral
-from graphs.structure.models import Model, Node, as_graph, node_set
 
 
 def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
@@ -42,11 +45,19 @@ def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
     graph = as_graph(model, any_member=True)
     inside = node_set(graph, node, "node")
     require_some(inside, "node")
+    return blanket_of(graph, inside)
+
+
+def blanket_of(graph: nx.Graph, inside: frozenset[Node]) -> frozenset[Node]:
+    """The Markov blanket of nodes of the graph itself."""
     if not graph.is_directed():
         return frozenset(v for u in inside for v in graph[u]) - inside
-    families = {child for u in inside for child in graph.successors(u)} | inside
-    parents = {parent for v in families for parent in graph.predecessors(v)}
-    return frozenset(families | parents) - inside
+    if spouses(graph):
+        around = [f for f in families(graph, graph) if not inside.isdisjoint(f)]
+        return frozenset(v for family in around for v in family) - inside
+    below = {child for u in inside for child in graph.successors(u)} | inside
+    parents = {parent for v in below for parent in graph.predecessors(v)}
+    return frozenset(below | parents) - inside
 
 
 def minimal_separator(

@@ -15,14 +15,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, pairwise
+from itertools import chain, combinations, islice, pairwise, product
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import networkx as nx
 
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing, statement_text
-from graphs.structure.models import Model, ancestors, as_graph
+from graphs.structure.mixed import families, spouses
+from graphs.structure.models import Model, as_graph
+from graphs.structure.search import ancestors
 
 if TYPE_CHECKING:
     from graphs.separation.independence import Independence
@@ -88,13 +90,19 @@ class Trail:
 
     Attributes:
         nodes: the nodes from one end to the other.
-        arrows: ``"→"``, ``"←"`` or ``"—"`` between each node and the next.
+        arrows: ``"→"``, ``"←"``, ``"↔"`` or ``"—"`` between each node and the next.
         junctions: the inner nodes.
     """
 
     nodes: tuple[Node, ...]
     arrows: tuple[str, ...]
     junctions: tuple[Junction, ...]
+
+    @property
+    def two_headed(self) -> tuple[tuple[Node, Node], ...]:
+        """The pairs that an edge with two heads joins."""
+        steps = zip(pairwise(self.nodes), self.arrows, strict=True)
+        return tuple(pair for pair, arrow in steps if arrow == "↔")
 
     @property
     def active(self) -> bool:
@@ -113,18 +121,56 @@ class Trail:
 
 def read_trail(graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node]) -> Trail:
     """The path through these nodes of the graph, each inner node read by the definition."""
-    directed = graph.is_directed()
-    arrows = tuple(
-        "—" if not directed else "→" if graph.has_edge(u, v) else "←" for u, v in pairwise(nodes)
-    )
-    junctions = []
-    for node, (before, after) in zip(nodes[1:-1], pairwise(arrows), strict=True):
-        kind: Kind = "link"
-        if directed:
-            kind = "chain" if before == after else "fork" if before == "←" else "collider"
-        below = _observed_below(graph, node, given) if kind == "collider" else None
-        junctions.append(Junction(node, kind, node in given, below))
-    return Trail(tuple(nodes), arrows, tuple(junctions))
+    return next(_readings(graph, nodes, given))
+
+
+def _readings(graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node]) -> Iterator[Trail]:
+    """The paths through these nodes, over an arrow and over ↔ where both join two; active first."""
+    steps = [_edges_between(graph, u, v) for u, v in pairwise(nodes)]
+    bowed = any(len(arrows) > 1 for arrows in steps)
+    first = _open_arrows(graph, nodes, steps, given) if bowed else None
+    others = (arrows for arrows in product(*steps) if arrows != first)
+    for arrows in chain((first,) if first else (), others):
+        yield _read(graph, nodes, arrows, given)
+
+
+def _edges_between(graph: nx.Graph, u: Node, v: Node) -> tuple[str, ...]:
+    if not graph.is_directed():
+        return ("—",)
+    arrow = ("→",) * graph.has_edge(u, v) + ("←",) * graph.has_edge(v, u)
+    return arrow + ("↔",) * (v in spouses(graph).get(u, ()))
+
+
+def _open_arrows(
+    graph: nx.Graph, nodes: Sequence[Node], steps: Sequence[Sequence[str]], given: frozenset[Node]
+) -> tuple[str, ...] | None:
+    """The edges of an active path through these nodes, if there is one."""
+    active: dict[str, tuple[str, ...]] = {arrow: (arrow,) for arrow in steps[0]}
+    for node, following in zip(nodes[1:-1], steps[1:], strict=True):
+        active = {
+            after: (*path, after)
+            for after in following
+            for before, path in active.items()
+            if _junction(graph, node, before, after, given).open
+        }
+    return next(iter(active.values()), None)
+
+
+def _read(
+    graph: nx.Graph, nodes: Sequence[Node], arrows: tuple[str, ...], given: frozenset[Node]
+) -> Trail:
+    inner = zip(nodes[1:-1], pairwise(arrows), strict=True)
+    junctions = tuple(_junction(graph, node, *ends, given) for node, ends in inner)
+    return Trail(tuple(nodes), arrows, junctions)
+
+
+def _junction(
+    graph: nx.Graph, node: Node, before: str, after: str, given: frozenset[Node]
+) -> Junction:
+    heads = (before in "→↔") + (after in "←↔")
+    kind: Kind = "link" if before == "—" else ("fork", "chain", "collider")[heads]
+    below = _observed_below(graph, node, given) if kind == "collider" else None
+    return Junction(node, kind, node in given, below)
 
 
 def _observed_below(graph: nx.DiGraph, node: Node, given: frozenset[Node]) -> Node | None:
@@ -142,12 +188,14 @@ def all_trails(
 
     ``None`` when there are more than eight, or when finding them takes too long.
     """
-    found: list[tuple[Node, ...]] = []
+    found: list[Trail] = []
     for outcome in _paths(graph, x, y):
-        if outcome is None or len(found) == MOST_TRAILS:
+        if outcome is None:
             return None
-        found.append(outcome)
-    return tuple(read_trail(graph, nodes, given) for nodes in sorted(found, key=len))
+        found += islice(_readings(graph, outcome, given), MOST_TRAILS + 1)
+        if len(found) > MOST_TRAILS:
+            return None
+    return tuple(sorted(found, key=lambda trail: len(trail.nodes)))
 
 
 def _paths(
@@ -178,6 +226,8 @@ def _paths(
 
 
 def _neighbours(graph: nx.Graph, node: Node) -> Iterator[Node]:
+    if beside := spouses(graph):
+        return iter(dict.fromkeys(chain(nx.all_neighbors(graph, node), beside[node])))
     return nx.all_neighbors(graph, node) if graph.is_directed() else iter(graph[node])
 
 
@@ -226,8 +276,10 @@ class Certificate:
         nodes, has_edge = set(self.graph), self.graph.has_edge
         faithful = {*self.x, *self.y, *observed} <= nodes
         if source.is_directed():
-            families = ((v, *source.predecessors(v)) for v in nodes)
-            pairs = chain.from_iterable(combinations(family, 2) for family in families)
+            closed = ancestors(source, nodes) == nodes
+            faithful = faithful and closed
+            joined = families(source, nodes) if closed else ()
+            pairs = chain.from_iterable(combinations(family, 2) for family in joined)
         else:
             pairs = source.edges
         return (
@@ -252,9 +304,10 @@ def certify(
 def moral_ancestral(dag: nx.DiGraph, nodes: Iterable[Node]) -> nx.Graph:
     """The moral graph of the nodes and their ancestors: every family becomes complete."""
     moral = nx.Graph()
-    for v in ancestors(dag, nodes):
-        moral.add_node(v)
-        moral.add_edges_from(combinations((v, *dag._pred[v]), 2))
+    closed = ancestors(dag, nodes)
+    moral.add_nodes_from(closed)
+    for family in families(dag, closed):
+        moral.add_edges_from(combinations(family, 2))
     return moral
 
 
@@ -294,6 +347,14 @@ def _active(answer: Independence, trail: Trail) -> Iterator[str]:
     yield from map(_opened, last)
     if not trail.junctions:
         yield "  - An edge joins the two; no observation blocks it."
+    yield from _common_causes((trail,))
+
+
+def _common_causes(trails: Iterable[Trail]) -> Iterator[str]:
+    """A line for every two-headed edge of the paths."""
+    pairs = {frozenset(pair): pair for trail in trails for pair in trail.two_headed}
+    for u, v in pairs.values():
+        yield f"  - {text_name(u)} and {text_name(v)} share an unobserved common cause."
 
 
 def _opened(junction: Junction) -> str:
@@ -341,6 +402,7 @@ def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
         reasons += [f"{text_name(j.node)}, {j.reason}" for j in last]
         yield f"  {_drawn(trail)}"
         yield f"  - blocked by {'; and by '.join(reasons)}."
+    yield from _common_causes(trails)
 
 
 def _brief(nodes: Iterable[Node]) -> str:
@@ -353,6 +415,8 @@ def _cut(answer: Independence, proof: Certificate) -> Iterator[str]:
     if answer.graph.is_directed():
         asked = _brief(answer.x | answer.y | answer.given)
         where = f"the moral graph of {asked} and their ancestors"
+        if spouses(answer.graph):
+            where += ", in which variables joined by ↔ and all their parents are adjacent,"
     size = f"{len(proof.graph)} nodes, {proof.graph.number_of_edges()} edges"
     yield f"{verdict}: the paths between {x} and {y} are too many to list, but a cut ends all."
     yield f"  Take {where} ({size})."

@@ -13,7 +13,7 @@ import re
 from graphs.language.notation import Reader
 from graphs.language.products import SUM_OVER, for_each, read_index
 from graphs.language.signs import GREEK, PRODUCT
-from graphs.structure.models import Factor
+from graphs.structure.factorization import Factor
 
 ENERGY = re.compile(
     r"(?:\\?exp|\\(?:mathrm|operatorname|text)\s*\{exp\})(?=\s*(?:\\left|\\[bB]igg?l?)?\s*(?:\\?\{|[(\[]))"

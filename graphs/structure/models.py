@@ -1,266 +1,63 @@
-r"""Any model as a graph, and factorisations as they are written in textbooks.
+"""Any model as a graph, and the factorization it states.
 
-A directed factorisation :math:`P(x) = \prod_i P(x_i \mid \mathrm{pa}_i)` is a DAG with an edge from
-every conditioning variable to the variable it conditions. An undirected one
-:math:`P(x) = \frac{1}{Z} \prod_k \phi_k(x_{C_k})` is the graph in which every scope :math:`C_k` is
-complete (Koller and Friedman 2009, definitions 3.4 and 4.4). :func:`graphs.parse` reads both from
-text or LaTeX, :func:`factorization` writes one for any model, :func:`as_graph` reduces whatever a
-user has to the networkx graph the rest of the package reasons about.
+:func:`as_graph` reduces whatever a user has to the networkx graph the rest of the package reasons
+about; :func:`factorization` writes the product of any model.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
-from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations, islice
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import networkx as nx
 
-from graphs.language.notation import Node, latex_name, text_name
-from graphs.structure.mixed import has_marks, one_member, refuse_bidirected, undirected_edges
+from graphs.language.notation import Node
+from graphs.structure.factorization import Factor, Factorization
+from graphs.structure.foreign_graphs import marked
+from graphs.structure.mixed import (
+    has_marks,
+    one_member,
+    refuse_bidirected,
+    spouses,
+    undirected_edges,
+)
+from graphs.structure.search import require_acyclic
 
 Model: TypeAlias = Any  # a networkx graph, a pgmpy model or a Factorization
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One factor: a conditional ``P(variables | given)`` or a potential ``name(variables)``."""
-
-    name: str
-    variables: tuple[Node, ...]
-    given: tuple[Node, ...] = ()
-
-    @property
-    def scope(self) -> tuple[Node, ...]:
-        """Every variable the factor mentions."""
-        return self.variables + self.given
-
-    def __str__(self) -> str:
-        bar = f" | {', '.join(map(text_name, self.given))}" if self.given else ""
-        return f"{self.name}({', '.join(map(text_name, self.variables))}{bar})"
-
-    def latex(self) -> str:
-        """The factor as LaTeX, without dollar signs."""
-        symbol = re.sub(r"^(φ|ψ|Φ|Ψ|f)(.*)$", _latex_potential, self.name)
-        bar = rf" \mid {', '.join(map(latex_name, self.given))}" if self.given else ""
-        return f"{symbol}({', '.join(map(latex_name, self.variables))}{bar})"
-
-
-def _latex_potential(match: re.Match[str]) -> str:
-    letter = {"φ": r"\phi", "ψ": r"\psi", "Φ": r"\Phi", "Ψ": r"\Psi"}.get(match[1], match[1])
-    return letter + (f"_{{{match[2]}}}" if match[2] else "")
-
-
-@dataclass(frozen=True, eq=False)
-class Factorization:
-    """A distribution written as a product of factors.
-
-    Two are equal when their factors, nodes and constant are, whether or not a left-hand side was
-    written.
-
-    Attributes:
-        factors: the factors in the order they were written.
-        directed: whether they are conditional distributions (a Bayesian network) or potentials
-            (a Markov network, normalised by 1/Z).
-        nodes: the variables, in the order of the left-hand side, or of first appearance.
-        constant: a positive number that multiplies the potentials, as in ``5 phi1(A,B)``; it
-            multiplies Z by as much and leaves every probability as it was.
-        graph: the networkx ``DiGraph`` or ``Graph`` the product implies; treat it as read-only.
-
-    Raises:
-        ValueError: a variable with two conditionals or none, a repeated variable in a scope, a
-            directed cycle, no factor at all, or a constant that is not positive or stands before
-            conditionals, which already sum to one.
-    """
-
-    factors: tuple[Factor, ...]
-    directed: bool
-    order: tuple[Node, ...] = ()
-    constant: float = 1.0
-
-    def __post_init__(self) -> None:
-        _validate(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Factorization) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        return self.factors, self.directed, self.nodes, self.constant
-
-    @cached_property
-    def nodes(self) -> tuple[Node, ...]:
-        return self.order or tuple(dict.fromkeys(v for f in self.factors for v in f.scope))
-
-    @cached_property
-    def graph(self) -> nx.DiGraph | nx.Graph:
-        graph = nx.DiGraph() if self.directed else nx.Graph()
-        graph.add_nodes_from(self.nodes)
-        for factor in self.factors:
-            if self.directed:
-                graph.add_edges_from(chain_rule_edges(factor))
-            else:
-                graph.add_edges_from(combinations(factor.variables, 2))
-        return graph
-
-    @property
-    def edges(self) -> tuple[tuple[Node, Node], ...]:
-        return tuple(self.graph.edges)
-
-    @property
-    def scopes(self) -> tuple[frozenset[Node], ...]:
-        """The scope of every factor, as sets."""
-        return tuple(frozenset(f.scope) for f in self.factors)
-
-    def __str__(self) -> str:
-        constant = "" if self.directed else f"{_plain(self.constant)}/Z "
-        left = f"P({', '.join(map(text_name, self.nodes))})"
-        return f"{left} = {constant}{' '.join(map(str, self.factors))}"
-
-    def latex(self) -> str:
-        r"""The factorisation as LaTeX, without dollar signs; :func:`graphs.parse` reads it."""
-        constant = "" if self.directed else rf"\frac{{{_plain(self.constant)}}}{{Z}}\,"
-        left = f"P({', '.join(map(latex_name, self.nodes))})"
-        return f"{left} = {constant}" + r"\,".join(f.latex() for f in self.factors)
-
-    def _repr_latex_(self) -> str:
-        return f"${self.latex()}$"
-
-
-def _plain(number: float) -> str:
-    return short if float(short := f"{number:g}") == number else repr(number)
-
-
-def chain_rule_edges(factor: Factor) -> Iterator[tuple[Node, Node]]:
-    """Edges of P(a, b | c): c to each, and a to b, since it equals P(a | c) P(b | a, c)."""
-    parents = list(factor.given)
-    for variable in factor.variables:
-        yield from ((parent, variable) for parent in parents)
-        parents.append(variable)
-
-
-def _validate(f: Factorization) -> None:
-    if not f.factors:
-        raise ValueError("expected at least one factor, got none")
-    if not (0 < f.constant < math.inf and (f.constant == 1 or not f.directed)):
-        allowed = "1 before conditional distributions" if f.directed else "a positive constant"
-        raise ValueError(f"expected {allowed}, got {f.constant!r}")
-    for factor in f.factors:
-        if len(set(factor.scope)) < len(factor.scope):
-            raise ValueError(f"expected distinct variables in a factor, got {factor}")
-        if not factor.variables:
-            raise ValueError(f"expected at least one variable in a factor, got {factor}")
-    if f.directed:
-        heads = Counter(v for factor in f.factors for v in factor.variables)
-        for v, count in heads.items():
-            if count > 1:
-                twice = [str(factor) for factor in f.factors if v in factor.variables]
-                raise ValueError(
-                    f"expected one conditional distribution per variable, got {count} "
-                    f"for {v!r}: {', '.join(twice)}"
-                )
-        for factor in f.factors:
-            for v in factor.given:
-                if v not in heads:
-                    raise ValueError(
-                        f"expected a factor P({v}) or P({v} | ...) because {factor} conditions "
-                        f"on {v!r}, got none"
-                    )
-        require_acyclic(f.graph)
-    mentioned = {v for factor in f.factors for v in factor.scope}
-    if f.order and set(f.order) != mentioned:
-        odd = sorted(map(str, set(f.order) ^ mentioned))
-        raise ValueError(
-            "expected the same variables on both sides of the factorisation, got "
-            f"{', '.join(odd)} on one side only"
-        )
-
-
-_ACYCLIC = "graphs: acyclic"
-
-
-def require_acyclic(graph: nx.DiGraph, within: Collection[Node] | None = None) -> None:
-    """Raise ``ValueError`` naming a directed cycle, if there is one.
-
-    Args:
-        graph: the directed graph.
-        within: a set of nodes that holds all its ancestors, to look at these alone.
-    """
-    # networkx empties this dictionary whenever the graph changes; a view of another graph it cannot
-    remembered = {} if hasattr(graph, "_graph") else getattr(graph, "__networkx_cache__", {})
-    if _ACYCLIC in remembered:
-        return
-    waiting = {v: len(graph._pred[v]) for v in (graph if within is None else within)}
-    ready = [v for v, parents in waiting.items() if not parents]
-    left = len(waiting)
-    while ready:
-        left -= 1
-        for child in graph._succ[ready.pop()]:
-            if child in waiting:
-                waiting[child] -= 1
-                if not waiting[child]:
-                    ready.append(child)
-    if left:
-        cycle = [u for u, _ in nx.find_cycle(graph.subgraph(v for v in waiting if waiting[v]))]
-        loop = " -> ".join(map(str, cycle + cycle[:1]))
-        raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
-    if within is None:
-        remembered[_ACYCLIC] = True
-
-
-def ancestors(graph: nx.DiGraph, nodes: Iterable[Node]) -> set[Node]:
-    """The nodes and everything with a directed path to one of them."""
-    found = set(nodes)
-    stack = list(found)
-    while stack:
-        for parent in graph._pred[stack.pop()]:
-            if parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return found
-
-
-# --- Models -------------------------------------------------------------------------------------
 
 
 def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx.DiGraph | nx.Graph:
     """The graph over the variables of any supported model; never copied when it is one already.
 
     Args:
-        model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, or a
-            :class:`Factorization`.
+        model: a networkx graph, a pgmpy DAG, Bayesian network, Markov network or factor graph, a
+            :class:`Factorization`, or a mixed graph as in :mod:`graphs.structure.foreign_graphs`.
         acyclic: whether to refuse directed cycles, at a cost of O(nodes + edges); a caller that
             looks at a small part of a large graph checks that part instead, and edges that are no
             arrows are left as they are.
         any_member: whether a DAG of the class may stand for a partially directed graph, because
-            every member gives the same answer.
+            every member gives the same answer, and a DAG whose
+            :func:`graphs.structure.mixed.spouses` the caller looks at for a graph with two-headed
+            edges.
 
     Raises:
         ValueError: another type, a multigraph, an undirected self-loop, a directed cycle, edges
-            with two heads, or a partially directed graph where its members differ.
+            with two heads where only a DAG will do, or a partially directed graph where its members
+            differ.
     """
     if isinstance(model, Factorization):
         return model.graph
+    model = marked(model)
     if not isinstance(model, nx.Graph):
         raise ValueError(
             "expected a networkx graph, a pgmpy model or a graphs.Factorization, got "
             f"{type(model).__name__}" + (" (use graphs.parse)" if isinstance(model, str) else "")
         )
     if model.is_multigraph():
-        raise ValueError(f"expected a graph without parallel edges, got {type(model).__name__}")
-    if any(kind.__name__ == "AncestralBase" for kind in type(model).__mro__):
-        raise ValueError(f"expected a DAG or an undirected graph, got a {type(model).__name__}")
-    if getattr(model, "undirected_edges", None) and model.is_directed():
-        model = _marked(model)
+        raise ValueError(
+            "expected a graph without parallel edges, or a MultiDiGraph whose edges all have the "
+            f"type 'directed' or 'bidirected', got {type(model).__name__}"
+        )
     if hasattr(model, "get_factor_nodes"):
         return factorization(model).graph
     if not model.is_directed():
@@ -269,7 +66,7 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     elif acyclic:
         if any_member:
             model = one_member(model)
-        elif has_marks(model):
+        elif spouses(model) or has_marks(model):
             refuse_bidirected(model)
             u, v = undirected_edges(model)[0]
             raise ValueError(
@@ -280,22 +77,16 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
     return model
 
 
-def _marked(model: nx.DiGraph) -> nx.DiGraph:
-    """A pgmpy ``PDAG`` with its undirected edges marked."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(model.nodes(data=True))
-    graph.add_edges_from(model.directed_edges)
-    for u, v in model.undirected_edges:
-        graph.add_edges_from([(u, v), (v, u)], directed=False)
-    return graph
-
-
 def factorization(model: Model) -> Factorization:
     r"""The factorisation a model states.
 
     A DAG gives :math:`\prod_i P(x_i \mid \mathrm{pa}_i)`; a Markov network or factor graph with
     potentials gives one factor per potential; a bare undirected graph one per maximal clique (the
     Hammersley–Clifford form, most general for it).
+
+    Raises:
+        ValueError: not a model, a directed cycle, a partially directed graph, or an edge with two
+            heads, whose latent common cause a factorisation would have to name.
     """
     if isinstance(model, Factorization):
         return model
@@ -306,8 +97,10 @@ def factorization(model: Model) -> Factorization:
         lone = [v for v in model if not model.degree(v) and not hasattr(v, "scope")]
         scopes += [(v,) for v in lone if v not in covered]
         return _undirected(scopes)
-    graph = as_graph(model)
+    graph = as_graph(model, acyclic=False)
     if graph.is_directed():
+        refuse_bidirected(graph, "a DAG to factorise, in which every common cause is a node")
+        as_graph(graph)
         factors = tuple(Factor("P", (v,), tuple(graph.predecessors(v))) for v in graph)
         return Factorization(factors, True, tuple(graph))
     rank = {v: i for i, v in enumerate(graph)}
@@ -330,88 +123,3 @@ def _scopes(potentials: Iterable[Any]) -> list[tuple[Node, ...]]:
 def _undirected(scopes: Sequence[tuple[Node, ...]], order: tuple[Node, ...] = ()) -> Factorization:
     factors = tuple(Factor(f"φ{i}", scope) for i, scope in enumerate(scopes, start=1))
     return Factorization(factors, False, order)
-
-
-# --- Node sets ----------------------------------------------------------------------------------
-
-
-def node_set(
-    known: Collection[Node], nodes: Node | Iterable[Node] | None, role: str
-) -> frozenset[Node]:
-    """One name or an iterable of names as a set of nodes of the graph.
-
-    A string or a tuple that is itself a node counts as one name.
-
-    Raises:
-        ValueError: an unknown node, with the nearest known name, or how to pass its parts where
-            those are nodes.
-    """
-    if nodes is None:
-        return frozenset()
-    members: Iterable[Any] = (nodes,)
-    if not _is_node(known, nodes) and isinstance(nodes, Iterable) and not isinstance(nodes, str):
-        members = nodes
-    result = set()
-    for node in members:
-        if not _is_node(known, node):
-            got = _flat_list(known, node) or unknown(known, node)
-            raise ValueError(f"expected nodes of the graph for {role}, got {got}")
-        result.add(node)
-    return frozenset(result)
-
-
-def _flat_list(known: Collection[Node], node: Any) -> str | None:
-    """What to write for a name that is several nodes in one, if it is."""
-    parts = [part.strip() for part in node.split(",")] if isinstance(node, str) else node
-    if not isinstance(parts, Collection) or len(parts) < 2:
-        return None
-    if not all(_is_node(known, part) for part in parts):
-        return None
-    return f"{node!r}, whose parts are nodes: pass several nodes as one flat list, {list(parts)!r}"
-
-
-def find_nodes(graph: nx.Graph, names: Iterable[str], role: str) -> frozenset[Node]:
-    """The nodes of the graph with these names, or else those that are written like them.
-
-    Raises:
-        ValueError: a name that fits no node, or several that are written alike.
-    """
-    names = tuple(names)
-    written: dict[str, list[Node]] = {}
-    if not all(name in graph for name in names) or any(type(v) is not str for v in graph):
-        for v in graph:
-            written.setdefault(str(v), []).append(v)
-    for name in names:
-        if len(alike := written.get(name, ())) > 1:
-            several = " and ".join(map(repr, alike))
-            raise ValueError(f"expected a name of one node for {role}, got {name!r} for {several}")
-    return node_set(graph, [written.get(name, [name])[0] for name in names], role)
-
-
-def _is_node(known: Collection[Node], node: Any) -> bool:
-    try:
-        return node in known
-    except TypeError:
-        return False
-
-
-def contains(known: Container[Any], node: Any) -> bool:
-    """Whether something is among the names known; what cannot be a name is not."""
-    try:
-        return node in known
-    except TypeError:
-        return False
-
-
-def unknown(known: Iterable[Node], node: Any) -> str:
-    """``'smok' (did you mean 'smoke'?)``, for error messages."""
-    names = {str(name): name for name in islice(known, 10_000)}
-    lowered = {text.lower(): name for text, name in names.items()}
-    text = str(node)
-    near = difflib.get_close_matches(text, names, n=1) or [
-        str(lowered[m]) for m in difflib.get_close_matches(text.lower(), lowered, n=1)
-    ]
-    if near:
-        return f"{node!r} (did you mean {names[near[0]]!r}?)"
-    listing = ", ".join(list(names)[:12]) + (", ..." if len(names) > 12 else "")
-    return f"{node!r}; the nodes are {listing}"

@@ -18,7 +18,8 @@ from graphs.language.notation import Node, ParseError, Reader, unframed
 from graphs.language.products import PRODUCT_OVER, SUM_OVER, for_each, read_index
 from graphs.language.signs import BAR, PRODUCT
 from graphs.structure.energies import ENERGY, read_energy
-from graphs.structure.models import Factor, Factorization, factorization
+from graphs.structure.factorization import Factor, Factorization
+from graphs.structure.models import factorization
 
 _OPENING = r"(?=\s*(?:\\left)?\()"
 _SYMBOL = re.compile(

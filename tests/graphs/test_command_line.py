@@ -36,6 +36,20 @@ def test_one_query_explains_itself(run):
     assert "and by T, a chain node that is observed" in out
 
 
+def test_two_headed_edges(run, tmp_path):
+    for text in ("A -> B <-> C", "dag { A → B ↔ C }", "digraph { A -> B; C -> B [dir=both] }"):
+        assert run(text, "A _||_ C")[0] == 0
+        status, out, _ = run(text, "A _||_ C | B")
+        assert status == 1
+        assert re.search("B and C share|C and B share", out)
+    picture = tmp_path / "arc.png"
+    status, out, _ = run("A -> B <-> C", "--list", "--blanket", "A", "--draw", picture)
+    assert status == 0
+    assert out.splitlines() == ["The Markov blanket of A is B, C.", "A ⟂ C"]
+    assert picture.stat().st_size > 5_000
+    assert "an unobserved common cause  <->  ↔" in run("--notations")[1]
+
+
 def test_undirected_factorisation(run):
     status, out, _ = run("1/Z phi1(A,B) phi2(B,C)", "A ⟂ C | B")
     assert status == 0
@@ -174,7 +188,9 @@ def test_pictures(run, tmp_path, queries):
         (["my--net.bif", "A ⟂ B"], "expected a file"),
         (["dag { A -> B; B -> A }", "A ⟂ B"], "got the cycle"),
         (["pdag { A -- B }"], "partially directed"),
-        (["dag { A <-> B }", "A ⟂ B"], "bidirected edge A <-> B"),
+        (["dag { A <-> B }"], "a DAG to factorise, .* the bidirected edge A <-> B"),
+        (["dag { A <-> B; A -> B; B -> A }", "A ⟂ B"], "several between|cycle"),
+        (["A <-> B -- C", "A ⟂ B"], "got A <-> B and B - C"),
         (["diagnosis", "--draw", "x.nope"], "nope"),
         (["diagnosis", "--nope"], "unrecognized arguments|required"),
         ([], r"required: MODEL \(QUERY is optional\)"),

@@ -157,3 +157,26 @@ def test_gml_of_networkx_is_read_back(graph, data):
     graph = nx.relabel_nodes(graph, {i: f"x{name}" for i, name in enumerate(names)})
     again = graphs.read_graph("\r\n".join(nx.generate_gml(graph)))
     assert nx.utils.graphs_equal(again, graph)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "edge"),
+    [
+        ("dir=both", "A <-> B"),
+        ("dir=both, arrowtail=normal, arrowhead=vee", "A <-> B"),
+        ("dir=both, arrowtail=none", "A -> B"),
+        ("dir=both, arrowhead=none", "B -> A"),
+        ("dir=back, arrowhead=none", "B -> A"),
+        ("arrowtail=none", "A -> B"),
+    ],
+)
+def test_dot_edges_have_the_heads_that_are_drawn(attributes, edge):
+    read = graphs.read_graph(f"digraph {{ A -> B [{attributes}] }}")
+    wanted = graphs.read_graph(f"dag {{ {edge} }}")
+    assert set(read.edges(data="bidirected")) == set(wanted.edges(data="bidirected"))
+
+
+@pytest.mark.parametrize("attributes", ["arrowhead=none", "dir=back, arrowtail=none", "dir=none"])
+def test_dot_edges_without_head(attributes):
+    read = graphs.read_graph(f"digraph {{ A -> B [{attributes}] }}")
+    assert set(read.edges(data="directed")) == {("A", "B", False), ("B", "A", False)}

@@ -12,7 +12,7 @@ from matplotlib.mathtext import MathTextParser
 import graphs
 from graphs.language.notation import Reader, latex_name, text_name
 from graphs.language.signs import notations
-from graphs.structure.models import Factor
+from graphs.structure.factorization import Factor
 
 examples = settings(max_examples=200, deadline=None, derandomize=True)
 NAMES = st.one_of(
