@@ -17,11 +17,13 @@ PACKAGES = ["graphs", "ppl_gen"]
 # Names private to other libraries; dispatch modes and pytrees are in use everywhere.
 PRIVATE = re.compile(
     r"\b(?:from|import)\s+(?:torch|pyro|networkx)(?:\.\w+)*\._(?!pytree\b|python_dispatch\b)\w+"
-    r"|\btorch\._(?!foreach_)\w+|\b(?:nx|networkx|pyro)\._\w+"
+    r"|\btorch\._(?!foreach_|_)\w+|\b(?:nx|networkx|pyro)\._(?!_)\w+"
+    r"|\w\._(?:pred|succ|adj)\b|__networkx_cache__"
 )
 WALLED = {
     "ppl_gen/staging/torch_internals.py",
     "graphs/programs/provenance.py",
+    "graphs/structure/search.py",
 }
 
 

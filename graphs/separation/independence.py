@@ -44,7 +44,13 @@ from graphs.structure.nodes import (
     require_disjoint,
     require_some,
 )
-from graphs.structure.search import ancestors, require_acyclic
+from graphs.structure.search import (
+    ancestors,
+    children_of,
+    neighbours_of,
+    parents_of,
+    require_acyclic,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -297,8 +303,8 @@ def _search(
     (or as a start), ``falling`` along one. Each table maps to the state before.
     """
     directed = graph.is_directed()
-    parents = graph._pred if directed else graph._adj  # the public views cost three times as much
-    children = graph._succ if directed else _NoChildren()
+    parents = parents_of(graph) if directed else neighbours_of(graph)
+    children = children_of(graph) if directed else _NoChildren()
     beside = spouses(graph)
     opened = ancestors(graph, given) if directed and given else given
     within = graph if within is None else within

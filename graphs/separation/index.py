@@ -20,6 +20,7 @@ from graphs.separation import kernels
 from graphs.structure.mixed import one_member, two_headed
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import NodeSet, latent_nodes, node_set, require_disjoint, require_some
+from graphs.structure.search import neighbours_of, parents_of
 
 _ROLES = ("x", "y", "given")
 
@@ -55,7 +56,7 @@ class Separation:
         graph = one_member(as_graph(model, acyclic=False))
         nodes = tuple(graph)
         index = {v: i for i, v in enumerate(nodes)}
-        near = graph._pred if graph.is_directed() else graph._adj
+        near = parents_of(graph) if graph.is_directed() else neighbours_of(graph)
         counts = np.fromiter(map(len, near.values()), np.int32, len(nodes))
         links = map(index.__getitem__, chain.from_iterable(near.values()))
         tails = np.fromiter(links, np.int32, int(counts.sum()))

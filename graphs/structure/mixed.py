@@ -20,11 +20,12 @@ from itertools import chain
 import networkx as nx
 
 from graphs.language.notation import Node
+from graphs.structure.search import neighbours_of, parents_of
 
 
 def has_marks(graph: nx.Graph, within: Iterable[Node] | None = None) -> bool:
     """Whether an edge of a directed graph, between the given nodes if any, is no arrow."""
-    parents = graph._pred
+    parents = parents_of(graph)
     return any(
         data and (data.get("directed") is False or is_two_headed(data))
         for v in (parents if within is None else within)
@@ -129,7 +130,7 @@ def _arrows(graph: nx.DiGraph) -> nx.DiGraph:
 def spouses(graph: nx.Graph) -> Mapping[Node, Mapping[Node, object]]:
     """The neighbours of every node over edges with two heads; empty where there are none."""
     pairs = graph.graph.get(BIDIRECTED)
-    return {} if pairs is None else pairs._adj
+    return {} if pairs is None else neighbours_of(pairs)
 
 
 def two_headed(graph: nx.Graph) -> list[tuple[Node, Node]]:
@@ -151,7 +152,7 @@ def families(graph: nx.DiGraph, within: Iterable[Node]) -> Iterator[tuple[Node, 
         graph: a DAG as :func:`one_member` returns it.
         within: nodes, with all their ancestors.
     """
-    parents, beside = graph._pred, spouses(graph)
+    parents, beside = parents_of(graph), spouses(graph)
     if not beside:
         yield from ((v, *parents[v]) for v in within)
         return

@@ -1,15 +1,33 @@
 """Searches of graphs: what lies above, and whether arrows go round.
 
-They read the dictionaries inside networkx's graphs, whose public views cost three times as much.
+They read the dictionaries inside networkx's graphs (:func:`neighbours_of`, :func:`parents_of`,
+:func:`children_of`), whose public views cost three times as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import networkx as nx
 
 from graphs.language.notation import Node
+
+
+def parents_of(graph: nx.DiGraph) -> Mapping[Node, Mapping[Node, Any]]:
+    """The parents of every node, with the attributes of the edges."""
+    return graph._pred
+
+
+def children_of(graph: nx.DiGraph) -> Mapping[Node, Mapping[Node, Any]]:
+    """The children of every node, with the attributes of the edges."""
+    return graph._succ
+
+
+def neighbours_of(graph: nx.Graph) -> Mapping[Node, Mapping[Node, Any]]:
+    """The neighbours of every node of an undirected graph, with the attributes of the edges."""
+    return graph._adj
+
 
 _ACYCLIC = "graphs: acyclic"
 
@@ -25,12 +43,13 @@ def require_acyclic(graph: nx.DiGraph, within: Collection[Node] | None = None) -
     remembered = {} if hasattr(graph, "_graph") else getattr(graph, "__networkx_cache__", {})
     if _ACYCLIC in remembered:
         return
-    waiting = {v: len(graph._pred[v]) for v in (graph if within is None else within)}
+    parents, children = parents_of(graph), children_of(graph)
+    waiting = {v: len(parents[v]) for v in (graph if within is None else within)}
     ready = [v for v, parents in waiting.items() if not parents]
     left = len(waiting)
     while ready:
         left -= 1
-        for child in graph._succ[ready.pop()]:
+        for child in children[ready.pop()]:
             if child in waiting:
                 waiting[child] -= 1
                 if not waiting[child]:
@@ -45,10 +64,10 @@ def require_acyclic(graph: nx.DiGraph, within: Collection[Node] | None = None) -
 
 def ancestors(graph: nx.DiGraph, nodes: Iterable[Node]) -> set[Node]:
     """The nodes and everything with a directed path to one of them."""
-    found = set(nodes)
+    parents, found = parents_of(graph), set(nodes)
     stack = list(found)
     while stack:
-        for parent in graph._pred[stack.pop()]:
+        for parent in parents[stack.pop()]:
             if parent not in found:
                 found.add(parent)
                 stack.append(parent)
