@@ -2,15 +2,10 @@ from . import files as files
 from . import gamma as gamma
 from . import textbook as textbook
 from .claims.maps import MapResult as MapResult
-from .claims.maps import chordless_cycle as chordless_cycle
 from .claims.maps import equivalent as equivalent
 from .claims.maps import essential_graph as essential_graph
-from .claims.maps import is_chordal as is_chordal
 from .claims.maps import is_imap as is_imap
 from .claims.maps import is_perfect_map as is_perfect_map
-from .claims.maps import maximal_cliques as maximal_cliques
-from .claims.maps import moralize as moralize
-from .claims.maps import triangulate as triangulate
 from .claims.verdicts import Verdict as Verdict
 from .claims.verdicts import check as check
 from .files.load_save import load as load
@@ -34,6 +29,11 @@ from .separation.markov import local_markov as local_markov
 from .separation.markov import markov_blanket as markov_blanket
 from .separation.markov import minimal_separator as minimal_separator
 from .separation.markov import pairwise_markov as pairwise_markov
+from .structure.chordal import chordless_cycle as chordless_cycle
+from .structure.chordal import is_chordal as is_chordal
+from .structure.chordal import maximal_cliques as maximal_cliques
+from .structure.chordal import moralize as moralize
+from .structure.chordal import triangulate as triangulate
 from .structure.factorization import Factor as Factor
 from .structure.factorization import Factorization as Factorization
 from .structure.models import as_graph as as_graph

@@ -27,7 +27,6 @@ that make its ends dependent is the completeness of d-separation (Geiger and Pea
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +38,7 @@ import numpy as np
 from graphs.language.notation import Node, text_name
 from graphs.parameters.networks import bayesian_network
 from graphs.structure.mixed import canonical
+from graphs.structure.search import shortest_path
 
 NOISE, SIGNAL = 0.1, 0.5  # flips per node; the least correlation to leave between the ends
 MOST_PARENTS = 12  # larger families keep only the edges that carry the dependence
@@ -149,23 +149,12 @@ def active_walk(
     It goes down from a collider to an observed descendant and back up, so nodes may come twice.
     """
     targets = set(y)
-    State = tuple[Node, bool]
-    came: dict[State, State | None] = {(v, True): None for v in sorted(x, key=str)}
-    queue = deque(came)
-    while queue:
-        state = queue.popleft()
-        if state[0] in targets:
-            walk = []
-            back: State | None = state
-            while back is not None:
-                walk.append(back[0])
-                back = came[back]
-            return walk[::-1]
-        for following in _moves(graph, *state, given):
-            if following not in came:
-                came[following] = state
-                queue.append(following)
-    return None
+    walk = shortest_path(
+        lambda state: _moves(graph, *state, given),
+        [(v, True) for v in sorted(x, key=str)],
+        lambda state: state[0] in targets,
+    )
+    return None if walk is None else [v for v, _ in walk]
 
 
 def _moves(

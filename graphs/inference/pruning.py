@@ -26,6 +26,7 @@ from graphs.inference.junction_tree import (
 from graphs.language.notation import Node
 from graphs.structure.models import Model
 from graphs.structure.nodes import contains, unknown
+from graphs.structure.search import reach
 
 MOST_CHECKED = 10**8  # cells of parts that the target does not depend on, to be checked
 
@@ -114,13 +115,7 @@ def marginal(
 def _not_barren(scopes: list[tuple[int, ...]], wanted: set[int]) -> list[int]:
     """The factors of wanted nodes and their ancestors, in a Bayesian network."""
     own = {scope[-1]: k for k, scope in enumerate(scopes)}
-    found, waiting = set(wanted), list(wanted)
-    while waiting:
-        for v in scopes[own[waiting.pop()]]:
-            if v not in found:
-                found.add(v)
-                waiting.append(v)
-    return sorted(own[v] for v in found)
+    return sorted(own[v] for v in reach(lambda v: scopes[own[v]], wanted))
 
 
 def _reached(

@@ -19,7 +19,7 @@ import networkx as nx
 
 from graphs.language.notation import Node
 from graphs.separation.independence import Independence, decide
-from graphs.separation.trails import moral_ancestral
+from graphs.structure.chordal import moral_ancestral
 from graphs.structure.mixed import families, spouses
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import (
@@ -30,6 +30,7 @@ from graphs.structure.nodes import (
     require_disjoint,
     require_some,
 )
+from graphs.structure.search import reach
 
 
 def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
@@ -108,15 +109,8 @@ def _frontier(
     graph: nx.Graph, start: frozenset[Node], cut: frozenset[Node], removed: frozenset[Node]
 ) -> tuple[set[Node], frozenset[Node]]:
     """What a search from the start reaches without entering the cut, and what it meets of it."""
-    reached, met, stack = set(start), set(), list(start)
-    while stack:
-        for v in graph[stack.pop()]:
-            if v in cut:
-                met.add(v)
-            elif v not in reached and v not in removed:
-                reached.add(v)
-                stack.append(v)
-    return reached, frozenset(met)
+    reached = reach(graph.__getitem__, start, cut | removed)
+    return reached, frozenset(v for v in cut if not reached.isdisjoint(graph[v]))
 
 
 # --- Markov properties --------------------------------------------------------------------------

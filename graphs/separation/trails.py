@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, combinations, islice, pairwise, product
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -22,9 +23,10 @@ import networkx as nx
 
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing, statement_text
+from graphs.structure.chordal import moral_ancestral
 from graphs.structure.mixed import families, spouses
 from graphs.structure.models import Model, as_graph
-from graphs.structure.search import ancestors
+from graphs.structure.search import ancestors, reach
 
 if TYPE_CHECKING:
     from graphs.separation.independence import Independence
@@ -235,14 +237,7 @@ def _component(
     graph: nx.Graph, start: Iterable[Node], cut: frozenset[Node] = frozenset()
 ) -> set[Node]:
     """Every node joined to the start by a path of the skeleton that avoids the cut."""
-    found = set(start)
-    stack = list(found)
-    while stack:
-        for v in _neighbours(graph, stack.pop()):
-            if v not in found and v not in cut:
-                found.add(v)
-                stack.append(v)
-    return found
+    return reach(partial(_neighbours, graph), start, cut)
 
 
 # --- A cut --------------------------------------------------------------------------------------
@@ -299,16 +294,6 @@ def certify(
     side = frozenset(_component(moral, x, given))
     cut = frozenset(v for v in given if not side.isdisjoint(moral[v]))
     return Certificate(moral, x, y, side, cut)
-
-
-def moral_ancestral(dag: nx.DiGraph, nodes: Iterable[Node]) -> nx.Graph:
-    """The moral graph of the nodes and their ancestors: every family becomes complete."""
-    moral = nx.Graph()
-    closed = ancestors(dag, nodes)
-    moral.add_nodes_from(closed)
-    for family in families(dag, closed):
-        moral.add_edges_from(combinations(family, 2))
-    return moral
 
 
 # --- English ------------------------------------------------------------------------------------

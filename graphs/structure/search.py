@@ -6,12 +6,15 @@ They read the dictionaries inside networkx's graphs (:func:`neighbours_of`, :fun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import networkx as nx
 
 from graphs.language.notation import Node
+
+T = TypeVar("T", bound=Hashable)
 
 
 def parents_of(graph: nx.DiGraph) -> Mapping[Node, Mapping[Node, Any]]:
@@ -64,11 +67,38 @@ def require_acyclic(graph: nx.DiGraph, within: Collection[Node] | None = None) -
 
 def ancestors(graph: nx.DiGraph, nodes: Iterable[Node]) -> set[Node]:
     """The nodes and everything with a directed path to one of them."""
-    parents, found = parents_of(graph), set(nodes)
+    return reach(parents_of(graph).__getitem__, nodes)
+
+
+def reach(
+    onwards: Callable[[T], Iterable[T]], start: Iterable[T], blocked: Container[T] = ()
+) -> set[T]:
+    """The start and everything that steps from it lead to without entering what is blocked."""
+    found = set(start)
     stack = list(found)
     while stack:
-        for parent in parents[stack.pop()]:
-            if parent not in found:
-                found.add(parent)
-                stack.append(parent)
+        for v in onwards(stack.pop()):
+            if v not in found and v not in blocked:
+                found.add(v)
+                stack.append(v)
     return found
+
+
+def shortest_path(
+    onwards: Callable[[T], Iterable[T]], start: Iterable[T], goal: Callable[[T], bool]
+) -> tuple[T, ...] | None:
+    """A path of fewest steps from the start to a goal, by breadth-first search."""
+    came: dict[T, T | None] = dict.fromkeys(start)
+    queue = deque(came)
+    while queue:
+        u = queue.popleft()
+        if goal(u):
+            path = [u]
+            while (before := came[path[-1]]) is not None:
+                path.append(before)
+            return tuple(reversed(path))
+        for v in onwards(u):
+            if v not in came:
+                came[v] = u
+                queue.append(v)
+    return None

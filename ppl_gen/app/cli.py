@@ -369,5 +369,3 @@ def _figure(path: Path, draw: Callable[[], Any]) -> None:
     plt.close(figure)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
