@@ -367,5 +367,3 @@ def _figure(path: Path, draw: Callable[[], Any]) -> None:
     figure = draw().figure
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-

@@ -14,7 +14,7 @@ import torch
 
 import ppl_gen
 from ppl_gen import data
-from ppl_gen.__main__ import main
+from ppl_gen.app.cli import main
 from ppl_gen.zoo import registry
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import ppl_gen
-from ppl_gen.__main__ import main
 from ppl_gen.app import sources
+from ppl_gen.app.cli import main
 from ppl_gen.data import csv_file
 
 
