@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .notation import Node, Reader, unframed
+from .frames import unframed
+from .notation import Node, Reader
 from .parsing import RELATION, read_product
 from .structure import Factor
 
@@ -95,6 +96,6 @@ def _product(reader: Reader) -> Sequence[Factor]:
     """The conditional distributions that stand here, up to an equals sign or the end."""
     try:
         factors, directed, _ = read_product(reader)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return factors if directed else []

@@ -14,28 +14,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .energies import ENERGY, read_energy
+from .frames import unframed
 from .indices import MOST_FACTORS, preset
-from .notation import Node, ParseError, Reader, unframed
+from .notation import Node, ParseError, Reader
 from .products import PRODUCT_OVER, SUM_OVER, for_each, read_index
-from .signs import BAR, PRODUCT
+from .signs import BAR, DOTS, GREEK, PRODUCT
 from .structure import Factor, Factorization, factorization
 
-_OPENING = r"(?=\s*(?:\\left)?\()"
+_OPENING = r"(?=\s*(?:\\left\s*)?\()"
+_PROBABILITY = (
+    r"(?:\\Pr|ℙ|\\(?:math(?:rm|bf|bb|cal|sf|it|scr)|operatorname|text)\s*"
+    r"(?:\{\s*(?:Pr(?:ob)?|[Ppq])\s*\}|[Ppq])|Prob|prob|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
+)
+_POTENTIAL = r"\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[^{}]*\}|\w*)"
 _SYMBOL = re.compile(
-    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
-    + _OPENING
-    + r")|(?P<potential>\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[^{}]*\}|\w*)"
-    + _OPENING
-    + ")"
+    rf"(?P<probability>{_PROBABILITY}(?=\s*(?:\\left\s*)?[(\[]))|(?P<potential>{_POTENTIAL}{_OPENING})"
 )
+_START = re.compile(rf"(?:{_PROBABILITY}|{_POTENTIAL}){_OPENING}")
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_PARTITION = re.compile(
-    rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
+_PARAMETER = rf"(?:\\(?:{'|'.join(GREEK)})|[α-ωΑ-Ω])"
+_Z = (
+    rf"(?:\\mathcal\s*\{{?Z\}}?|Z)(?:_(?:{_PARAMETER}|\{{{_PARAMETER}\}}))?"
+    rf"(?:\(\s*{_PARAMETER}\s*\))?(?![\w(])"
 )
-_OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
+_PARTITION = re.compile(
+    rf"{_NUMBER}\s*/\s*{_Z}|\(\s*{_NUMBER}\s*/\s*{_Z}\s*\)"
+    rf"|\\[td]?frac\s*(?:\{{\s*{_NUMBER}\s*\}}|{_NUMBER})\s*(?:\{{\s*{_Z}\s*\}}|Z)"
+    rf"|\{{\s*{_NUMBER}\s*\\over\s*{_Z}\s*\}}|Z\^(?:\{{-1\}}|-1)|Z⁻¹"
+)
+_OVER_PARTITION = re.compile(rf"/\s*{_Z}")
+_FRACTION = re.compile(r"\\[td]?frac\s*\{")
+_DENOMINATOR = re.compile(rf"\{{\s*{_Z}\s*\}}")
+_DOTS = re.compile(DOTS)
 _LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
-RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
-_BARE_LEFT = re.compile(r"(?:\\Pr|Pr|P|p|q)(?=\s*&?\s*(?:=|∝|\\propto(?![A-Za-z])))")
+_RELATION = r"(?::?==?|≔|≡|∝|\\(?:propto|equiv|coloneqq|triangleq)(?![A-Za-z]))"
+RELATION = re.compile(rf"&?\s*{_RELATION}\s*&?")
+_BARE_LEFT = re.compile(rf"(?:\\Pr|Pr|P|p|q)(?=\s*&?\s*{_RELATION})")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
@@ -51,13 +65,13 @@ def read_factor(reader: Reader) -> tuple[Factor, bool]:
     match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
     directed = match["probability"] is not None
     name = "P" if directed else _potential_name(reader, match)
-    reader.expect("(", "'('")
+    closing = _CLOSINGS[reader.expect(_GROUP, "'('")[0]]
     variables = reader.names()
     given: tuple[str, ...] = ()
     if directed and reader.accept(BAR):
         given = reader.names()
-    closing = "',', '|' or ')'" if directed and not given else "',' or ')'"
-    reader.expect(")", closing)
+    more = "',', '|'" if directed and not given else "','"
+    reader.expect(closing, f"{more} or '{closing}'")
     return Factor(name, variables, given), directed
 
 
@@ -117,6 +131,14 @@ class _Product:
         self.scaled |= scale is not None
         if reader.accept(PRODUCT_OVER):
             self._over()
+        elif self.factors and scale is not None and self._ends():
+            self.scaled = False
+            if self.directed:
+                raise reader.error("a potential such as phi1(A,B) before 1/Z or a constant")
+        elif reader.accept(_FRACTION):
+            self.read()
+            reader.expect("}", "a factor or '}'")
+            reader.expect(_DENOMINATOR, "{Z}")
         elif opening := reader.accept(_GROUP):
             self.read()
             reader.expect(_CLOSINGS[opening[0]], f"a factor or '{_CLOSINGS[opening[0]]}'")
@@ -132,6 +154,8 @@ class _Product:
         start = self.reader.position
         if self.reader.match(SUM_OVER) or self.reader.match(_INTEGRAL):
             raise self.reader.error("a product, since no variable is summed out", start)
+        if self.reader.match(_DOTS):
+            raise self.reader.error(r"every factor, or a product such as \prod_{t=2}^{5}", start)
         if self.reader.match(_PLATE):
             raise self.reader.error(r"a product such as \prod_{i=1}^{3} for a plate", start)
         factor, directed = read_factor(self.reader)
@@ -183,15 +207,19 @@ class _Product:
     def _more(self) -> bool:
         """Whether another item follows; passes the signs and line breaks before it."""
         reader = self.reader
-        reader.skip()
-        start = reader.position
-        stops = (_CLOSING, _OVER_PARTITION, RELATION)
-        if reader.done() or any(stop.match(reader.text, start) for stop in stops):
+        if self._ends():
             return False
+        start = reader.position
         _pass_sign(reader)
         if reader.done():
             raise reader.error("another factor after the sign", start)
         return True
+
+    def _ends(self) -> bool:
+        """Whether the product ends here."""
+        reader = self.reader
+        stops = (_CLOSING, _OVER_PARTITION, RELATION)
+        return reader.done() or any(stop.match(reader.text, reader.position) for stop in stops)
 
 
 def _pass_sign(reader: Reader) -> None:
@@ -242,7 +270,13 @@ def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorizatio
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
     if states_graph(text):
         return _of_graph(text)
-    reader = Reader(unframed(text), preset(bounds or {}))
+    try:
+        return _read(Reader(unframed(text), preset(bounds or {})))
+    except RecursionError:
+        raise ValueError("expected fewer brackets in each other, got too many to read") from None
+
+
+def _read(reader: Reader) -> Factorization:
     order = _left_hand_side(reader)
     factors, directed, constant = read_product(reader)
     if not directed and reader.accept(_OVER_PARTITION) and not reader.done():
@@ -279,7 +313,7 @@ def states_graph(text: str) -> bool:
     reader = Reader(unframed(text))
     try:
         _constant(reader)
-        starts = (_SYMBOL, PRODUCT_OVER, ENERGY, _BARE_LEFT)
+        starts = (_START, PRODUCT_OVER, ENERGY, _BARE_LEFT)
         return not any(map(reader.accept, starts)) and is_graph_text(text)
     except ParseError:
         return False

@@ -283,7 +283,7 @@ def test_lists_are_sets():
         ("M ⟂ F)", 5, r"expected ',', '\|' or the end of the text, got '\)'"),
         ("{M ⟂ F", 3, "expected ',' or '}'"),
         ("M ⟂ F ⟂ D", 6, "got '⟂' at character 7"),
-        ("I(M;F)", 1, "expected ',' or an independence sign"),
+        ("I(M;F)", 1, "since I.X, Z, Y. is an independence in Pearl"),
         ("M* ⟂ F", 1, r"expected ',' or an independence sign such as ⟂, _\|\|_ or"),
         ("M ⟂ F & D", 6, r"expected ',', '\|' or the end of the text, got '&'"),
         ("M~ ⟂ F", 1, "got '~'"),
