@@ -13,7 +13,7 @@ _FRAMES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _NAMES = "equation|align|alignat|flalign|gather|multline|displaymath|math|eqnarray|split|aligned"
 _BEGIN = re.compile(rf"\\begin\{{((?:{_NAMES}|gathered|dmath)\*?)\}}(?:\{{\d\}})?")
 _MARKUP = re.compile(
-    r"(?<!\\)%[^\n]*|(?<!\\)&|\\(?:nonumber|notag)(?![A-Za-z])|\\(?:label|tag\*?)\{[^{}]*\}"
+    r"(?<!\\)%[^\n]*(?=\n)|(?<!\\)&|\\(?:nonumber|notag)(?![A-Za-z])|\\(?:label|tag\*?)\{[^{}]*\}"
 )
 _LAST_BREAK = re.compile(r"\s*\\\\\s*\Z")
 _FULL_WIDTH = {ord(c) + 0xFEE0: c for c in "!()*+,-./:;<=>[\\]^_{|}~"}
@@ -36,10 +36,12 @@ def unframed(text: str) -> str:
         frames = [(begin[0], rf"\end{{{begin[1]}}}")]
     for left, right in frames:
         if text.startswith(left, start) and inside[start + len(left) :].endswith(right):
-            text = " " * (start + len(left)) + inside[start + len(left) : -len(right)].rstrip()
+            text = " " * (start + len(left)) + inside[start + len(left) : -len(right)]
             if begin:
                 text = _LAST_BREAK.sub("", _MARKUP.sub(_blank, text))
-                return unframed(text) if _BEGIN.match(text.lstrip()) else text
+            text = text.rstrip()
+            if begin and _BEGIN.match(text.lstrip()):
+                return unframed(text)
             break
     if text.endswith((".", ";")) and not text.endswith(("..", "\\;")):
         text = text[:-1].rstrip()

@@ -115,6 +115,8 @@ class Indices:
         if isinstance(word := self.values.get(plain), str):
             self.uses[plain] += 1
             return [word + text[len(plain) :]]
+        if plain.startswith("-"):
+            raise Unfit(f"an index without a sign before it, since {plain} may mean all others")
         return [str(self.number(plain)) + text[len(plain) :]]
 
     def _note(self, symbols: list[str], position: int) -> None:

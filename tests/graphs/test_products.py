@@ -130,6 +130,7 @@ def test_random_products_against_loops():
         (r"\prod_{i=1}^{2} \prod_{i=1}^{2} p(x_i)", "an index other than i"),
         (r"\prod_{i=1}^{2} p(x_{i+k})", "in place of k"),
         (r"\prod_{i=1}^{2} p(x_{i'})", "without a prime"),
+        (r"\prod_{i=1}^{2} f(x_i, x_{-i})", "may mean all others"),
         (r"p(n) \prod_{n=1}^{2} p(x_n|n)", "not the index n"),
         (r"p(n) \prod_{n=1}^{2} p(x_n)", "an index that is no variable"),
         (r"p(y_i) \prod_{i=1}^{2} p(x_i|y_i)", "in the body of its product alone"),

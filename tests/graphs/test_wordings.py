@@ -99,6 +99,7 @@ def test_statements_that_are_read(text):
         ("(A ⊥ B | C)_P", "expected"),
         ("A ⊥ B | C % D", "expected"),
         ("A ⊥ B | C # D", "expected"),
+        (r"\begin{align} A \perp B \mid C % , D \end{align}", "expected"),
         ("A ⊥ B | C D", "expected"),
         ("Ａ ⊥ B", "nodes of the graph"),
         (r"\begin{align*} A &\perp B", "expected"),
