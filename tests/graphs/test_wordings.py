@@ -3,10 +3,13 @@ r"""Statements and factorisations as they are found in papers, on blackboards an
 Each is read with the one meaning it has, or refused with the reason.
 """
 
+import random
+
 import networkx as nx
 import pytest
 
 import graphs
+from graphs.statements import read_statement
 
 DIAMOND = nx.DiGraph([("A", "C"), ("C", "B"), ("A", "D"), ("D", "B")])
 DIAMOND.add_node("E")
@@ -110,6 +113,45 @@ def test_statements_that_are_refused(text, reason):
     for ask in (graphs.query, graphs.check):
         with pytest.raises(ValueError, match=reason):
             ask(DIAMOND, text)
+
+
+SETS = ["{}", "{{{}}}", r"\{{{}\}}", "({})", "[{}]"]
+RELATIONS = {
+    " ⟂ ": 0, " _||_ ": 0, r" \perp\!\!\!\perp ": 0, r"\mathrel{\perp}": 0, " ⫫_G ": 0,
+    " is independent of ": 0, " does not depend on ": 0, " are d-separated from ": 0,
+    " !⟂ ": 1, " not _||_ ": 1, r" \not\!\perp\!\!\!\perp ": 1, r"\mathrel{\not\perp}": 1,
+    " ⫫\u0338 ": 1, " ⊥⊥\u0338 ": 1, r"\perp\!\!\!\not\perp ": 1,
+    " isn’t independent of ": 1, " depends on ": 1, " is not m-separated from ": 1,
+}  # fmt: skip
+BARS = [" | ", r" \mid ", " given ", ", given ", r" \,\middle|\, ", " ｜ "]
+AROUND = {
+    "({})": 0, "[{}]": 0, r"\left( {} \right)": 0, "({})_G": 0, r"\bigl[ {} \bigr]": 0,
+    "not {}": 1, "¬({})": 1, r"\neg\, {}": 1, "it is not true that {}": 1,
+}  # fmt: skip
+FRAMES = ["{}", "$ {} $", r"\[ {}. \]", "{}.", r"\begin{{align*}} {} \nonumber \end{{align*}}"]
+
+
+def _wording(rng):
+    """A random statement, and the sets and the denial it stands for."""
+    names = rng.sample("ABCDE", rng.randint(2, 5))
+    cut = sorted(rng.sample(range(1, len(names)), min(len(names) - 1, rng.randint(1, 2))))
+    parts = [names[i:j] for i, j in zip([0, *cut], [*cut, len(names)], strict=True)]
+    written = [rng.choice(SETS).format(rng.choice([", ", ","]).join(part)) for part in parts]
+    relation = rng.choice(list(RELATIONS))
+    text, denials = written[0] + relation + written[1], RELATIONS[relation]
+    if len(parts) == 3:
+        text += rng.choice(BARS) + written[2]
+    for around in rng.choices(list(AROUND), k=rng.randint(0, 3)):
+        text, denials = around.format(text), denials + AROUND[around]
+    return rng.choice(FRAMES).format(text), [*map(set, parts), set()][:3], denials % 2 == 1
+
+
+def test_random_wordings_say_what_they_were_made_of():
+    rng = random.Random(1)
+    for _ in range(1000):
+        text, sets, negated = _wording(rng)
+        *found, denied = read_statement(text)
+        assert (list(map(set, found)), denied) == (sets, negated), text
 
 
 def test_what_is_quoted_stays_as_it_is():
