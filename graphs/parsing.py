@@ -178,26 +178,26 @@ class _Product:
         """A product over an index, its body read once for each value."""
         index = read_index(self.reader)
         self.reader.accept(PRODUCT)
-        parts = for_each(self.reader, index, lambda: self._body(index.name))
+        parts = for_each(self.reader, index, lambda: self._body(index.names))
         self.factors += [factor for part in parts for factor in part.factors]
         for part in parts:
             self.constant *= part.constant
         if len(self.factors) > MOST_FACTORS:
             raise self.reader.error(f"at most {MOST_FACTORS} factors")
 
-    def _body(self, index: str) -> _Product:
-        """The group here, or all items that mention the index."""
+    def _body(self, indices: tuple[str, ...]) -> _Product:
+        """The group here, or all items that mention an index."""
         reader, part = self.reader, _Product(self.reader, [], self.directed, scaled=self.scaled)
         reader.skip()
         bracketed = _GROUP.match(reader.text, reader.position) is not None
         part._item()
         while not bracketed:
             end, length, constant = reader.position, len(part.factors), part.constant
-            used = reader.indices.uses[index]
+            used = [reader.indices.uses[name] for name in indices]
             if not part._more():
                 break
             part._item()
-            if reader.indices.uses[index] == used:
+            if [reader.indices.uses[name] for name in indices] == used:
                 del part.factors[length:]
                 reader.position, part.constant = end, constant
                 break

@@ -57,6 +57,10 @@ def test_nested_products_and_ranges():
     assert pairs == graphs.parse("1/Z φ12(x_1,x_2) φ13(x_1,x_3) φ23(x_2,x_3)")
     full = graphs.parse(r"\prod_{t=1}^{3} p(x_t|x_{1:t-1})")
     assert full == graphs.parse("P(x_1) P(x_2|x_1) P(x_3|x_1,x_2)")
+    edges = graphs.parse(r"\prod_{(i,j) \in \{(1,2), (2,3)\}} \psi(x_i, x_j) \psi(y)")
+    assert edges == graphs.parse("ψ(x_1,x_2) ψ(x_2,x_3) ψ(y)")
+    square = graphs.parse(r"\prod_{i,j=1}^{2} f_{i,j}(a_i, b_j)")
+    assert square == graphs.parse("f11(a_1,b_1) f12(a_1,b_2) f21(a_2,b_1) f22(a_2,b_2)")
     named = graphs.parse(r"\prod_{c \in \{a, b\}} p(x_c|y) p(y)")
     assert set(named.edges) == {("y", "x_a"), ("y", "x_b")}
 
@@ -120,6 +124,10 @@ def test_random_products_against_loops():
         (r"\prod_{i} p(x_i)", "i has no bounds"),
         (r"\prod_{i<j} φ(x_i,x_j)", "i<j gives pairs"),
         (r"\prod_{(i,j) \in E} φ(x_i,x_j)", "members of E are not stated"),
+        (r"\prod_{(i,j) \in \{(1,2),(3)\}} φ(x_i,x_j)", "tuples of 2"),
+        (r"\prod_{(i,j) \in \{(1,2),(1,2)\}} φ(x_i,x_j)", "that differ"),
+        (r"\prod_{(i,i) \in \{(1,2)\}} φ(x_i)", "an index other than i"),
+        (r"\prod_{(i,j) \in \{(1,2)\}} φ(x_i)", "the index j in a subscript"),
         (r"\prod_{i \sim j} φ(x_i,x_j)", "gives pairs"),
         (r"\prod_{i=1, i \ne j}^{3} p(x_i)", "gives pairs or conditions"),
         (r"\prod_{i=3}^{1} p(x_i)", "a value between them"),
