@@ -37,7 +37,7 @@ from .independence import Independence, decide, independent, query
 from .maps import moralize, unmet
 from .notation import ParseError
 from .parsing import parse
-from .statements import listing
+from .statements import listing, statement_text
 from .structure import (
     Factorization,
     Model,
@@ -51,7 +51,7 @@ from .structure import (
 
 Scope: TypeAlias = frozenset[Node]
 
-MOST_LISTED, LONGEST = 8, 600
+MOST_LISTED, MOST_NAMES, LONGEST = 8, 12, 600
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,18 +112,19 @@ class Verdict:
         verdict = "True" if self.holds else "False"
         if self.holds and self.conditionals is False:
             verdict = "True of the scopes, false of the conditional distributions"
-        claim = self.claim if len(self.claim) < LONGEST else f"{self.claim[:LONGEST]} ..."
-        lines = [f"{verdict}: {claim}", *self.reasons]
+        lines = [f"{verdict}: {_shortened(self.claim)}", *self.reasons]
         if self.answer is not None:
             lines.append(self.answer.explain())
         else:
             for r in self.false_independencies[:MOST_LISTED]:
-                lines.append(f"It asserts {r}. In the model {r.explain()}")
+                asserted = statement_text(r.x, r.y, r.given, most=MOST_NAMES)
+                lines.append(f"It asserts {asserted}. In the model {r.explain()}")
             if len(self.false_independencies) > MOST_LISTED:
                 more = len(self.false_independencies) - MOST_LISTED
                 lines.append(f"It asserts {more} more false independences.")
         if self.parities:
-            lines.append(f"A counterexample in bits: {self.parities}; {self._measure()}.")
+            bits = _shortened(str(self.parities))
+            lines.append(f"A counterexample in bits: {bits}; {self._measure()}.")
         return "\n".join(lines)
 
     def _measure(self) -> str:
@@ -133,6 +134,10 @@ class Verdict:
         bar = f" | {listing(r.given)}" if r.given else ""
         information = f"I({listing(r.x)}; {listing(r.y)}{bar})"
         return f"there {information} = {self.information:.4g} nats, where the claim says 0"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."
 
 
 def check(model: Model, claim: Any) -> Verdict:
