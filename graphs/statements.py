@@ -2,7 +2,10 @@ r"""Independence statements as text: read from a keyboard, from LaTeX or from a 
 
 A statement is :math:`X \perp Y \mid Z`, or denies one. The signs are those of :mod:`graphs.signs`;
 a set is a list of names, bare, in braces or in parentheses, or ``∅``; a sentence is one such as
-``A and B are conditionally independent given C`` or ``A is not d-separated from B by C``.
+``A and B are conditionally independent given C``, ``Given C, A does not depend on B`` or ``C
+d-separates A and B``; ``Ind(A; B | C)`` and :math:`(A \perp B \mid C)_G` are read too. What has two
+meanings is refused: ``I(A, B, C)``, whose order differs between authors, a sign that is struck out
+twice, sets that could be cut in several ways.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ _INFIX = re.compile(rf"{any_of(signs.INFIX)}(?!\s*(?:{_BARRED}|[)\]]|\Z))")
 _FUNCTION = re.compile(rf"(?i:{'|'.join(signs.FUNCTIONS)}){_LABEL}\s*(?:\\left\s*)?(?=\()")
 _INFORMATION = re.compile(r"I(?:_\w|_\{[^{}]*\})?\s*\(")
 _QUESTION = re.compile(r"(?i:is|are|does)\s+(?![(\[{\\])")
+_MARGINAL = re.compile(r"(?<!\w)marginally\s+(?:in)?dep", re.IGNORECASE)
 _CONDITIONAL = re.compile(r"(?<!\w)cond(?:itionally|\.)\s+(?:in)?dep", re.IGNORECASE)
 _LEADING = re.compile(rf"{_GIVEN_WORDS}")
 _GRAPH_LABEL = re.compile(_LABEL.removesuffix("?"))
@@ -99,6 +103,8 @@ def read_statement(text: str) -> Statement:
         raise _rest(reader, statement)
     if not statement.given and _CONDITIONAL.search(reader.text) and "∅" not in reader.text:
         raise reader.error("'given' and a set, since the statement is said to be conditional")
+    if statement.given and _MARGINAL.search(reader.text):
+        raise reader.error("nothing that is given, since the statement is said to be marginal")
     return statement
 
 

@@ -88,6 +88,7 @@ def test_statements_that_are_read(text):
         ("dsep(A, B, C)", "the order of three differs"),
         ("A and B are conditionally independent", "said to be conditional"),
         ("A is cond. independent of B", "said to be conditional"),
+        ("A and B are marginally independent given C", "said to be marginal"),
         ("Given C, D, A ⊥ B", "not clear which names are given"),
         ("Given C, A ⊥ B | D", "one conditioning set"),
         (r"A \not\not\perp B", "struck out once"),
