@@ -59,7 +59,10 @@ class Indices:
             return int(match[1])
         value = self.values.get(match[2])
         if not isinstance(value, int):
-            raise Unfit(f"a number in place of {match[2]}, which has none")
+            raise Unfit(
+                f"a number in place of {match[2]}, which has none (graphs.parse takes it as "
+                f"bounds={{{match[2]!r}: 3}})"
+            )
         self.uses[match[2]] += 1
         return int(match[1] or 1) * value
 

@@ -294,20 +294,21 @@ class Reader:
         while self.accept(","):
             if names and self.accept(_DOTS):
                 self.expect(",", "',' after the dots")
-                names += self._after_dots(names[-1])
+                names = [*names[:-1], *self._filled(names[-1])]
             else:
                 names += self.some()
         return tuple(names)
 
-    def _after_dots(self, before: str) -> list[str]:
-        """What follows ``x_1, ...,`` up to the next name, ``x_3``."""
+    def _filled(self, before: str) -> list[str]:
+        """From ``x_1`` to ``x_3``, which follows the dots; within products perhaps none."""
         self.skip()
         start, last = self.position, self.name()
         first, end = _NUMBERED.fullmatch(before), _NUMBERED.fullmatch(last)
-        span = int(end[2]) - int(first[2]) if first and end and first[1] == end[1] else 0
-        if not first or not end or not 0 < span <= MOST_FACTORS:
+        least = -1 if self.indices.values else 1
+        span = int(end[2]) - int(first[2]) if first and end and first[1] == end[1] else least - 1
+        if not first or not end or not least <= span <= MOST_FACTORS:
             raise self.error(f"a name such as {before} with a higher number after the dots", start)
-        return [f"{end[1]}{i}" for i in range(int(first[2]) + 1, int(end[2]) + 1)]
+        return [f"{end[1]}{i}" for i in range(int(first[2]), int(end[2]) + 1)]
 
     def _base(self, start: int) -> tuple[str, int, str]:
         """A name up to its primes, how much of it was literal, and its font."""

@@ -1,9 +1,10 @@
 r"""Factorisations from text or LaTeX, as they are written in textbooks.
 
 A product over an index, :math:`\prod_{i=1}^{3} p(x_i \mid y)`, is written out. Its body is what
-stands in brackets after the bounds, or else all that follows, up to the end of the term or up to a
-factor in which the index does not occur: in :math:`\prod_{t=2}^{5} p(z_t \mid z_{t-1})\,
-p(x_t \mid z_t)\,p(y)` both conditionals are multiplied four times, and :math:`p(y)` stands outside.
+stands in brackets after the bounds, or else all that follows, up to the end of the term, to a
+factor in which the index does not occur or to another product over the same index: in
+:math:`\prod_{t=2}^{5} p(z_t \mid z_{t-1})\,p(x_t \mid z_t)\,p(y)` both conditionals are multiplied
+four times, and :math:`p(y)` stands outside.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .energies import ENERGY, read_energy
 from .frames import unframed
 from .indices import MOST_FACTORS, preset
 from .notation import Node, ParseError, Reader
-from .products import PRODUCT_OVER, SUM_OVER, for_each, read_index
+from .products import PRODUCT_OVER, SUM_OVER, Rebound, for_each, read_index
 from .signs import BAR, DOTS, GREEK, PRODUCT
 from .structure import Factor, Factorization, factorization
 
@@ -193,9 +194,10 @@ class _Product:
         part._item()
         while not bracketed:
             end, length, constant = reader.position, len(part.factors), part.constant
-            used = [reader.indices.uses[name] for name in indices]
-            if not part._more():
+            if not part._more() or _rebinds(reader):
+                reader.position = end
                 break
+            used = [reader.indices.uses[name] for name in indices]
             part._item()
             if [reader.indices.uses[name] for name in indices] == used:
                 del part.factors[length:]
@@ -220,6 +222,21 @@ class _Product:
         reader = self.reader
         stops = (_CLOSING, _OVER_PARTITION, RELATION)
         return reader.done() or any(stop.match(reader.text, reader.position) for stop in stops)
+
+
+def _rebinds(reader: Reader) -> bool:
+    """Whether a product follows over an index that has a value, which ends that one's product."""
+    start = reader.position
+    try:
+        if reader.accept(PRODUCT_OVER):
+            read_index(reader)
+    except Rebound:
+        return True
+    except ParseError:
+        pass  # told where the product itself is read
+    finally:
+        reader.position = start
+    return False
 
 
 def _pass_sign(reader: Reader) -> None:
@@ -252,7 +269,7 @@ def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorizatio
 
     Products with numbers for bounds are written out: ``p(y) \prod_{i=1}^{3} p(x_i|y)`` has the
     nodes y, x_1, x_2 and x_3. A product extends over the brackets after it, or over all factors
-    that follow up to the first that does not mention its index.
+    that follow up to the first that does not mention its index or another product over it.
 
     Args:
         text: the factorisation.

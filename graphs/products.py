@@ -15,7 +15,7 @@ from itertools import product
 from typing import NamedTuple, NoReturn, TypeVar
 
 from .indices import MOST_FACTORS, Unfit
-from .notation import Reader
+from .notation import ParseError, Reader
 from .signs import DOTS, GREEK, KERN
 
 T = TypeVar("T")
@@ -53,6 +53,10 @@ class Index(NamedTuple):
     values: tuple[tuple[int | str, ...], ...]
 
 
+class Rebound(ParseError):
+    """An index that has a value already: a product over it does not stand inside another."""
+
+
 class _Side(NamedTuple):
     text: str
     position: int
@@ -74,7 +78,7 @@ def read_index(reader: Reader) -> Index:
     index = _index(reader, below, above)
     for name in index.names:
         if name in reader.indices.values or index.names.count(name) > 1:
-            raise reader.error(f"an index other than {name}, which has a value here", start)
+            raise Rebound(reader.text, start, f"an index other than {name}, which has a value here")
     if not index.values and not reader.indices.values:
         raise reader.error("bounds with a value between them", start)
     return index

@@ -42,6 +42,23 @@ def test_a_product_extends_to_a_factor_without_its_index():
     assert str(chain).partition(" = ")[2] == (
         "P(z_1) P(z_2 | z_1) P(x_2 | z_2) P(z_3 | z_2) P(x_3 | z_3) P(y)"
     )
+    twice = graphs.parse(
+        r"p(z_1) \prod_{t=2}^{3} p(z_t|z_{t-1}) \prod_{t=1}^{3} p(x_t|z_t) \prod_{t=1}^2 p(y_t|z_t)"
+    )
+    assert [f.variables[0] for f in twice.factors] == [
+        "z_1",
+        "z_2",
+        "z_3",
+        "x_1",
+        "x_2",
+        "x_3",
+        "y_1",
+        "y_2",
+    ]
+    inner = graphs.parse(
+        r"\prod_{i=1}^{2} f(a_i) \prod_{j=1}^{2} f(b_{i,j}) \prod_{i=1}^{2} f(c_i)"
+    )
+    assert [f.variables[0] for f in inner.factors[-3:]] == ["b_2,2", "c_1", "c_2"]
     grouped = graphs.parse(r"\prod_{t=1}^{2} [p(z_t) p(y_t|z_t)] p(w|y_1)")
     assert [f.variables for f in grouped.factors[-2:]] == [("y_2",), ("w",)]
     with pytest.raises(graphs.ParseError, match="the index t in the body of its product"):
@@ -61,6 +78,8 @@ def test_nested_products_and_ranges():
     assert edges == graphs.parse("ψ(x_1,x_2) ψ(x_2,x_3) ψ(y)")
     square = graphs.parse(r"\prod_{i,j=1}^{2} f_{i,j}(a_i, b_j)")
     assert square == graphs.parse("f11(a_1,b_1) f12(a_1,b_2) f21(a_2,b_1) f22(a_2,b_2)")
+    listed = graphs.parse(r"\prod_{t=1}^{3} p(x_t|x_1, \dots, x_{t-1})")
+    assert listed == full
     named = graphs.parse(r"\prod_{c \in \{a, b\}} p(x_c|y) p(y)")
     assert set(named.edges) == {("y", "x_a"), ("y", "x_b")}
 
