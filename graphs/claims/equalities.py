@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphs.language.notation import Node, Reader, unframed
+from graphs.language.frames import unframed
+from graphs.language.notation import Node, Reader
 from graphs.structure.factorization import Factor
 from graphs.structure.parsing import RELATION, read_product
 
@@ -95,6 +96,6 @@ def _product(reader: Reader) -> Sequence[Factor]:
     """The conditional distributions that stand here, up to an equals sign or the end."""
     try:
         factors, directed, _ = read_product(reader)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return factors if directed else []

@@ -35,7 +35,7 @@ from graphs.claims.counterexamples import Parities, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
 from graphs.claims.maps import unmet
 from graphs.language.notation import Node, ParseError
-from graphs.language.statements import listing
+from graphs.language.statements import listing, statement_text
 from graphs.separation.independence import Independence, decide, independent, query
 from graphs.separation.markov import blanket_of
 from graphs.structure.factorization import Factorization
@@ -47,7 +47,7 @@ from graphs.structure.search import ancestors
 
 Scope: TypeAlias = frozenset[Node]
 
-MOST_LISTED, LONGEST = 8, 600
+MOST_LISTED, MOST_NAMES, LONGEST = 8, 12, 600
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,18 +109,19 @@ class Verdict:
         verdict = "True" if self.holds else "False"
         if self.holds and self.conditionals is False:
             verdict = "True of the scopes, false of the conditional distributions"
-        claim = self.claim if len(self.claim) < LONGEST else f"{self.claim[:LONGEST]} ..."
-        lines = [f"{verdict}: {claim}", *self.reasons]
+        lines = [f"{verdict}: {_shortened(self.claim)}", *self.reasons]
         if self.answer is not None:
             lines.append(self.answer.explain())
         else:
             for r in self.false_independencies[:MOST_LISTED]:
-                lines.append(f"It asserts {r}. In the model {r.explain()}")
+                asserted = statement_text(r.x, r.y, r.given, most=MOST_NAMES)
+                lines.append(f"It asserts {asserted}. In the model {r.explain()}")
             if len(self.false_independencies) > MOST_LISTED:
                 more = len(self.false_independencies) - MOST_LISTED
                 lines.append(f"It asserts {more} more false independences.")
         if self.parities:
-            lines.append(f"A counterexample in bits: {self.parities}; {self._measure()}.")
+            bits = _shortened(str(self.parities))
+            lines.append(f"A counterexample in bits: {bits}; {self._measure()}.")
         return "\n".join(lines)
 
     def _measure(self) -> str:
@@ -130,6 +131,10 @@ class Verdict:
         bar = f" | {listing(r.given)}" if r.given else ""
         information = f"I({listing(r.x)}; {listing(r.y)}{bar})"
         return f"there {information} = {self.information:.4g} nats, where the claim says 0"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."
 
 
 def check(model: Model, claim: Any) -> Verdict:

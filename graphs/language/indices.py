@@ -59,7 +59,10 @@ class Indices:
             return int(match[1])
         value = self.values.get(match[2])
         if not isinstance(value, int):
-            raise Unfit(f"a number in place of {match[2]}, which has none")
+            raise Unfit(
+                f"a number in place of {match[2]}, which has none (graphs.parse takes it as "
+                f"bounds={{{match[2]!r}: 3}})"
+            )
         self.uses[match[2]] += 1
         return int(match[1] or 1) * value
 
@@ -115,6 +118,8 @@ class Indices:
         if isinstance(word := self.values.get(plain), str):
             self.uses[plain] += 1
             return [word + text[len(plain) :]]
+        if plain.startswith("-"):
+            raise Unfit(f"an index without a sign before it, since {plain} may mean all others")
         return [str(self.number(plain)) + text[len(plain) :]]
 
     def _note(self, symbols: list[str], position: int) -> None:

@@ -65,8 +65,10 @@ _RESERVED = {
     "given", "not", "is", "are", "was", "were", "and", "or",
     "by", "from", "of", "on", "independent", "dependent", "conditional", "conditioned",
     "conditioning", "conditionally", "marginally", "mutually", "does", "do", "depends", "depend",
-    "separates", "separate", "separated", "connected",
+    "separates", "separate", "separated", "connected", "ind", "indep", "screens", "screen",
+    "blocks", "block",
 }  # fmt: skip
+_RESERVED_WORD = re.compile(rf"(?:{'|'.join(_RESERVED)})(?![A-Za-z0-9_])", re.IGNORECASE)
 
 
 def text_name(name: Node) -> str:
@@ -75,7 +77,7 @@ def text_name(name: Node) -> str:
     word, end = _word(text, 0)
     primes = text[end:]
     plain = bool(word) and word[0] != "_" and word[-1] != "_" and not primes.strip("'")
-    if plain and "\\" not in text and text.lower() not in _RESERVED and _printable(text):
+    if plain and "\\" not in text and not _RESERVED_WORD.match(text) and _printable(text):
         return text
     return _quoted(text)
 
@@ -119,7 +121,7 @@ class ParseError(ValueError):
 
 
 _SPACING = re.compile(
-    rf"(?:{KERN}|\\(?:q?quad|left|right|displaystyle|nonumber|limits)(?![A-Za-z])"
+    rf"(?:{KERN}|\\(?:left|right)\s*\.|\\(?:q?quad|left|right|displaystyle|nonumber|limits)(?![A-Za-z])"
     r"|\\[bB]igg?[lrm]?(?![A-Za-z])(?=\s*(?:\\?[{}]|[()\[\]|])))*"
 )
 _FONT_NAMES = {
@@ -136,6 +138,7 @@ _FONT = re.compile(
 _PIECE = re.compile("|".join(map(re.escape, _PIECES.values())))
 _PIECE_OF = {written: sign for sign, written in _PIECES.items()}
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_OTHER_QUOTES = re.compile(r"“([^“”\"]+)”|„([^„“”\"]+)[“”]|‘([^‘’]+)’|'([^']+)'(?!')")
 _ESCAPE = re.compile(r'\\(?:(["\\])|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\})')
 _COMMAND = re.compile(rf"\\({'|'.join(GREEK)})(?![A-Za-z])")
 _SUBSCRIPT = re.compile(r"_\{((?:[^{}]|\{[^{}]*\})*)\}")
@@ -259,6 +262,8 @@ class Reader:
         start = self.position
         if self.text.startswith('"', start):
             return (self._quoted(),)
+        if match := self.match(_OTHER_QUOTES):
+            return (match[match.lastindex or 0],)
         written, literal, font = self._base(start)
         primes = self.match(_PRIMES)
         written += (primes[0] if primes else "") + self._subscript()
@@ -289,20 +294,21 @@ class Reader:
         while self.accept(","):
             if names and self.accept(_DOTS):
                 self.expect(",", "',' after the dots")
-                names += self._after_dots(names[-1])
+                names = [*names[:-1], *self._filled(names[-1])]
             else:
                 names += self.some()
         return tuple(names)
 
-    def _after_dots(self, before: str) -> list[str]:
-        """What follows ``x_1, ...,`` up to the next name, ``x_3``."""
+    def _filled(self, before: str) -> list[str]:
+        """From ``x_1`` to ``x_3``, which follows the dots; within products perhaps none."""
         self.skip()
         start, last = self.position, self.name()
         first, end = _NUMBERED.fullmatch(before), _NUMBERED.fullmatch(last)
-        span = int(end[2]) - int(first[2]) if first and end and first[1] == end[1] else 0
-        if not first or not end or not 0 < span <= MOST_FACTORS:
+        least = -1 if self.indices.values else 1
+        span = int(end[2]) - int(first[2]) if first and end and first[1] == end[1] else least - 1
+        if not first or not end or not least <= span <= MOST_FACTORS:
             raise self.error(f"a name such as {before} with a higher number after the dots", start)
-        return [f"{end[1]}{i}" for i in range(int(first[2]) + 1, int(end[2]) + 1)]
+        return [f"{end[1]}{i}" for i in range(int(first[2]), int(end[2]) + 1)]
 
     def _base(self, start: int) -> tuple[str, int, str]:
         """A name up to its primes, how much of it was literal, and its font."""
@@ -367,29 +373,3 @@ class Reader:
             )
         primes = self.match(_PRIMES)
         return f"_{inner}" + (primes[0] if primes else "")
-
-
-# --- Frames -------------------------------------------------------------------------------------
-
-_FRAMES = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
-_BEGIN = re.compile(r"\\begin\{((?:equation|align|gather|multline|displaymath|math)\*?)\}")
-
-
-def unframed(text: str) -> str:
-    r"""The text without ``$ $``, ``\( \)``, ``\[ \]`` or an environment, and without full stop.
-
-    What stood at the start is blanked, so that every other character keeps its place.
-    """
-    start = len(text) - len(text.lstrip())
-    text = text.rstrip()
-    inside = text.rstrip(" \t\r\n.,;")
-    frames = list(_FRAMES)
-    if begin := _BEGIN.match(text, start):
-        frames = [(begin[0], rf"\end{{{begin[1]}}}")]
-    for left, right in frames:
-        if text.startswith(left, start) and inside[start + len(left) :].endswith(right):
-            text = " " * (start + len(left)) + inside[start + len(left) : -len(right)].rstrip()
-            break
-    if text.endswith(".") and not text.endswith(".."):
-        text = text[:-1].rstrip()
-    return text

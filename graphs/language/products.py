@@ -1,19 +1,21 @@
 r"""Products and sums over an index: their bounds, and their body once for every value.
 
-The bounds are those of :math:`\prod_{i=1}^{3}`, :math:`\prod_{i \in \{1,2,3\}}` or
-:math:`\prod_{1 \le i \le 3}`, with or without LaTeX: ``\prod\limits_{i=1}^{3}``, ``∏_{i=1}^3``,
-``prod_{i=1..3}``. Those of an inner product may mention outer indices. An index takes its values in
-order, and the text of the body is read anew for each.
+The bounds are those of :math:`\prod_{i=1}^{3}`, :math:`\prod_{i \in \{1,2,3\}}`,
+:math:`\prod_{1 \le i \le 3}`, :math:`\prod_{i,j=1}^{3}` or, for listed pairs,
+:math:`\prod_{(i,j) \in \{(1,2),(2,3)\}}`, with or without LaTeX: ``\prod\limits_{i=1}^{3}``,
+``∏_{i=1}^3``, ``prod_{i=1..3}``. Those of an inner product may mention outer indices. An index
+takes its values in order, and the text of the body is read anew for each.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple, NoReturn, TypeVar
 
 from graphs.language.indices import MOST_FACTORS, Unfit
-from graphs.language.notation import Reader
+from graphs.language.notation import ParseError, Reader
 from graphs.language.signs import DOTS, GREEK, KERN
 
 T = TypeVar("T")
@@ -34,6 +36,10 @@ _INDEX, _VALUE = r"([^\W\d_]+)", r"([\w+\-]+)"
 _FROM = re.compile(rf"{_INDEX}={_VALUE}")
 _FROM_TO = re.compile(rf"{_INDEX}={_VALUE}(?:,?(?:{DOTS}|\.\.),?|:){_VALUE}")
 _LISTED = re.compile(rf"{_INDEX}(?:=|∈|\\in(?![A-Za-z])|\s+in\s)\s*(?:\\?\{{(.*?)\\?\}}|(.*))")
+_SEVERAL = re.compile(r"((?:[^\W\d_]+,)+[^\W\d_]+)=([\w+\-]+)")
+_TUPLES = re.compile(
+    r"\(((?:[^\W\d_]+,)+[^\W\d_]+)\)(?:∈|\\in(?![A-Za-z])|\s*in\s*)\s*\\?\{(.*?)\\?\}"
+)
 _AT_MOST = r"(≤|⩽|<=|<|\\leq?(?:slant)?(?![A-Za-z])|\\lt(?![A-Za-z]))"
 _BETWEEN = re.compile(rf"{_VALUE}{_AT_MOST}\s*{_INDEX}{_AT_MOST}\s*{_VALUE}")
 _ORDERED = re.compile(r"[<>≤≥≠⩽⩾]|\\(?:n?[lg]eq?|neq?|[lg]t|sim)(?![A-Za-z])|∼|~")
@@ -41,10 +47,14 @@ _EXPECTED = r"bounds such as _{i=1}^{3} or _{i \in \{1,2,3\}}"
 
 
 class Index(NamedTuple):
-    """An index and the values it takes, in order."""
+    """An index, or several that go through pairs or tuples, and what they take, in order."""
 
-    name: str
-    values: tuple[int | str, ...]
+    names: tuple[str, ...]
+    values: tuple[tuple[int | str, ...], ...]
+
+
+class Rebound(ParseError):
+    """An index that has a value already: a product over it does not stand inside another."""
 
 
 class _Side(NamedTuple):
@@ -66,8 +76,9 @@ def read_index(reader: Reader) -> Index:
     if below is None:
         raise reader.error(_EXPECTED, start)
     index = _index(reader, below, above)
-    if index.name in reader.indices.values:
-        raise reader.error(f"an index other than {index.name}, which has a value here", start)
+    for name in index.names:
+        if name in reader.indices.values or index.names.count(name) > 1:
+            raise Rebound(reader.text, start, f"an index other than {name}, which has a value here")
     if not index.values and not reader.indices.values:
         raise reader.error("bounds with a value between them", start)
     return index
@@ -95,6 +106,8 @@ def _plain(text: str) -> str:
 
 def _index(reader: Reader, below: _Side, above: _Side | None) -> Index:
     if above is not None:
+        if match := _SEVERAL.fullmatch(below.text):
+            return _square(reader, match[1].split(","), (match[2], below), (above.text, above))
         match = _FROM.fullmatch(below.text)
         if not match:
             _refuse(reader, below)
@@ -104,6 +117,8 @@ def _index(reader: Reader, below: _Side, above: _Side | None) -> Index:
     if match := _BETWEEN.fullmatch(below.text):
         low, first, name, last, high = match.groups()
         return _span(reader, name, (low, below), (high, below), _strict(first), -_strict(last))
+    if match := _TUPLES.fullmatch(below.text):
+        return _tuples(reader, match[1].split(","), match[2], below)
     if (match := _LISTED.fullmatch(below.text)) and (listed := match[2] or match[3]):
         return _listed(reader, match[1], listed, below, braced=match[2] is not None)
     return _refuse(reader, below)
@@ -125,7 +140,31 @@ def _span(
     last = _number(reader, *high) + before
     if last - first >= MOST_FACTORS:
         raise reader.error(f"at most {MOST_FACTORS} factors", high[1].position)
-    return Index(name, tuple(range(first, last + 1)))
+    return Index((name,), tuple((value,) for value in range(first, last + 1)))
+
+
+def _square(
+    reader: Reader, names: list[str], low: tuple[str, _Side], high: tuple[str, _Side]
+) -> Index:
+    """``i,j=1`` up to 3: every pair."""
+    values = _span(reader, names[0], low, high).values
+    if len(values) ** len(names) > MOST_FACTORS:
+        raise reader.error(f"at most {MOST_FACTORS} factors", high[1].position)
+    every = product(*([value for (value,) in values] for _ in names))
+    return Index(tuple(names), tuple(every))
+
+
+def _tuples(reader: Reader, names: list[str], listed: str, side: _Side) -> Index:
+    r"""``(i,j) \in \{(1,2),(2,3)\}``."""
+    found = [text.split(",") for text in re.findall(r"\(([\w,]*)\)", listed)]
+    if re.sub(r"\([\w,]*\)", "", listed) != "," * (len(found) - 1) or not found:
+        _refuse(reader, side)
+    if any(len(words) != len(names) or "" in words for words in found):
+        raise reader.error(f"tuples of {len(names)}", side.position)
+    values = tuple(tuple(_value(reader, word) for word in words) for words in found)
+    if len(set(values)) < len(values):
+        raise reader.error("values of an index that differ", side.position)
+    return Index(tuple(names), values)
 
 
 def _number(reader: Reader, text: str, side: _Side) -> int:
@@ -152,14 +191,14 @@ def _listed(reader: Reader, name: str, listed: str, side: _Side, braced: bool) -
     if dots and dots == [len(values) - 2] and len(values) > 2:
         found = _span(reader, name, (values[0], side), (values[-1], side))
         shown = tuple(_number(reader, text, side) for text in values[:-2])
-        if found.values[: len(shown)] == shown:
+        if found.values[: len(shown)] == tuple((value,) for value in shown):
             return found
         _refuse(reader, side)
     if dots or (not braced and len(values) < 2) or not all(re.fullmatch(r"\w+", v) for v in values):
         _refuse(reader, side)
     if len(set(values)) < len(values):
         raise reader.error("values of an index that differ", side.position)
-    return Index(name, tuple(_value(reader, text) for text in values))
+    return Index((name,), tuple((_value(reader, text),) for text in values))
 
 
 def _value(reader: Reader, text: str) -> int | str:
@@ -181,21 +220,21 @@ def _refuse(reader: Reader, side: _Side) -> NoReturn:
 
 
 def for_each(reader: Reader, index: Index, read: Callable[[], T]) -> list[T]:
-    """What is read of the same text for every value of an index.
+    """What is read of the same text for every value of an index, or every tuple.
 
     A product of no factors is one: then the text is read once, to pass it.
     """
-    start, found = reader.position, []
-    before = reader.indices.uses[index.name]
-    for value in index.values or (1,):
+    start, found, uses = reader.position, [], reader.indices.uses
+    before = {name: uses[name] for name in index.names}
+    for values in index.values or ((1,) * len(index.names),):
         reader.position = start
-        reader.indices.values[index.name] = value
+        reader.indices.values.update(zip(index.names, values, strict=True))
         found.append(read())
-        if reader.indices.uses.total() > 5 * MOST_FACTORS:
+        if uses.total() > 5 * MOST_FACTORS:
             raise reader.error(f"at most {MOST_FACTORS} factors", start)
-    del reader.indices.values[index.name]
-    reader.indices.over.add(index.name)
-    if reader.indices.uses[index.name] == before:
-        reader.skip()
-        raise reader.error(f"the index {index.name} in a subscript after its bounds", start)
+    for name in index.names:
+        del reader.indices.values[name]
+        reader.indices.over.add(name)
+        if uses[name] == before[name]:
+            raise reader.error(f"the index {name} in a subscript after its bounds", start)
     return found if index.values else []

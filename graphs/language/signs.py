@@ -18,21 +18,34 @@ COMMANDS = (
     r"\indep", r"\independent", r"\Indep", r"\indept", r"\ind", r"\CI", r"\upvDash", r"\upmodels",
 )  # fmt: skip
 CROSSED_COMMANDS = (r"\nperp", r"\nindep", r"\nindependent", r"\nupvDash", r"\notindep")
-CROSSINGS = (r"\not", r"\centernot", "!")
+CROSSINGS = (r"\not", r"\centernot", r"\cancel", r"\bcancel", r"\xcancel", r"\slashed", "!")
 OVERLAYS = ("\u0338", "\u0337")
 NEGATIONS = ("¬", "~", "!", r"\neg", r"\lnot")
 INDEPENDENT = (
-    "independent of", "independent from", "d-separated from", "m-separated from", "separated from",
+    "independent of", "independent from", "independent to", "independent with", "indep of",
+    "indep. of", "ind. of", "d-separated from", "m-separated from", "separated from",
     "does not depend on", "do not depend on", "doesn't depend on", "don't depend on",
 )  # fmt: skip
 DEPENDENT = (
     "dependent on", "dependent upon", "depends on", "depend on", "d-connected to",
     "d-connected with", "m-connected to", "connected to",
 )  # fmt: skip
-BOTH_INDEPENDENT = ("independent", "d-separated", "m-separated", "separated")
+BOTH_INDEPENDENT = (
+    "independent", "independent of each other", "independent of one another", "indep", "indep.",
+    "d-separated", "m-separated", "separated", "d-separated from each other", "ind.",
+)  # fmt: skip
+INFIX = ("ind", "ind.", "indep", "indep.")
+FUNCTIONS = ("Ind", "Indep", "CI", "d-sep", "dsep", "m-sep", "msep", "sep")
 BOTH_DEPENDENT = ("dependent", "d-connected", "m-connected", "connected")
-SEPARATES = ("d-separates", "d-separate", "m-separates", "m-separate", "separates", "separate")
-BARS = ("|", "∣", "｜", r"\middle|", r"\mid", r"\vert", r"\given")
+SEPARATES = (
+    "d-separates", "d-separate", "m-separates", "m-separate", "separates", "separate",
+    "screens off", "screen off", "blocks all paths between", "block all paths between",
+    "blocks every path between", "block every path between",
+)  # fmt: skip
+BARS = (
+    "|", "∣", "｜", "│", "❘", "¦", r"\middle|", r"\mid", r"\vert", r"\given", r"{\mid}", "{|}",
+    r"\mathbin{|}", r"\mathrel{|}", r"\mathrel{\mid}", r"\textbar",
+)  # fmt: skip
 GIVEN = ("given", "conditional on", "conditioned on", "conditioning on", "conditionally on")
 NOTHING = ("∅", r"\emptyset", r"\varnothing")
 PRODUCTS = ("⋅", "·", "×", "∗", "*", "∙", "•", "\u2062", r"\cdot", r"\times", r"\ast", r"\bullet")
@@ -58,6 +71,8 @@ _ROWS = (
     ("A is independent of B", (*SYMBOLS, *ASCII_SYMBOLS, *COMMANDS, *INDEPENDENT)),
     ("  two of them, kerned", (r"\perp\!\!\!\perp", r"\perp\mkern-9.5mu\perp", "⊥⊥")),
     ("  A and B are ...", BOTH_INDEPENDENT),
+    ("  before (A; B | C)", FUNCTIONS),
+    ("  C ... A and B", SEPARATES),
     ("A is not independent of B", (*CROSSED_COMMANDS, *DEPENDENT)),
     ("  before a sign", (*CROSSINGS, "not")),
     ("  over a sign", ("⟂\u0338", "⫫\u0338")),
@@ -91,8 +106,9 @@ def any_of(signs: Iterable[str]) -> str:
 def _pattern(sign: str) -> str:
     if re.fullmatch(r"\\[A-Za-z]+", sign):
         return re.escape(sign) + "(?![A-Za-z])"
-    if re.fullmatch(r"[A-Za-z][A-Za-z' \-]*", sign):
+    if re.fullmatch(r"[A-Za-z][A-Za-z' .\-]*", sign):
         words = r"\s+".join(map(re.escape, sign.split())).replace("'", "['’]")
+        words = words.replace(r"\-", r"(?:[-‐‑–−]|\s+)?")
         return rf"(?i:{words})(?![\w\-])"
     return re.escape(sign).replace(r"\\middle", r"\\middle\s*")
 

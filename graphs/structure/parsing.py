@@ -1,9 +1,10 @@
 r"""Factorisations from text or LaTeX, as they are written in textbooks.
 
 A product over an index, :math:`\prod_{i=1}^{3} p(x_i \mid y)`, is written out. Its body is what
-stands in brackets after the bounds, or else all that follows, up to the end of the term or up to a
-factor in which the index does not occur: in :math:`\prod_{t=2}^{5} p(z_t \mid z_{t-1})\,
-p(x_t \mid z_t)\,p(y)` both conditionals are multiplied four times, and :math:`p(y)` stands outside.
+stands in brackets after the bounds, or else all that follows, up to the end of the term, to a
+factor in which the index does not occur or to another product over the same index: in
+:math:`\prod_{t=2}^{5} p(z_t \mid z_{t-1})\,p(x_t \mid z_t)\,p(y)` both conditionals are multiplied
+four times, and :math:`p(y)` stands outside.
 """
 
 from __future__ import annotations
@@ -13,30 +14,44 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from graphs.language.frames import unframed
 from graphs.language.indices import MOST_FACTORS, preset
-from graphs.language.notation import Node, ParseError, Reader, unframed
-from graphs.language.products import PRODUCT_OVER, SUM_OVER, for_each, read_index
-from graphs.language.signs import BAR, PRODUCT
+from graphs.language.notation import Node, ParseError, Reader
+from graphs.language.products import PRODUCT_OVER, SUM_OVER, Rebound, for_each, read_index
+from graphs.language.signs import BAR, DOTS, GREEK, PRODUCT
 from graphs.structure.energies import ENERGY, read_energy
 from graphs.structure.factorization import Factor, Factorization
 from graphs.structure.models import factorization
 
-_OPENING = r"(?=\s*(?:\\left)?\()"
+_OPENING = r"(?=\s*(?:\\left\s*)?\()"
+_PROBABILITY = (
+    r"(?:\\Pr|ℙ|\\(?:math(?:rm|bf|bb|cal|sf|it|scr)|operatorname|text)\s*"
+    r"(?:\{\s*(?:Pr(?:ob)?|[Ppq])\s*\}|[Ppq])|Prob|prob|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
+)
+_POTENTIAL = r"\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[^{}]*\}|\w*)"
 _SYMBOL = re.compile(
-    r"(?P<probability>(?:\\Pr|\\mathbb\s*\{?P\}?|Pr|P|p|q)(?:_(?:\{[^{}]*\}|\\?\w+))?"
-    + _OPENING
-    + r")|(?P<potential>\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[^{}]*\}|\w*)"
-    + _OPENING
-    + ")"
+    rf"(?P<probability>{_PROBABILITY}(?=\s*(?:\\left\s*)?[(\[]))|(?P<potential>{_POTENTIAL}{_OPENING})"
 )
+_START = re.compile(rf"(?:{_PROBABILITY}|{_POTENTIAL}){_OPENING}")
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_PARTITION = re.compile(
-    rf"{_NUMBER}\s*/\s*Z|\(\s*{_NUMBER}\s*/\s*Z\s*\)|\\t?d?frac\s*\{{?{_NUMBER}\}}?\s*\{{?Z\}}?|Z\^\{{?-1\}}?"
+_PARAMETER = rf"(?:\\(?:{'|'.join(GREEK)})|[α-ωΑ-Ω])"
+_Z = (
+    rf"(?:\\mathcal\s*\{{?Z\}}?|Z)(?:_(?:{_PARAMETER}|\{{{_PARAMETER}\}}))?"
+    rf"(?:\(\s*{_PARAMETER}\s*\))?(?![\w(])"
 )
-_OVER_PARTITION = re.compile(r"/\s*(?:\\mathcal\s*\{?Z\}?|Z)(?![\w(])")
+_PARTITION = re.compile(
+    rf"{_NUMBER}\s*/\s*{_Z}|\(\s*{_NUMBER}\s*/\s*{_Z}\s*\)"
+    rf"|\\[td]?frac\s*(?:\{{\s*{_NUMBER}\s*\}}|{_NUMBER})\s*(?:\{{\s*{_Z}\s*\}}|Z)"
+    rf"|\{{\s*{_NUMBER}\s*\\over\s*{_Z}\s*\}}|Z\^(?:\{{-1\}}|-1)|Z⁻¹"
+)
+_OVER_PARTITION = re.compile(rf"/\s*{_Z}")
+_FRACTION = re.compile(r"\\[td]?frac\s*\{")
+_DENOMINATOR = re.compile(rf"\{{\s*{_Z}\s*\}}")
+_DOTS = re.compile(DOTS)
 _LINE_BREAK = re.compile(r"(?:\\\\(?:\[[^\]]*\])?|&)")
-RELATION = re.compile(r"&?\s*(=|∝|\\propto(?![A-Za-z]))\s*&?")
-_BARE_LEFT = re.compile(r"(?:\\Pr|Pr|P|p|q)(?=\s*&?\s*(?:=|∝|\\propto(?![A-Za-z])))")
+_RELATION = r"(?::?==?|≔|≡|∝|\\(?:propto|equiv|coloneqq|triangleq)(?![A-Za-z]))"
+RELATION = re.compile(rf"&?\s*{_RELATION}\s*&?")
+_BARE_LEFT = re.compile(rf"(?:\\Pr|Pr|P|p|q)(?=\s*&?\s*{_RELATION})")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTERS = {"phi": "φ", "varphi": "φ", "ϕ": "φ", "psi": "ψ", "Phi": "Φ", "Psi": "Ψ"}
 _RATIO = re.compile(rf"{_NUMBER}(?:\s*/\s*{_NUMBER})?")
@@ -52,13 +67,13 @@ def read_factor(reader: Reader) -> tuple[Factor, bool]:
     match = reader.expect(_SYMBOL, "a factor such as P(A|B) or phi1(A,B)")
     directed = match["probability"] is not None
     name = "P" if directed else _potential_name(reader, match)
-    reader.expect("(", "'('")
+    closing = _CLOSINGS[reader.expect(_GROUP, "'('")[0]]
     variables = reader.names()
     given: tuple[str, ...] = ()
     if directed and reader.accept(BAR):
         given = reader.names()
-    closing = "',', '|' or ')'" if directed and not given else "',' or ')'"
-    reader.expect(")", closing)
+    more = "',', '|'" if directed and not given else "','"
+    reader.expect(closing, f"{more} or '{closing}'")
     return Factor(name, variables, given), directed
 
 
@@ -118,6 +133,14 @@ class _Product:
         self.scaled |= scale is not None
         if reader.accept(PRODUCT_OVER):
             self._over()
+        elif self.factors and scale is not None and self._ends():
+            self.scaled = False
+            if self.directed:
+                raise reader.error("a potential such as phi1(A,B) before 1/Z or a constant")
+        elif reader.accept(_FRACTION):
+            self.read()
+            reader.expect("}", "a factor or '}'")
+            reader.expect(_DENOMINATOR, "{Z}")
         elif opening := reader.accept(_GROUP):
             self.read()
             reader.expect(_CLOSINGS[opening[0]], f"a factor or '{_CLOSINGS[opening[0]]}'")
@@ -133,6 +156,8 @@ class _Product:
         start = self.reader.position
         if self.reader.match(SUM_OVER) or self.reader.match(_INTEGRAL):
             raise self.reader.error("a product, since no variable is summed out", start)
+        if self.reader.match(_DOTS):
+            raise self.reader.error(r"every factor, or a product such as \prod_{t=2}^{5}", start)
         if self.reader.match(_PLATE):
             raise self.reader.error(r"a product such as \prod_{i=1}^{3} for a plate", start)
         factor, directed = read_factor(self.reader)
@@ -155,26 +180,27 @@ class _Product:
         """A product over an index, its body read once for each value."""
         index = read_index(self.reader)
         self.reader.accept(PRODUCT)
-        parts = for_each(self.reader, index, lambda: self._body(index.name))
+        parts = for_each(self.reader, index, lambda: self._body(index.names))
         self.factors += [factor for part in parts for factor in part.factors]
         for part in parts:
             self.constant *= part.constant
         if len(self.factors) > MOST_FACTORS:
             raise self.reader.error(f"at most {MOST_FACTORS} factors")
 
-    def _body(self, index: str) -> _Product:
-        """The group here, or all items that mention the index."""
+    def _body(self, indices: tuple[str, ...]) -> _Product:
+        """The group here, or all items that mention an index."""
         reader, part = self.reader, _Product(self.reader, [], self.directed, scaled=self.scaled)
         reader.skip()
         bracketed = _GROUP.match(reader.text, reader.position) is not None
         part._item()
         while not bracketed:
             end, length, constant = reader.position, len(part.factors), part.constant
-            used = reader.indices.uses[index]
-            if not part._more():
+            if not part._more() or _rebinds(reader):
+                reader.position = end
                 break
+            used = [reader.indices.uses[name] for name in indices]
             part._item()
-            if reader.indices.uses[index] == used:
+            if [reader.indices.uses[name] for name in indices] == used:
                 del part.factors[length:]
                 reader.position, part.constant = end, constant
                 break
@@ -184,15 +210,34 @@ class _Product:
     def _more(self) -> bool:
         """Whether another item follows; passes the signs and line breaks before it."""
         reader = self.reader
-        reader.skip()
-        start = reader.position
-        stops = (_CLOSING, _OVER_PARTITION, RELATION)
-        if reader.done() or any(stop.match(reader.text, start) for stop in stops):
+        if self._ends():
             return False
+        start = reader.position
         _pass_sign(reader)
         if reader.done():
             raise reader.error("another factor after the sign", start)
         return True
+
+    def _ends(self) -> bool:
+        """Whether the product ends here."""
+        reader = self.reader
+        stops = (_CLOSING, _OVER_PARTITION, RELATION)
+        return reader.done() or any(stop.match(reader.text, reader.position) for stop in stops)
+
+
+def _rebinds(reader: Reader) -> bool:
+    """Whether a product follows over an index that has a value, which ends that one's product."""
+    start = reader.position
+    try:
+        if reader.accept(PRODUCT_OVER):
+            read_index(reader)
+    except Rebound:
+        return True
+    except ParseError:
+        pass  # told where the product itself is read
+    finally:
+        reader.position = start
+    return False
 
 
 def _pass_sign(reader: Reader) -> None:
@@ -225,7 +270,7 @@ def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorizatio
 
     Products with numbers for bounds are written out: ``p(y) \prod_{i=1}^{3} p(x_i|y)`` has the
     nodes y, x_1, x_2 and x_3. A product extends over the brackets after it, or over all factors
-    that follow up to the first that does not mention its index.
+    that follow up to the first that does not mention its index or another product over it.
 
     Args:
         text: the factorisation.
@@ -243,7 +288,13 @@ def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorizatio
         raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
     if states_graph(text):
         return _of_graph(text)
-    reader = Reader(unframed(text), preset(bounds or {}))
+    try:
+        return _read(Reader(unframed(text), preset(bounds or {})))
+    except RecursionError:
+        raise ValueError("expected fewer brackets in each other, got too many to read") from None
+
+
+def _read(reader: Reader) -> Factorization:
     order = _left_hand_side(reader)
     factors, directed, constant = read_product(reader)
     if not directed and reader.accept(_OVER_PARTITION) and not reader.done():
@@ -280,7 +331,7 @@ def states_graph(text: str) -> bool:
     reader = Reader(unframed(text))
     try:
         _constant(reader)
-        starts = (_SYMBOL, PRODUCT_OVER, ENERGY, _BARE_LEFT)
+        starts = (_START, PRODUCT_OVER, ENERGY, _BARE_LEFT)
         return not any(map(reader.accept, starts)) and is_graph_text(text)
     except ParseError:
         return False

@@ -43,7 +43,8 @@ end}
 PRIVATE = 0xF0000  # the place of a character that the font lacks
 MATH = {
     ("cmsy", 110): "\\", ("cmsy", 24): "~", ("cmsy", 106): "|", ("cmsy", 48): "'",
-    ("cmmi", 59): ",",
+    ("cmmi", 59): ",", ("cmr", 11): "ff", ("cmr", 12): "fi", ("cmr", 13): "fl", ("cmr", 14): "ffi",
+    ("cmr", 15): "ffl",
 }  # fmt: skip
 
 

@@ -18,7 +18,23 @@ examples = settings(max_examples=200, deadline=None, derandomize=True)
 NAMES = st.one_of(
     st.text(max_size=8),
     st.text("abX1_-.'\"\\$%&#{}^~|,()*[] \u200d\u0301é\u0915\u094dα⟂<>=u", max_size=8),
-    st.sampled_from(["given", "not", "and", "by", "x_t-1", "x_1,2", "A_||_B", "x'_1", '""', "is"]),
+    st.sampled_from(
+        [
+            "given",
+            "not",
+            "and",
+            "by",
+            "x_t-1",
+            "x_1,2",
+            "A_||_B",
+            "x'_1",
+            '""',
+            "is",
+            "not'",
+            "not\u0301",
+            "by-x",
+        ]
+    ),
 )
 CHAIN = nx.DiGraph([("A", "C"), ("C", "B")])
 

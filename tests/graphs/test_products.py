@@ -42,6 +42,23 @@ def test_a_product_extends_to_a_factor_without_its_index():
     assert str(chain).partition(" = ")[2] == (
         "P(z_1) P(z_2 | z_1) P(x_2 | z_2) P(z_3 | z_2) P(x_3 | z_3) P(y)"
     )
+    twice = graphs.parse(
+        r"p(z_1) \prod_{t=2}^{3} p(z_t|z_{t-1}) \prod_{t=1}^{3} p(x_t|z_t) \prod_{t=1}^2 p(y_t|z_t)"
+    )
+    assert [f.variables[0] for f in twice.factors] == [
+        "z_1",
+        "z_2",
+        "z_3",
+        "x_1",
+        "x_2",
+        "x_3",
+        "y_1",
+        "y_2",
+    ]
+    inner = graphs.parse(
+        r"\prod_{i=1}^{2} f(a_i) \prod_{j=1}^{2} f(b_{i,j}) \prod_{i=1}^{2} f(c_i)"
+    )
+    assert [f.variables[0] for f in inner.factors[-3:]] == ["b_2,2", "c_1", "c_2"]
     grouped = graphs.parse(r"\prod_{t=1}^{2} [p(z_t) p(y_t|z_t)] p(w|y_1)")
     assert [f.variables for f in grouped.factors[-2:]] == [("y_2",), ("w",)]
     with pytest.raises(graphs.ParseError, match="the index t in the body of its product"):
@@ -57,6 +74,12 @@ def test_nested_products_and_ranges():
     assert pairs == graphs.parse("1/Z φ12(x_1,x_2) φ13(x_1,x_3) φ23(x_2,x_3)")
     full = graphs.parse(r"\prod_{t=1}^{3} p(x_t|x_{1:t-1})")
     assert full == graphs.parse("P(x_1) P(x_2|x_1) P(x_3|x_1,x_2)")
+    edges = graphs.parse(r"\prod_{(i,j) \in \{(1,2), (2,3)\}} \psi(x_i, x_j) \psi(y)")
+    assert edges == graphs.parse("ψ(x_1,x_2) ψ(x_2,x_3) ψ(y)")
+    square = graphs.parse(r"\prod_{i,j=1}^{2} f_{i,j}(a_i, b_j)")
+    assert square == graphs.parse("f11(a_1,b_1) f12(a_1,b_2) f21(a_2,b_1) f22(a_2,b_2)")
+    listed = graphs.parse(r"\prod_{t=1}^{3} p(x_t|x_1, \dots, x_{t-1})")
+    assert listed == full
     named = graphs.parse(r"\prod_{c \in \{a, b\}} p(x_c|y) p(y)")
     assert set(named.edges) == {("y", "x_a"), ("y", "x_b")}
 
@@ -120,6 +143,10 @@ def test_random_products_against_loops():
         (r"\prod_{i} p(x_i)", "i has no bounds"),
         (r"\prod_{i<j} φ(x_i,x_j)", "i<j gives pairs"),
         (r"\prod_{(i,j) \in E} φ(x_i,x_j)", "members of E are not stated"),
+        (r"\prod_{(i,j) \in \{(1,2),(3)\}} φ(x_i,x_j)", "tuples of 2"),
+        (r"\prod_{(i,j) \in \{(1,2),(1,2)\}} φ(x_i,x_j)", "that differ"),
+        (r"\prod_{(i,i) \in \{(1,2)\}} φ(x_i)", "an index other than i"),
+        (r"\prod_{(i,j) \in \{(1,2)\}} φ(x_i)", "the index j in a subscript"),
         (r"\prod_{i \sim j} φ(x_i,x_j)", "gives pairs"),
         (r"\prod_{i=1, i \ne j}^{3} p(x_i)", "gives pairs or conditions"),
         (r"\prod_{i=3}^{1} p(x_i)", "a value between them"),
@@ -130,6 +157,7 @@ def test_random_products_against_loops():
         (r"\prod_{i=1}^{2} \prod_{i=1}^{2} p(x_i)", "an index other than i"),
         (r"\prod_{i=1}^{2} p(x_{i+k})", "in place of k"),
         (r"\prod_{i=1}^{2} p(x_{i'})", "without a prime"),
+        (r"\prod_{i=1}^{2} f(x_i, x_{-i})", "may mean all others"),
         (r"p(n) \prod_{n=1}^{2} p(x_n|n)", "not the index n"),
         (r"p(n) \prod_{n=1}^{2} p(x_n)", "an index that is no variable"),
         (r"p(y_i) \prod_{i=1}^{2} p(x_i|y_i)", "in the body of its product alone"),
