@@ -143,8 +143,11 @@ def column(rng, values):
 
 
 def plain_list(column):
-    """The elements of a column as they come out of it."""
-    return column.tolist() if isinstance(column, torch.Tensor) else list(column)
+    """The elements of a column as they come out of it, in the precision that it has."""
+    if isinstance(column, torch.Tensor):
+        column = column.numpy()
+    single = isinstance(column, pd.Series) and column.dtype == np.float32
+    return list(column.to_numpy() if single else column)
 
 
 def elements(column, rows):

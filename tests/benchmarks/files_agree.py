@@ -42,9 +42,9 @@ def compare(path, folder, tell):
     if model is None or option == "tables=False":
         return
     name = readings.names_in(model, other)
-    pairs = [(a, b) for _, a, b in readings.tables(model, other, name)]
-    tell("cause", readings.cause(pairs, rescaled=option != ""))
-    tell("tables", readings.differ(pairs))
+    found = list(readings.tables(model, other, name))
+    tell("cause", readings.cause(found, rescaled=option != ""))
+    tell("tables", readings.differ((a, b) for _, a, b, _ in found))
     if graphs.JunctionTree(model).cost.cells > MOST_CELLS:
         return
     again, other = readings.refitted(model, other, name, rescaled=option != "")
