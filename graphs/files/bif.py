@@ -27,14 +27,16 @@ import numpy as np
 from graphs.files.network import Found, Network
 from graphs.files.rows import Policy
 from graphs.language.scanning import (
+    CLOSE,
+    COMMENT,
+    OPEN,
     QUOTED,
     Malformed,
     Scanner,
     blank_comments,
     line_of,
-    not_a_number,
     number_words,
-    numbers,
+    numbers_in,
     pattern,
     place,
     quote,
@@ -43,10 +45,8 @@ from graphs.language.scanning import (
 )
 from graphs.parameters.tables import Tables, called
 
-_COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _BLOCK = pattern(r"(network|variable|probability)(?![\w.\-])")
 _NAME = pattern(rf'({QUOTED}|[^\s"{{}}();]+(?:[ \t]+[^\s"{{}}();]+)*)(?=\s*\{{)')
-_OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
 _BODY = re.compile(rf'[^}}"]*(?:{QUOTED}[^}}"]*)*', re.DOTALL)
 _PROPERTY = pattern(rf'property\b(?:[^;"{{}}]|{QUOTED})*;')
 _TYPE = pattern(r"type\s+discrete\b\s*(?:\[\s*(\d{1,9})\s*\])?")
@@ -70,7 +70,7 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
         Malformed: with the line, whatever the text or the network lacks.
     """
     if "//" in text or "/*" in text:
-        text = blank_comments(text, _COMMENT)
+        text = blank_comments(text, COMMENT)
     scanner = Scanner(text)
     network = Network(lambda position: line_of(text, position), policy=policy)
     blocks: list[int] = []
@@ -92,18 +92,18 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
 def _network(scanner: Scanner, network: Network) -> None:
     name = scanner.accept(_NAME)
     network.name = unquote(name[1]) if name else ""
-    scanner.expect(_OPEN, "the network's name and '{'")
+    scanner.expect(OPEN, "the network's name and '{'")
     while scanner.accept(_PROPERTY):
         pass
-    scanner.expect(_CLOSE, "'property ...;' or '}'")
+    scanner.expect(CLOSE, "'property ...;' or '}'")
 
 
 def _variable(scanner: Scanner, network: Network) -> None:
     match = scanner.expect(_NAME, "the name of a variable and '{'")
     name, where = unquote(match[1]), match.start(1)
-    scanner.expect(_OPEN, "'{'")
+    scanner.expect(OPEN, "'{'")
     declared = False
-    while not scanner.accept(_CLOSE):
+    while not scanner.accept(CLOSE):
         if scanner.accept(_PROPERTY):
             continue
         if declared:
@@ -125,7 +125,7 @@ def _pass_block(scanner: Scanner) -> None:
         body = _BODY.match(scanner.text, start)
         end = body.end() if body else start
     scanner.position = end
-    if not scanner.accept(_CLOSE):
+    if not scanner.accept(CLOSE):
         begun = line_of(scanner.text, start)
         raise scanner.malformed(f"'}}' at the end of the block begun in line {begun}")
 
@@ -134,7 +134,7 @@ def _probability(scanner: Scanner, network: Network, tables: bool) -> None:
     header = scanner.expect(_SCOPE, "'(', the variable, its parents and ')'")
     child, parents = _scope(scanner, network, header)
     scope = network.define((*parents, child), header.start(1))
-    scanner.expect(_OPEN, "'{'")
+    scanner.expect(OPEN, "'{'")
     if tables:
         _Table(scanner, network, scope).read()
 
@@ -176,7 +176,7 @@ class _Table:
         while True:
             match = scanner.accept(_ROW)
             if match is None:
-                if scanner.accept(_CLOSE):
+                if scanner.accept(CLOSE):
                     break
                 if not scanner.accept(_PROPERTY):
                     raise self.diagnosis()
@@ -213,14 +213,8 @@ class _Table:
         error = scanner.malformed("numbers and ';'")
         return scanner.error(str(error), number.start() + len(number[0].rstrip()) - 1)
 
-    def numbers(self, match: re.Match[str]) -> list[float]:
-        try:
-            return numbers(number_words(match[3]))
-        except ValueError:
-            raise not_a_number(self.scanner, *match.span(3)) from None
-
     def values(self, match: re.Match[str]) -> list[float]:
-        values = self.numbers(match)
+        values = numbers_in(self.scanner, match, 3)
         if len(values) != self.size:
             child = self.scope[-1]
             states = ", ".join(map(str, self.network.states[child]))
@@ -282,7 +276,7 @@ class _Table:
         self.network.fill(array.ravel(), start, position, words)
 
     def fill_flat(self, table: re.Match[str]) -> None:
-        array = np.array(self.numbers(table))
+        array = np.array(numbers_in(self.scanner, table, 3))
         if array.size == self.size * self.num_rows:
             array = array.reshape(self.size, self.num_rows).T.ravel()
 

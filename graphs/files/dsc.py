@@ -23,13 +23,16 @@ from graphs.files.bif import LARGEST_DEFAULT
 from graphs.files.network import Found, Network
 from graphs.files.rows import Policy
 from graphs.language.scanning import (
+    CLOSE,
+    COMMENT,
+    OPEN,
     QUOTED,
     Scanner,
     blank_comments,
     line_of,
-    not_a_number,
     number_words,
-    numbers,
+    numbers_in,
+    only_child,
     pattern,
     place,
     split_names,
@@ -37,11 +40,9 @@ from graphs.language.scanning import (
 )
 from graphs.parameters.tables import called
 
-_COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _HEAD = pattern(rf"belief\s+network(?:\s+({QUOTED}|[\w.\-]+))?\s*;?")
 _BLOCK = pattern(r"(node|probability)(?![\w.\-])")
 _NAME = pattern(rf'({QUOTED}|[^\s"{{}}();:=]+)')
-_OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
 _TYPE = pattern(
     rf'type\s*:\s*discrete\s*\[\s*(\d{{1,9}})\s*\]\s*=?\s*\{{((?:[^{{}};"]|{QUOTED})*)\}}\s*;?'
 )
@@ -56,7 +57,7 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
     Raises:
         Malformed: with the line, whatever the text or the network lacks.
     """
-    text = blank_comments(text, _COMMENT)
+    text = blank_comments(text, COMMENT)
     scanner = Scanner(text)
     network = Network(lambda position: line_of(text, position), policy=policy)
     head = scanner.expect(_HEAD, "'belief network'")
@@ -69,7 +70,7 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
         blocks.append(scanner.position)
         end = scanner.text.find("}", scanner.position)
         scanner.position = end if end >= 0 else len(text)
-        scanner.expect(_CLOSE, "'}' at the end of the block")
+        scanner.expect(CLOSE, "'}' at the end of the block")
     for start in blocks:
         scanner.position = start
         _probability(scanner, network, tables)
@@ -78,7 +79,7 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
 
 def _node(scanner: Scanner, network: Network) -> None:
     name = scanner.expect(_NAME, "the name of a node")
-    scanner.expect(_OPEN, "'{'")
+    scanner.expect(OPEN, "'{'")
     while scanner.accept(_PROPERTY):
         pass
     states = scanner.expect(_TYPE, "'type : discrete[n] = { states };'")
@@ -86,16 +87,14 @@ def _node(scanner: Scanner, network: Network) -> None:
     network.declare(unquote(name[1]), listed, int(states[1]), states.start(2))
     while scanner.accept(_PROPERTY):
         pass
-    scanner.expect(_CLOSE, "'property : value;' or '}'")
+    scanner.expect(CLOSE, "'property : value;' or '}'")
 
 
 def _probability(scanner: Scanner, network: Network, tables: bool) -> None:
     header = scanner.expect(_SCOPE, "'(', the node, '|', its parents and ')'")
-    children = split_names(header[1])
-    if len(children) != 1:
-        raise scanner.error(f"expected one node before '|', got {len(children)}", header.start(1))
-    scope = network.define((*split_names(header[2] or ""), children[0]), header.start(1))
-    scanner.expect(_OPEN, "'{'")
+    child = only_child(scanner, split_names(header[1]), header)
+    scope = network.define((*split_names(header[2] or ""), child), header.start(1))
+    scanner.expect(OPEN, "'{'")
     if tables:
         _table(scanner, network, scope)
 
@@ -103,12 +102,9 @@ def _probability(scanner: Scanner, network: Network, tables: bool) -> None:
 def _table(scanner: Scanner, network: Network, scope: tuple[str, ...]) -> None:
     start, *sizes, size = scanner.position, *network.shape(scope)
     rows: list[tuple[re.Match[str], list[float]]] = []
-    while not scanner.accept(_CLOSE):
+    while not scanner.accept(CLOSE):
         match = scanner.expect(_ROW, "a row '(states) : numbers;', 'default : numbers;' or '}'")
-        try:
-            values = numbers(number_words(match[3]))
-        except ValueError:
-            raise not_a_number(scanner, *match.span(3)) from None
+        values = numbers_in(scanner, match, 3)
         if len(values) != size:
             wanted = f"expected {size} probabilities of {scope[-1]!r}, got {len(values)}"
             raise scanner.error(wanted, match.start(3))

@@ -128,9 +128,7 @@ def _recognized(path: Path) -> tuple[Any, bytes]:
     if not path.is_file():
         _extension(path, _READERS, _GRAPH_TEXTS)
         raise MissingFileError(f"expected a network file, got no file at {path}")
-    data = path.read_bytes()
-    if path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b"):
-        data = _decompressed(path, data)
+    data = _content(path)
     reader = _sniffed(data)
     if reader is None:
         extension = _extension(path, _READERS, _GRAPH_TEXTS)
@@ -181,9 +179,7 @@ def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
     file = _path(path)
     if not file.is_file():
         raise MissingFileError(f"expected a file of evidence, got no file at {file}")
-    data = file.read_bytes()
-    if file.suffix.lower() == ".gz":
-        data = _decompressed(file, data)
+    data = _content(file)
     try:
         return uai.read_evidence(_text(path, data))
     except Malformed as error:
@@ -242,6 +238,13 @@ def _extension(path: Path, formats: Iterable[str], others: Iterable[str] = ()) -
             f"expected a file name that ends in {known}, each also with .gz, got {str(path)!r}"
         )
     return extension
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where they are compressed, whatever its name."""
+    data = path.read_bytes()
+    packed = path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b")
+    return _decompressed(path, data) if packed else data
 
 
 def _decompressed(path: Path, data: bytes) -> bytes:

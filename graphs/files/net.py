@@ -24,6 +24,9 @@ import numpy as np
 from graphs.files.network import CHANCE, Found, Network
 from graphs.files.rows import Policy
 from graphs.language.scanning import (
+    CLOSE,
+    COMMENT,
+    OPEN,
     QUOTED,
     Scanner,
     blank_comments,
@@ -31,6 +34,7 @@ from graphs.language.scanning import (
     not_a_number,
     number_words,
     numbers,
+    only_child,
     pattern,
     place,
     quote,
@@ -39,13 +43,12 @@ from graphs.language.scanning import (
 )
 from graphs.parameters.tables import Tables
 
-_COMMENT = r"(?:%|//)[^\n]*|/\*.*?(?:\*/|\Z)"
+_COMMENT = rf"%[^\n]*|{COMMENT}"
 _BLOCK = pattern(
     r"(net|potential|(?:(?:discrete|continuous)\s+)?(?:node|decision|utility))(?![\w.\-])"
 )
 _CALLED = r'[^\s"{}()|=;]+\([^(){}"|;]*\)'
 _NAME = pattern(rf'({QUOTED}|{_CALLED}|[^\s"{{}}()|=;]+)')
-_OPEN, _CLOSE = pattern(r"\{"), pattern(r"\}")
 _LISTED = rf'(?:{QUOTED}|[^\s(){{}}"|]+(?:\([^(){{}}"|;]*\))?|\s)*'
 _SCOPE = pattern(rf"\(({_LISTED})(?:\|({_LISTED}))?\)")
 _WITH_CALLS = re.compile(rf"{QUOTED}|{_CALLED}|[^\s,]+")
@@ -82,9 +85,9 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
 
 
 def _attributes(scanner: Scanner) -> dict[str, re.Match[str]]:
-    scanner.expect(_OPEN, "'{'")
+    scanner.expect(OPEN, "'{'")
     found = {}
-    while not scanner.accept(_CLOSE):
+    while not scanner.accept(CLOSE):
         match = scanner.expect(_ATTRIBUTE, "'name = value;' or '}'")
         found[match[1]] = match
     return found
@@ -113,14 +116,12 @@ def _potential(
     attributes: dict[str, re.Match[str]] | None,
 ) -> None:
     where = header.start(1)
-    children = _names(header[1])
-    if len(children) != 1:
-        raise scanner.error(f"expected one node before '|', got {len(children)}", where)
-    network.define((*_names(header[2] or ""), children[0]), where)
+    child = only_child(scanner, _names(header[1]), header)
+    network.define((*_names(header[2] or ""), child), where)
     if attributes is None:
         return
     if "data" not in attributes:
-        raise scanner.error(f"expected 'data = (...);' of {children[0]!r}, got none", where)
+        raise scanner.error(f"expected 'data = (...);' of {child!r}, got none", where)
     data = attributes["data"]
     span = data.span(2)
     if data[2].count("(") != data[2].count(")"):
@@ -130,7 +131,7 @@ def _potential(
         return Scanner(scanner.text.translate(_UNGROUPED))
 
     listed = number_words(data[2].translate(_UNGROUPED))
-    size = len(network.states[children[0]])
+    size = len(network.states[child])
     try:
         values = numbers(listed)
     except ValueError:

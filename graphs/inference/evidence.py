@@ -164,6 +164,8 @@ def _column(value: Any, names: Sequence[Hashable], node: Node) -> Any:
         return None
     if isinstance(value, tuple) and contains(set(names), value):
         return None  # a state may be named by a tuple
+    if hasattr(value, "dims") and hasattr(value, "coords"):
+        value = np.asarray(value.values)
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
@@ -259,7 +261,22 @@ def _by_name(value: Any, names: StateNames) -> Tensor:
                 f"{shapes}"
             )
         return torch.stack([tensors[i] for i in np.argsort(found)], -1)
-    return _numbers(value, names.node)
+    table = labelled(value)
+    if table is None:
+        return _numbers(value, names.node)
+    return _by_dimension(*table, names)
+
+
+def _by_dimension(entries: Any, axes: list[Axis], names: StateNames) -> Tensor:
+    """The likelihoods in an array of one labelled dimension."""
+    found = positions(axes[0], names) if len(axes) == 1 else None
+    if found is None:
+        got = " and ".join(repr(axis.labels) for axis in axes)
+        raise ValueError(
+            f"expected one dimension labelled by the states of {names.node!r}, {names.names!r}, "
+            f"got {got}; rows go into a DataFrame"
+        )
+    return _numbers(entries, names.node)[np.argsort(found)]
 
 
 def _only_axis(table: Any) -> Axis:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 QUOTED = r'"(?:[^"\\]|\\.)*"'
+COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _MARKS = [
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -98,6 +99,9 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(r"\s*" + text, re.DOTALL)
 
 
+OPEN, CLOSE = pattern(r"\{"), pattern(r"\}")
+
+
 def unquote(name: str) -> str:
     r"""The name without its quotes; ``\"`` and ``\\`` stand for a quote and a backslash."""
     if len(name) > 1 and name[0] == name[-1] == '"':
@@ -150,6 +154,29 @@ def is_number(word: str) -> bool:
 def words(text: str, start: int = 0, stop: int | None = None) -> Iterator[re.Match[str]]:
     """The words of a part of a text, between white space and commas."""
     return _WORD.finditer(text, start, len(text) if stop is None else stop)
+
+
+def numbers_in(scanner: Scanner, match: re.Match[str], group: int) -> list[float]:
+    """The numbers of a group of a match.
+
+    Raises:
+        Malformed: a word that is no number.
+    """
+    try:
+        return numbers(number_words(match[group]))
+    except ValueError:
+        raise not_a_number(scanner, *match.span(group)) from None
+
+
+def only_child(scanner: Scanner, names: Sequence[str], header: re.Match[str]) -> str:
+    """The one node before the bar of a header.
+
+    Raises:
+        Malformed: none or several.
+    """
+    if len(names) != 1:
+        raise scanner.error(f"expected one node before '|', got {len(names)}", header.start(1))
+    return names[0]
 
 
 def not_a_number(scanner: Scanner, start: int, stop: int) -> Malformed:

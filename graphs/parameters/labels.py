@@ -39,7 +39,7 @@ def labelled(table: Any) -> tuple[Any, list[Axis]] | None:
 
     Raises:
         ValueError: a MultiIndex that lacks a combination of its labels, or has one twice; a list of
-            labelled rows.
+            labelled rows; a frame of another library, whose columns have names.
     """
     if isinstance(table, Mapping):
         return list(table.values()), [Axis(None, tuple(table))]
@@ -56,6 +56,11 @@ def labelled(table: Any) -> tuple[Any, list[Axis]] | None:
         values = np.asarray(table.values)
         sizes = zip(table.dims, values.shape, strict=True)
         return values, [_dimension(table.coords, name, size) for name, size in sizes]
+    if hasattr(table, "columns") or hasattr(table, "column_names"):
+        raise ValueError(
+            f"expected numbers, or labels of pandas or xarray, got a {type(table).__name__} of "
+            f"{type(table).__module__.partition('.')[0]}; as a pandas frame it can be read"
+        )
     if isinstance(table, (list, tuple)) and (row := _labelled_row(table)) is not None:
         raise ValueError(
             f"expected rows without labels in a list, or all rows as one DataFrame, got a "

@@ -131,8 +131,8 @@ def simplified(value: Any) -> Any:
     if hasattr(value, "detach") and getattr(value, "shape", None) == ():
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()[()]
-    if isinstance(value, np.ndarray) and value.shape == ():
-        value = value[()]
+    if getattr(value, "shape", None) == () and not isinstance(value, np.generic):
+        value = np.asarray(value)[()]
     if isinstance(value, (np.float32, np.float16)):
         return float(str(value))
     if isinstance(value, np.generic) and not isinstance(value, (np.datetime64, np.timedelta64)):

@@ -29,6 +29,7 @@ OTHERS = [
     np.float64("nan"), 2**53, 1j,
 ]  # fmt: skip
 WORDS = {True: ("true", "yes"), False: ("false", "no")}
+COMPLEX = (complex, np.complexfloating)
 NOTHING = "no state, or several"
 
 
@@ -63,7 +64,7 @@ def plain_number(value):
     if isinstance(value, (np.float32, np.float16)):
         value = str(value)  # single precision means its shortest text
     try:
-        number = float(value) if not isinstance(value, complex) else math.nan
+        number = float(value) if not isinstance(value, COMPLEX) else math.nan
     except (TypeError, ValueError):
         return None
     return None if math.isnan(number) else number
@@ -95,7 +96,7 @@ def candidates(value, names):
         words = [i for i, n in enumerate(names) if str(n).lower() in WORDS[value]]
         binary = len(names) == 2 and sorted(n for n in numbers if n is not None) == [0, 1]
         return words or ([numbers.index(int(value))] if binary else [])
-    if isinstance(value, Number) and not isinstance(value, complex):
+    if isinstance(value, Number) and not isinstance(value, COMPLEX):
         found = {i for i, number in enumerate(numbers) if number == value}
         index = 0 <= value < len(names) and value == int(value)
         if any(b is not None for b in bools):  # True equals 1, and may be meant by its place too
@@ -144,8 +145,11 @@ def column(rng, values):
 
 
 def plain_list(column):
-    """The elements of a column as they come out of it."""
-    return column.tolist() if isinstance(column, torch.Tensor) else list(column)
+    """The elements of a column as they come out of it, in the precision that it has."""
+    if isinstance(column, torch.Tensor):
+        column = column.numpy()
+    single = isinstance(column, pd.Series) and column.dtype == np.float32
+    return list(column.to_numpy() if single else column)
 
 
 def elements(column, rows):

@@ -67,7 +67,10 @@ def normalized(rows):
 
 
 def tables(model, other, name):
-    """Scopes with our table and pyAgrum's, by names of nodes and states; the child comes last."""
+    """Scopes with our table, pyAgrum's by names of nodes and states, and its numbers as they lie.
+
+    The child comes last.
+    """
     back = {v: k for k, v in name.items()}
     theirs = [other.factor(f) for f in other.factors()] if markov(other) else ()
     scopes = {frozenset(back[v] for v in table.names): table for table in theirs}
@@ -78,17 +81,13 @@ def tables(model, other, name):
         labels = {v: list(other.variable(name[v]).labels()) for v in scope}
         order = [[labels[v].index(str(s)) for s in part.state_names[v]] for v in scope]
         mine = part.values.transpose([part.variables.index(v) for v in scope])
-        yield scope, mine, table.toarray().transpose(axes)[np.ix_(*order)]
+        array = table.toarray()
+        yield scope, mine, array.transpose(axes)[np.ix_(*order)], array
 
 
 def markov(other):
     """Whether pyAgrum's network is undirected."""
     return hasattr(other, "factors")
-
-
-def reversed_axes(table):
-    """The table of the same numbers, if they were read with the first variable's states fastest."""
-    return table.transpose().reshape(table.shape)
 
 
 def reversed_parents(table):
@@ -97,16 +96,18 @@ def reversed_parents(table):
     return table.transpose(*range(parents)[::-1], parents).reshape(table.shape)
 
 
-def cause(pairs, rescaled):
+def cause(found, rescaled):
     """Why pyAgrum's tables are not ours, in words."""
-    for turn, word in (
-        (np.asarray, ""),
-        (reversed_parents, "parents reversed by pyAgrum, "),
-        (reversed_axes, "variables reversed by pyAgrum, "),
+    for word, turned in (
+        ("", [(a, b) for _, a, b, _ in found]),
+        ("parents reversed by pyAgrum, ", [(a, reversed_parents(b)) for _, a, b, _ in found]),
+        (
+            "variables in another order of pyAgrum, ",
+            [(a.ravel(), c.ravel()) for _, a, _, c in found],
+        ),
     ):
-        turned = [(a, turn(b)) for a, b in pairs]
-        if (found := rescaling(turned) if rescaled else precision(turned)) is not None:
-            return word + found
+        if (why := rescaling(turned) if rescaled else precision(turned)) is not None:
+            return word + why
     return "unexplained"
 
 
@@ -120,7 +121,7 @@ def precision(pairs):
 
 def rescaling(pairs):
     """How equal tables are whose rows we rescale and pyAgrum does not."""
-    pairs = [(a, normalized(b)) for a, b in pairs]
+    pairs = [(normalized(a), normalized(b)) for a, b in pairs]
     if differ(pairs) <= SAME:
         return "rows rescaled"
     # a sum of rounded numbers is off by as many roundings as there are numbers
@@ -157,9 +158,9 @@ def refitted(model, other, name, rescaled):
 
     found = list(tables(model, other, name))
     if markov(other):
-        return graphs.markov_network([(s, b) for s, _, b in found], states=model.states), other
+        return graphs.markov_network([(s, b) for s, _, b, _ in found], states=model.states), other
     if rescaled:
         for v in other.names():
             other.cpt(v)[:] = normalized(other.cpt(v).toarray())
-    entries = [(s[-1], s[:-1], normalized(b) if rescaled else b) for s, _, b in found]
+    entries = [(s[-1], s[:-1], normalized(b) if rescaled else b) for s, _, b, _ in found]
     return graphs.bayesian_network(entries, states=model.states), other

@@ -249,6 +249,7 @@ def test_evidence_files_in_both_forms(tmp_path):
         assert read_evidence(path) == evidence
     (tmp_path / "n.evid.gz").write_bytes(gzip.compress(b"1 5 1"))
     assert read_evidence(tmp_path / "n.evid.gz") == {"var_5": 1}
+    assert read_evidence((tmp_path / "n.evid.gz").rename(tmp_path / "n.evid")) == {"var_5": 1}
     for text, line, message in [
         ("", 1, "the number of observed variables"),
         ("2 0 1\n3\n", 2, "4 integers"),

@@ -121,7 +121,39 @@ def test_labels_tell_the_states_where_nothing_else_does(name):
 COUNTS = pd.DataFrame({"A": ["yes"] * 4 + ["no"] * 6, "B": list("ttftfffftt")}).replace(
     {"B": {"t": "on", "f": "off"}}
 )
+
+
+class Frame:
+    """A frame of another library than pandas, which arrays lose the names of."""
+
+    columns = ("off", "on")
+
+    def __init__(self, rows):
+        self.rows = np.array(rows)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+
+class Line:
+    """One labelled dimension, as xarray has it."""
+
+    dims = ("C",)
+
+    def __init__(self, labels, values):
+        self.coords = {"C": np.array(labels)}
+        self.values = np.array(values)
+        self.shape = self.values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
 REFUSED = {
+    "a frame of another library": (Frame([[0.1, 0.9], [0.6, 0.4]]), "got a Frame of"),
     "margins": (pd.crosstab(COUNTS.A, COUNTS.B, margins=True, normalize="index"), "'All'|states"),
     "margins of counts": (pd.crosstab(COUNTS.A, COUNTS.B, margins=True), "'All'|states"),
     "counts": (pd.crosstab(COUNTS.A, COUNTS.B), "sum to one"),
@@ -206,6 +238,7 @@ EVIDENCE = {
     "dict of lists": FRAME.to_dict("list"),
     "dict of tuples": {v: tuple(FRAME[v]) for v in "BC"},
     "arrays": {v: FRAME[v].to_numpy() for v in "BC"},
+    "dimensions": {v: Line([0, 1, 2], FRAME[v].to_numpy()) for v in "BC"},
 }
 
 
@@ -220,7 +253,7 @@ def test_rows_of_evidence_in_every_form(name):
     "evidence",
     [pd.Series({"B": "on", "C": "low"}), pd.Series({"C": "low", "B": "on"}, dtype="category"),
      FRAME.iloc[0], {"B": np.str_("on"), "C": "low"}, {"B": 0, "C": np.int8(0)},
-     {"B": pd.Categorical(["on"])[0], "C": "low"}],
+     {"B": pd.Categorical(["on"])[0], "C": "low"}, {"B": Line([], "on"), "C": np.array("low")}],
 )  # fmt: skip
 def test_one_row_of_evidence_in_every_form(evidence):
     assert TREE.marginals(evidence)["A"].numpy() == pytest.approx(
@@ -259,6 +292,7 @@ LIKELIHOODS = {
     "sorted series": pd.Series(LIKELY).sort_index(),
     "categories": pd.Series(LIKELY.values(), pd.CategoricalIndex(LIKELY, list(LIKELY)[::-1])),
     "another scale": {state: 1e-300 * value for state, value in LIKELY.items()},
+    "a dimension": Line(["high", "low", "mid"], [2, 0.5, 0]),
     "small integers": np.array([1, 0, 4], np.int8),
 }
 
@@ -287,6 +321,11 @@ def test_rows_of_likelihoods_in_every_form(rows):
     ("likelihood", "message"),
     [
         ({"low": 1, "mid": 1}, "each state of 'C'"),
+        (Frame([[0.1, 0.2, 0.3]]), "got a Frame of"),
+        ([pd.Series(LIKELY)], "a Series in a list"),
+        ([LIKELY, LIKELY], "a dict in a list"),
+        (Line(["low", "mid"], [1, 1]), "one dimension labelled by the states of 'C'"),
+        (DataArray("ACB"), "one dimension labelled by the states of 'C'"),
         ({"low": 1, "mid": 1, "High": 1}, "each state of 'C'"),
         (pd.Series(LIKELY).rename({"mid": "low"}), "each state of 'C'|every combination"),
         ([1, 1], "3 likelihoods for 'C'"),
