@@ -31,6 +31,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from ppl_gen.agreement import require_agreement
 from ppl_gen.closed_forms import base_of
 from ppl_gen.weights import (
     Scale,
@@ -276,7 +277,7 @@ class _Collector:
             for name, site in guided.items()
             if site["is_observed"] and (name not in self.observed or _is_declared(site))
         }
-        self._require_agreement()
+        require_agreement(self.model, self.guide)
         for name, site in self.guide.items():
             if site["infer"].get(GIVEN):
                 site["cond_indep_stack"] = self.model[name]["cond_indep_stack"]
@@ -289,19 +290,6 @@ class _Collector:
                 f"expected max_plate_nesting of at least {self.nesting}, the dimensions that the "
                 f"plates take, got {nesting}"
             )
-
-    def _require_agreement(self) -> None:
-        for name, site in (*self.guide.items(), *self.model.items()):
-            if site["infer"].get("enumerate"):
-                raise ValueError(
-                    f"expected no site to be enumerated, {name!r} asks for it: give "
-                    "pyro.infer.TraceEnum_ELBO() as the objective"
-                )
-        for name, site in self.guide.items():
-            if name not in self.model and not site["infer"].get("is_auxiliary"):
-                raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
-        if missing := [name for name in self.model if name not in self.guide]:
-            raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
 
     def plates(self, site: Site) -> dict[tuple[str, int], Any]:
         """The vectorised plates around a site, by name and dimension."""
