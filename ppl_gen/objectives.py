@@ -22,8 +22,9 @@ Losses are sums over the batch, as in Pyro; metrics are means in nats per datum 
 the true, unweighted bound, whatever scale handlers stand around a site.
 
 What is assumed of the programs is checked where it is used: closed forms in
-:mod:`ppl_gen.closed_forms`, plates and the guide's sites in :mod:`ppl_gen.terms`, vectorised
-particles in :mod:`ppl_gen.particles`.
+:mod:`ppl_gen.closed_forms`, scales and masks in :mod:`ppl_gen.weights`, plates in
+:mod:`ppl_gen.terms`, the guide's sites in :mod:`ppl_gen.agreement`, vectorised particles in
+:mod:`ppl_gen.particles`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def require_support(name: str, q: Distribution, p: Distribution, *, moved: bool 
     Args:
         name: of the latent.
         q: what the guide draws it from; a point may be anywhere.
-        p: its prior.
+        p: its prior; a masked one has no density to leave.
         moved: whether a point is a function of what the guide draws elsewhere.
 
     >>> from pyro.distributions import Exponential, Normal
@@ -51,6 +51,8 @@ def require_support(name: str, q: Distribution, p: Distribution, *, moved: bool 
         ...
     ValueError: expected the guide to draw 'z' within the support of Exponential, bounded below, ...
     """
+    if isinstance(p, MaskedDistribution) and p._mask is False:
+        return
     q, p = _element(q), _element(p)
     if isinstance(p, ANGLES) and (moved if isinstance(q, Delta) else not isinstance(q, ANGLES)):
         raise ValueError(

@@ -141,6 +141,7 @@ def test_a_masked_prior_has_no_support_to_leave():
     def guide(y):
         pyro.sample("z", dist.Normal(0.0, 1.0))
 
+    require_support("z", dist.Normal(0.0, 1.0), dist.HalfNormal(1.0).mask(False))
     torch.manual_seed(0)
     loss = ELBO().loss(model, guide, Y)
     torch.manual_seed(0)
