@@ -11,6 +11,9 @@ module                 what it holds
 ``surrogates``         the nested expectations behind it
 ``terms``              one run of a model/guide pair, taken apart by site and by datum
 ``closed_forms``       KL divergences in closed form, and where they may be used
+``weights``            scales and masks of model and guide
+``agreement``          what a guide and its model must share
+``supports``           whether draws of the guide lie where the prior has density
 ``particles``          several draws at once, or one after the other
 =====================  =========================================================================
 """

@@ -22,8 +22,9 @@ Losses are sums over the batch, as in Pyro; metrics are means in nats per datum 
 the true, unweighted bound, whatever scale handlers stand around a site.
 
 What is assumed of the programs is checked where it is used: closed forms in
-:mod:`ppl_gen.objectives.closed_forms`, plates and the guide's sites in
-:mod:`ppl_gen.objectives.terms`, vectorised particles in :mod:`ppl_gen.objectives.particles`.
+:mod:`ppl_gen.objectives.closed_forms`, scales and masks in :mod:`ppl_gen.objectives.weights`,
+plates in :mod:`ppl_gen.objectives.terms`, the guide's sites in :mod:`ppl_gen.objectives.agreement`,
+vectorised particles in :mod:`ppl_gen.objectives.particles`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from torch import Tensor, nn
 
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.objectives.particles import plate_nesting
-from ppl_gen.objectives.terms import Program, Scale, Terms, cat, terms
+from ppl_gen.objectives.terms import Program, Terms, cat, terms
 from ppl_gen.schedules import Number, Schedule, as_weight
 
 Again = Callable[..., Terms]
@@ -249,7 +250,7 @@ class ELBO(Objective):
         for sites in t.latents():
             cost, pathwise = self._kl(t, sites)
             exact = exact and pathwise is cost
-            if self.kl == "analytic" and sites[0] in t.kl:
+            if self.kl == "analytic" and sites[0] in t.kl and sites[0] not in t.mixed:
                 skipped.add(sites)
             if self.free_bits:
                 floor = self._floor(t, sites).expand_as(cost)
@@ -310,7 +311,7 @@ class IWAE(Objective):
     """
 
     def reduce(self, t: Terms, again: Again) -> Tensor:
-        bound, scale = self.bound(t), self._scale(t)
+        bound, scale = self.bound(t), t.common_scale()
         loss = _sum([-(scale * bound).sum(), *map(_total, t.auxiliary.values())])
         for score in t.score.values():
             own = scale * bound.detach() * score.sum(0)
@@ -321,13 +322,9 @@ class IWAE(Objective):
         """The bound per datum, of shape ``(B,)``, or ``(1,)`` of all data with a global latent."""
         return t.log_weight().logsumexp(0) - math.log(t.log_lik.shape[0])
 
-    def _scale(self, t: Terms) -> Scale:
-        """What :meth:`~ppl_gen.objectives.terms.Terms.log_weight` leaves out of the logarithm."""
-        return t.common_weight() * (t.scale if t.log_weight().shape == t.log_lik.shape else 1.0)
-
     def metrics(self, t: Terms) -> dict[str, Tensor]:
         t = t.true()
-        bound = t.per_datum((self._scale(t) * self.bound(t)).unsqueeze(0))
+        bound = t.per_datum((t.common_scale() * self.bound(t)).unsqueeze(0))
         return super().metrics(t) | {"bound": bound.detach()}
 
 

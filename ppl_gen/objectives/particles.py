@@ -85,8 +85,9 @@ def _difference(
 ) -> str | None:
     """Where two particles drawn at once differ from each by itself, if anywhere."""
     both = terms(model, guide, args, kwargs, particles=2, max_plate_nesting=one.nesting)
+    drawn = {s: v for s, v in both.values.items() if not both.is_point(s)}
     for k in range(2):
-        values = {s: value[k].reshape(one.values[s].shape) for s, value in both.values.items()}
+        values = {s: value[k].reshape(one.values[s].shape) for s, value in drawn.items()}
         alone = terms(model, guide, args, kwargs, values=values, subsamples=both.subsamples)
         for name in ("factors", "log_p", "log_q", "auxiliary"):
             for site, term in getattr(alone, name).items():

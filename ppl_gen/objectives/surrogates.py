@@ -82,7 +82,8 @@ class Bound:
 
     def outside(self, site: str, t: Terms) -> bool:
         """Whether the KL of a site is taken in closed form, outside its expectation."""
-        return self.analytic and site in t.kl and not self.estimator(site, t).multi_sample
+        closed = self.analytic and site in t.kl and site not in t.mixed
+        return closed and not self.estimator(site, t).multi_sample
 
     def expectation(
         self,

@@ -25,17 +25,28 @@ import torch
 from pyro import poutine
 from pyro.distributions import Delta, MaskedDistribution
 from pyro.distributions.unit import Unit
-from pyro.distributions.util import is_identically_zero, scale_and_mask
+from pyro.distributions.util import is_identically_zero
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from ppl_gen.objectives.closed_forms import base_of, closed_kl
+from ppl_gen.objectives.agreement import require_agreement
+from ppl_gen.objectives.closed_forms import base_of
+from ppl_gen.objectives.weights import (
+    Scale,
+    Site,
+    common,
+    handler_scale,
+    log_prob,
+    plate_scale,
+    ratio,
+    scaled,
+    weight_of,
+    weighted_kl,
+)
 
 Program: TypeAlias = Callable[..., Any]
-Site: TypeAlias = Any  # a message of Pyro's
-Scale: TypeAlias = float | Tensor
 PARTICLES = "_particles"
 # A flag in ``infer`` of a site whose value was drawn elsewhere, in the plates of the model.
 GIVEN = "_given"
@@ -61,6 +72,8 @@ class Terms:
             :func:`ppl_gen.objectives.closed_forms.closed_kl`. The guide must draw what the prior
             may depend on before the site itself. Of a relaxed site that of the distributions it
             relaxes.
+        mixed: the sites whose ``kl`` is the closed form in the elements that model and guide scale
+            and mask alike, and log q − log p in the others.
         auxiliary: losses to be minimised that the guide declares with
             ``pyro.factor(name, loss, has_rsample=True)``.
         factors: logarithms of the model's factors and observations outside the data plates.
@@ -70,7 +83,9 @@ class Terms:
         posterior: :math:`q_s`, by site.
         scale: the factor N/B that scales the terms of the data plates, 1 without subsampling.
         scales: by latent site, what its terms were multiplied by: its scale and mask together.
-        weights: what handlers such as ``poutine.scale`` multiply the sites by, plates apart.
+        weights: what handlers such as ``poutine.scale`` multiply the sites by, plates apart: a
+            number or ``(B,)``; None where it varies within a datum.
+        factorise: whether the data do: no latent, factor or observation lies outside their plates.
         partial: plates outside the data plates of which only a subsample was seen.
         subsamples: the indices that plates drew, by plate.
         nesting: how many dimensions the plates of the programs take.
@@ -83,6 +98,7 @@ class Terms:
     score: dict[str, Tensor] = field(default_factory=dict)
     entropy: Mapping[str, Tensor] = field(default_factory=dict)
     kl: dict[str, Tensor] = field(default_factory=dict)
+    mixed: set[str] = field(default_factory=set)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     factors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
@@ -91,7 +107,8 @@ class Terms:
     posterior: dict[str, Distribution] = field(default_factory=dict)
     scale: float = 1.0
     scales: dict[str, Scale] = field(default_factory=dict)
-    weights: list[Scale] = field(default_factory=list)
+    weights: list[Scale | None] = field(default_factory=list)
+    factorise: bool = True
     partial: frozenset[str] = frozenset()
     subsamples: dict[str, Tensor] = field(default_factory=dict)
     nesting: int = 0
@@ -111,39 +128,39 @@ class Terms:
         """The mean of a term over data and particles, without the subsampling scale; 0-d."""
         return term.sum() / (term.shape[0] * self.log_lik.shape[1] * self.scale)
 
-    def common_weight(self) -> Scale:
-        """What handlers multiply every term by, 1 where they treat sites differently."""
-        first, *rest = self.weights or [1.0]
-        return first if all(_same(first, other) for other in rest) else 1.0
+    def common_scale(self) -> Scale:
+        """What every term is multiplied by: by handlers, and by a subsampled plate of the data.
+
+        Handlers that treat sites differently count as 1.
+        """
+        weight = common(self.weights)
+        if self.factorise:
+            return weight * self.scale
+        return 1.0 if isinstance(weight, Tensor) and weight.numel() > 1 else weight
 
     def log_weight(self) -> Tensor:
         r""":math:`\log p(x, z) - \log q(z \mid x)` by datum, of shape ``(K, B)``.
 
-        Scales common to all terms are left out: the size of a subsampled data set, and
-        :meth:`common_weight`. With a global latent the data do not factorise: the shape is then
-        ``(K, 1)``, the weight of the whole data set.
+        :meth:`common_scale` is left out. With a global latent the data do not factorise: the shape
+        is then ``(K, 1)``, the weight of the whole data set.
 
         Raises:
             ValueError: several particles and only a part of the data that share one weight.
         """
         parts = [self.log_lik, *self.factors.values()]
         parts += [self.log_p[s] - self.log_q[s] for s in self.log_p]
-        local = all(part.shape == self.log_lik.shape for part in parts)
         seen_in_part = set(self.partial)
-        if not local and self.scale != 1:
+        if not self.factorise and self.scale != 1:
             seen_in_part.add("the data")
         if seen_in_part and len(self.log_lik) > 1:
             raise ValueError(
                 "expected all data behind an importance weight, got a subsample of "
                 f"{', '.join(sorted(seen_in_part))}: its expectation would be no bound"
             )
-        common = self.common_weight()
-        if local:
-            common = common * self.scale
-        else:
+        if not self.factorise:
             parts = [part.sum(1, keepdim=True) for part in parts]
-        total = functools.reduce(add, parts)
-        return total if isinstance(common, float) and common == 1 else total / common
+        total, scale = functools.reduce(add, parts), self.common_scale()
+        return total if isinstance(scale, float) and scale == 1 else total / scale
 
     def latents(self) -> list[tuple[str, ...]]:
         """The latents as the user sees them: sites, each with the auxiliary sites it is made of.
@@ -261,7 +278,7 @@ class _Collector:
             for name, site in guided.items()
             if site["is_observed"] and (name not in self.observed or _is_declared(site))
         }
-        self._require_agreement()
+        require_agreement(self.model, self.guide)
         for name, site in self.guide.items():
             if site["infer"].get(GIVEN):
                 site["cond_indep_stack"] = self.model[name]["cond_indep_stack"]
@@ -274,19 +291,6 @@ class _Collector:
                 f"expected max_plate_nesting of at least {self.nesting}, the dimensions that the "
                 f"plates take, got {nesting}"
             )
-
-    def _require_agreement(self) -> None:
-        for name, site in (*self.guide.items(), *self.model.items()):
-            if site["infer"].get("enumerate"):
-                raise ValueError(
-                    f"expected no site to be enumerated, {name!r} asks for it: give "
-                    "pyro.infer.TraceEnum_ELBO() as the objective"
-                )
-        for name, site in self.guide.items():
-            if name not in self.model and not site["infer"].get("is_auxiliary"):
-                raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
-        if missing := [name for name in self.model if name not in self.guide]:
-            raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
 
     def plates(self, site: Site) -> dict[tuple[str, int], Any]:
         """The vectorised plates around a site, by name and dimension."""
@@ -324,15 +328,14 @@ class _Collector:
 
     def terms(self, weighted: bool = True) -> Terms:
         """The terms, with or without the scales that handlers put on sites."""
-        scale_of = (lambda site: site["scale"]) if weighted else _plate_scale
+        scale_of = (lambda site: site["scale"]) if weighted else plate_scale
         every = [*self.observed.values(), *self.model.values(), *self.guide.values()]
-        weights = [_handler_scale(site) for site in every]
-        declared = map(_handler_scale, self.declared.values())
+        weights = [handler_scale(site) for site in every]
+        declared = map(handler_scale, self.declared.values())
         uniform = all(isinstance(w, float) and w == 1 for w in (*weights, *declared))
 
         def scored(site: Site, local: bool) -> Tensor:
-            scaled = scale_and_mask(_log_prob(site), scale_of(site), site["mask"])
-            return self.reduce(scaled, local)
+            return self.reduce(scaled(log_prob(site), site, scale_of), local)
 
         inside, factors = [], {}
         for name, site in self.observed.items():
@@ -352,9 +355,10 @@ class _Collector:
             log_q,
             entropy=entropy,
             factors=factors,
-            scale=math.prod(map(_ratio, self.data.values())),
-            weights=weights if weighted else [],
-            partial=frozenset(frame.name for frame in outside if _ratio(frame) != 1),
+            scale=math.prod(map(ratio, self.data.values())),
+            weights=list(map(self.by_datum, weights)) if weighted else [],
+            factorise=all(map(self.is_local, every)),
+            partial=frozenset(frame.name for frame in outside if ratio(frame) != 1),
             subsamples=self.subsamples,
             nesting=self.nesting,
             unweighted=None if uniform or not weighted else partial(self.terms, False),
@@ -373,15 +377,26 @@ class _Collector:
                 log_p.add(name, partial(scored, twin, local))
                 result.prior[name], result.above[name] = twin["fn"], above[name]
             self._add_gradient_parts(result, name, site, local, scale_of(site))
-            result.scales[name] = _weight(site, scale_of(site))
+            result.scales[name] = weight_of(site, scale_of(site))
             result.values[name], result.posterior[name] = site["value"], site["fn"]
-            if twin is None or not given or not _weighted_alike(site, twin, scale_of):
+            if twin is None or not given:
                 continue
-            divergence = closed_kl(site["fn"], twin["fn"])
+            divergence, mixed = weighted_kl(site, twin, scale_of)
             if divergence is not None:
-                scaled = scale_and_mask(divergence, scale_of(site), site["mask"])
-                result.kl[name] = self.reduce(scaled, local)
+                result.kl[name] = self.reduce(divergence, local)
+                result.mixed.update({name} if mixed else ())
         return result
+
+    def by_datum(self, scale: Scale) -> Scale | None:
+        """A scale as a number or by datum, ``(B,)``; None where it varies within a datum."""
+        if not isinstance(scale, Tensor) or scale.numel() == 1:
+            return scale.reshape(()) if isinstance(scale, Tensor) else scale
+        sizes = {dim: frame.size for (_, dim), frame in self.data.items()}
+        varying = {i - scale.dim(): n for i, n in enumerate(scale.shape) if n != 1}
+        if not varying.items() <= sizes.items():
+            return None
+        shape = [sizes.get(dim, 1) for dim in range(min(sizes), 0)]
+        return scale.reshape(scale.shape[-len(shape) :]).expand(shape).reshape(-1)
 
     def _add_gradient_parts(
         self, result: Terms, name: str, site: Site, local: bool, scale: Scale
@@ -428,57 +443,6 @@ def _draws_indices(site: Site) -> bool:
         return False
     size, drawn = site["fn"].size, site["fn"].subsample_size
     return drawn is not None and drawn < size and isinstance(site["value"], Tensor)
-
-
-def _log_prob(site: Site) -> Tensor:
-    """The log-density of a site, neither scaled nor masked; computed once."""
-    if "unscaled_log_prob" not in site:
-        try:
-            log_p = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-        except ValueError as error:
-            raise ValueError(f"site {site['name']!r}: {error}") from error
-        site["unscaled_log_prob"] = log_p
-    return site["unscaled_log_prob"]
-
-
-def _ratio(frame: Any) -> float:
-    """By what a plate scales its sites."""
-    return 1.0 if frame.full_size is None else float(frame.full_size / frame.size)
-
-
-def _plate_scale(site: Site) -> float:
-    return math.prod(map(_ratio, site["cond_indep_stack"]))
-
-
-def _handler_scale(site: Site) -> Scale:
-    """By what handlers scale a site, besides its plates."""
-    plates, scale = _plate_scale(site), site["scale"]
-    if isinstance(scale, Tensor):
-        return scale / plates
-    return 1.0 if math.isclose(scale, plates, rel_tol=1e-9) else scale / plates
-
-
-def _same(one: Scale | None, other: Scale | None) -> bool:
-    """Whether two scales or masks are the same."""
-    if one is other:
-        return True
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and torch.equal(one, other)
-    if isinstance(one, (bool, int, float)) and isinstance(other, (bool, int, float)):
-        return math.isclose(one, other, rel_tol=1e-9)
-    return False
-
-
-def _weighted_alike(site: Site, twin: Site, scale_of: Callable[[Site], Scale]) -> bool:
-    """Whether log q and log p are scaled and masked alike, so that one KL stands for both."""
-    masks = site["mask"], twin["mask"]
-    return _same(scale_of(site), scale_of(twin)) and _same(*masks)
-
-
-def _weight(site: Site, scale: Scale) -> Scale:
-    mask, device = site["mask"], site["value"].device
-    one = 1.0 if mask is None else torch.ones(site["fn"].batch_shape, device=device)
-    return scale_and_mask(one, scale, mask)
 
 
 def _zeros_like(terms: Mapping[str, Tensor], name: str) -> Tensor:
@@ -534,6 +498,7 @@ def cat(draws: Iterable[Terms]) -> Terms:
         joined("score"),
         entropy,
         joined("kl"),
+        first.mixed,
         joined("auxiliary"),
         joined("factors"),
         stacked("values"),
@@ -543,6 +508,7 @@ def cat(draws: Iterable[Terms]) -> Terms:
         first.scale,
         first.scales,
         first.weights,
+        first.factorise,
         first.partial,
         first.subsamples,
         first.nesting,

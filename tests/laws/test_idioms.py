@@ -2,7 +2,9 @@
 
 import math
 
+import automatic_idioms  # noqa: F401
 import guide_idioms  # noqa: F401
+import handler_idioms  # noqa: F401
 import kind_idioms  # noqa: F401
 import model_idioms  # noqa: F401
 import pyro
@@ -244,6 +246,13 @@ STAGED = (
     "auto_normal",
     "auto_diagonal_normal",
     "auto_normal_messenger",
+    "auto_structured_mvn_linear",
+    "auto_guide_list_of_three",
+    "auto_autoregressive_messenger_by_datum_of_a_subsample",
+    "lifted_parameter",
+    "subsampled_parameters_of_an_event_dimension",
+    "topics",
+    "normal_guide_of_a_reparametrised_student",
 )
 
 

@@ -91,13 +91,13 @@ SUPPORTS = {
 }
 
 
-def trained(make, model, **known):
+def trained(make, model, args=(Y,), **known):
     """The guide with its parameters made and moved a little."""
     guide = make(model)
-    guide(Y)
+    guide(*args)
     for parameter in guide.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    return Program(model, guide, (Y,), **known)
+    return Program(model, guide, args, **known)
 
 
 for name, make in GUIDES.items():
