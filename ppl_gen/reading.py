@@ -84,11 +84,13 @@ class Reader:
         return (x, *self._condition(parts[1:]))
 
     def data_and_condition(self, x: Any, y: Any) -> tuple[Tensor, Any]:
-        """Data in memory and their condition, given apart or together."""
+        """All data and their condition, given apart or together, in one piece."""
         if self.vae is None:
             raise ValueError(f"expected a ppl_gen.VAE, got {type(self.model).__name__}")
         if y is None or not self.conditional:
-            parts = self.tensors(x)
+            from ppl_gen.batches import gathered  # which reads by means of this
+
+            parts = gathered(x, self)
             return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
         self._require_kinds(x)
         found = pixels_or_cells(x)

@@ -119,7 +119,7 @@ class VAE(nn.Module):
     labels ``(B,)``, covariates ``(B, C)``, or a pair of both. The programs take that pair as one
     tensor, see :meth:`condition_of`. ``ValueError`` says so, and when data have the wrong shape or
     labels are unknown. The programs run in the mode of the module, all other methods in evaluation
-    mode. Those without gradients take whatever holds data in memory, as :func:`ppl_gen.fit` does.
+    mode. They take whatever :func:`ppl_gen.fit` does, all of it at once.
 
     The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
     """
@@ -217,12 +217,13 @@ class VAE(nn.Module):
 
     # --- The pieces -----------------------------------------------------------------------------
 
-    def encode(self, x: Tensor, y: Any = None) -> Distribution:
+    def encode(self, x: Any, y: Any = None) -> Distribution:
         """The posterior of the latent that :meth:`decode` reads, batch ``(B,)``, event ``(Z,)``.
 
         In a hierarchy it is given the posterior means of the latents above. It can be
         differentiated, in evaluation mode; in training mode the latents' own ``posterior`` can.
         """
+        x, y = self._read(x, y)
         with evaluating(self):
             return self._posteriors(x, y)[-1]
 
@@ -268,7 +269,7 @@ class VAE(nn.Module):
             return self.encode(x, y).mean
 
     def _read(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Data in memory and their condition as tensors."""
+        """All data and their condition as tensors."""
         if isinstance(x, Tensor) and (y is None or isinstance(y, Tensor)):
             return x, y
         from ppl_gen.reading import Reader
