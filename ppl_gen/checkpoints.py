@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from ppl_gen import zoo
+from ppl_gen.data.tables import Schema
 from ppl_gen.trainables import as_trainable
 from ppl_gen.vae import VAE, Recipe
 
@@ -157,7 +158,9 @@ def origin(recipe: Recipe | None) -> dict[str, Any]:
     """How to build a model again, as far as that can be written."""
     recipe = recipe or Recipe(None, {}, "")
     known = recipe.obstacle is None
+    schema = {} if recipe.schema is None else {"schema": recipe.schema.stored()}
     return {
+        **schema,
         "name": recipe.name if known else None,
         "arguments": recipe.arguments if known else None,
         "obstacle": recipe.obstacle,
@@ -187,6 +190,8 @@ def load(path: PathLike, into: Any = None) -> Any:
         into = _built(payload, path)
     if isinstance(into, VAE):
         load_state(into, state, path)
+        if "schema" in payload:
+            into.schema = Schema.restored(payload["schema"])
         return into
     try:
         as_trainable(into).load_state_dict(state)

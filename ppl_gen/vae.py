@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyro
 import torch
@@ -36,6 +36,9 @@ from ppl_gen.objectives import ELBO, Objective
 from ppl_gen.observations import Likelihood
 from ppl_gen.posteriors import Family
 from ppl_gen.ranges import is_whole
+
+if TYPE_CHECKING:
+    from ppl_gen.data.tables import Schema
 
 _registering: ContextVar[bool] = ContextVar("registering", default=True)
 _counter = itertools.count()
@@ -61,11 +64,13 @@ class Recipe:
 
     Attributes:
         obstacle: the argument that cannot be written to a file, if any.
+        schema: of the table that the model was trained on, if any.
     """
 
     name: str | None
     arguments: dict[str, Any]
     obstacle: str | None
+    schema: Schema | None = None
 
     def __str__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self.arguments.items() if is_plain(v))
@@ -169,8 +174,21 @@ class VAE(nn.Module):
             arguments = {**self.recipe.arguments, "classes": self.classes}
             self.recipe = replace(self.recipe, arguments=arguments)
 
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns of its table are, once it has been trained on one.
+
+        A model with a schema reads frames by it, in the units of the table, and
+        ``vae.schema.to_frame(vae.sample(n))`` is in these units too.
+        """
+        return None if self.recipe is None else self.recipe.schema
+
+    @schema.setter
+    def schema(self, schema: Schema | None) -> None:
+        self.recipe = replace(self.recipe or Recipe(None, {}, ""), schema=schema)
+
     def __repr__(self) -> str:
-        name = self.recipe.name if self.recipe else type(self).__name__
+        name = (self.recipe and self.recipe.name) or type(self).__name__
         sites = ", ".join(f"{latent.name} ~ {_kind(latent.prior)}" for latent in self.latents)
         given = f" given {self.condition}" if self.condition.size else ""
         what = "images" if len(self.data_shape) == 3 else "data"

@@ -11,10 +11,11 @@ from .idx import read_idx
 from .image_set import ImageSet, Split
 from .own import images
 from .sprite_grid import Sprites, sprites
-from .tables import Table, table
+from .tables import Schema, Table, table
 
 __all__ = [
     "ImageSet",
+    "Schema",
     "Split",
     "Sprites",
     "Table",
