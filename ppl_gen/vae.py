@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ppl_gen.conditions import Condition
-from ppl_gen.modes import evaluating
+from ppl_gen.modes import evaluating, is_readable, validation
 from ppl_gen.networks import Shape
 from ppl_gen.objectives import ELBO, Objective
 from ppl_gen.observations import Likelihood
@@ -242,14 +242,14 @@ class VAE(nn.Module):
         differentiated, in evaluation mode; in training mode the latents' own ``posterior`` can.
         """
         x, y = self._read(x, y)
-        with evaluating(self):
+        with evaluating(self), validation(x):
             return self._posteriors(x, y)[-1]
 
     def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
         """The posterior of every latent, given the means of those above."""
         self.check(x)
         y = self.condition.tensor(y)
-        self.check_labels(y, len(x))
+        self.check_labels(y, x.shape[0])
         above, found = self._label(y), []
         for latent in self.latents:
             found.append(latent.posterior(x, *above))
@@ -270,9 +270,11 @@ class VAE(nn.Module):
         self.check_labels(y)
         label = self._label(y)
         batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
-        if label and batch and 1 not in (batch[-1], len(label[0])) and batch[-1] != len(label[0]):
-            raise ValueError(f"expected labels for {batch[-1]} codes, got {len(label[0])}")
-        with evaluating(self):
+        if label and batch:
+            codes, given = batch[-1], label[0].shape[0]
+            if 1 not in (codes, given) and codes != given:
+                raise ValueError(f"expected labels for {codes} codes, got {given}")
+        with evaluating(self), validation(z):
             return self.likelihood(self.decoder(z, *label))
 
     @torch.no_grad()
@@ -283,8 +285,7 @@ class VAE(nn.Module):
         not fit into memory at once.
         """
         x, y = self._read(x, y)
-        with _exportable():
-            return self.encode(x, y).mean
+        return self.encode(x, y).mean
 
     def _read(self, x: Any, y: Any) -> tuple[Any, Any]:
         """All data and their condition as tensors."""
@@ -299,7 +300,7 @@ class VAE(nn.Module):
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
         self._require_shape(x)
-        if not torch.compiler.is_compiling():  # no values to look at where code is exported
+        if is_readable(x):
             self.likelihood.check(x)
         dtype = next(self.parameters()).dtype
         if x.dtype != dtype:
@@ -341,7 +342,7 @@ class VAE(nn.Module):
             y: the condition as a tensor ``(B, ...)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        if self._label(y, size) and not torch.compiler.is_compiling():
+        if self._label(y, size) and is_readable(cast(Tensor, y)):
             self.condition.check(y)
 
     # --- Data -----------------------------------------------------------------------------------
@@ -421,12 +422,6 @@ def unregistered() -> Iterator[None]:
         yield
     finally:
         _registering.reset(token)
-
-
-def _exportable() -> AbstractContextManager[None]:
-    """No validation of distributions while code is exported, when there are no values to check."""
-    compiling = torch.compiler.is_compiling()
-    return pyro.validation_enabled(False) if compiling else nullcontext()
 
 
 @contextmanager
