@@ -105,7 +105,10 @@ def origin(recipe: Any) -> dict[str, Any]:
     """How to build a model again, as far as its recipe can be written."""
     obstacle = "" if recipe is None else recipe.obstacle
     known = recipe is not None and obstacle is None
+    schema = getattr(recipe, "schema", None)
+    columns = {} if schema is None else {"schema": schema.stored()}
     return {
+        **columns,
         "name": recipe.name if known else None,
         "arguments": recipe.arguments if known else None,
         "obstacle": obstacle,

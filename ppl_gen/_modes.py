@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import pyro
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -30,3 +31,19 @@ def seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Whether code may look at values: not where it is exported or traced, nor under ``vmap``."""
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        tensor.flatten()[:1].sum().item()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def validation(values: Tensor) -> AbstractContextManager[None]:
+    """Validation of distributions as it is set, but none where values cannot be looked at."""
+    return nullcontext() if is_readable(values) else pyro.validation_enabled(False)

@@ -100,6 +100,9 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         text = f"{entry.paper} ({entry.year})"
         sub = models.add_parser(entry.name, help=text, description=text)
         _data_options(sub)
+        sub.add_argument(
+            "--labels", metavar="COLUMN", help="the column of a CSV file that holds labels"
+        )
         sub.add_argument("--epochs", type=int, default=20)
         sub.add_argument("--batch-size", type=int, default=128)
         sub.add_argument("--lr", type=float, default=1e-3)
@@ -166,7 +169,7 @@ def _train(arguments: argparse.Namespace) -> None:
         raise ValueError(f"expected at least one epoch, got {arguments.epochs}")
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
-    data = _data(arguments.data, arguments.binarize)
+    data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
     options |= sources.told_by(data.train, options, _options(build))
     with torch.random.fork_rng():
         torch.manual_seed(arguments.seed)
@@ -175,7 +178,7 @@ def _train(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with processes.joined() as world:
         if world.writes and not checkpoint.exists():
-            _write_settings(arguments, **sources.columns(data))
+            _write_settings(arguments)
         history = ppl_gen.fit(
             model,
             data.train,
@@ -200,12 +203,12 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     from ppl_gen.app import sources
 
     ppl_gen.save(model, arguments.out / "model.pt")
-    columns = sources.columns(data)
-    _write_settings(arguments, steps=history.steps, **columns)
+    table = len(model.data_shape) == 1
+    _write_settings(arguments, steps=history.steps)
     history.to_frame().to_csv(arguments.out / "history.csv")
     _figure(arguments.out / "curves.png", history.plot)
-    if columns:
-        sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed, columns)
+    if table:
+        sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed)
     else:
         _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
         examples = sources.first(data.test, 8)
@@ -214,7 +217,7 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
         )
     final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
     print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
-    more = "samples.csv" if columns else "pictures"
+    more = "samples.csv" if table else "pictures"
     print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and {more}")
 
 
@@ -228,11 +231,11 @@ def _sample(arguments: argparse.Namespace) -> None:
     from ppl_gen import plot
     from ppl_gen.app import sources
 
-    model, folder, settings = _trained(arguments.run)
+    model, folder, _ = _trained(arguments.run)
     table = len(model.data_shape) == 1
     target = arguments.out or folder / ("samples.csv" if table else "samples.png")
     if table:
-        sources.write_rows(target, model, arguments.n, arguments.seed, settings)
+        sources.write_rows(target, model, arguments.n, arguments.seed)
     else:
         _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed))
     print(f"wrote {target}")
@@ -248,7 +251,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     data = _data(
         arguments.data or settings.get("data", "mnist"),
         arguments.binarize or settings.get("binarize"),
-        settings.get("columns"),
+        model.schema,
     )
     images, labels = sources.first(data.test, arguments.images)
     terms = metrics.elbo_terms(model, images, labels)
@@ -299,9 +302,7 @@ def _problem(arguments: argparse.Namespace) -> Any:
             f"{arguments.problem!r}"
         )
     model, _, settings = _trained(Path(arguments.problem))
-    test = _data(
-        settings.get("data", "mnist"), settings.get("binarize"), settings.get("columns")
-    ).test
+    test = _data(settings.get("data", "mnist"), settings.get("binarize"), model.schema).test
     discrete = isinstance(model.latents[0].family, Bernoulli)
     problem = gradients.bernoulli_vae if discrete else gradients.gaussian_vae
     return problem(model, sources.first(test, arguments.images)[0])
@@ -332,10 +333,10 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _data(source: str, binarize: Any, columns: Any = None) -> Any:
+def _data(source: str, binarize: Any, schema: Any = None, labels: str | None = None) -> Any:
     from ppl_gen.app import sources
 
-    return sources.named(source, binarize, columns)
+    return sources.named(source, binarize, schema, labels)
 
 
 def _trained(run: Path) -> tuple[Any, Path, dict[str, Any]]:

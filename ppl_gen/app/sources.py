@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ppl_gen.data.csv_file import read_csv, restored, stored, write_csv
+import numpy as np
+import torch
+
+from ppl_gen.data.csv_file import read_frame, write_frame
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.own import SUFFIXES, images
+from ppl_gen.data.tables import Schema, Table, fit_schema
+
+TEST_FRACTION = 0.2
+
+
+class TableSplit(NamedTuple):
+    """Training and test rows."""
+
+    train: Table
+    test: Table
 
 
 def named(
-    source: str, binarize: Any = None, columns: Sequence[dict[str, Any]] | None = None
+    source: str, binarize: Any = None, schema: Schema | None = None, labels: str | None = None
 ) -> Any:
     """Training and test data, a fifth held out where a source has no test set of its own.
 
     Args:
         source: ``mnist``, a folder of IDX files, one of PNG or JPEG files, or a CSV file.
         binarize: how pixels become 0 and 1.
-        columns: those a model of a table was trained on.
+        schema: of the table that a model was trained on.
+        labels: the column of a CSV file that holds labels.
 
     Raises:
         ValueError: none of these, or data that do not fit; the message says how.
@@ -28,8 +42,10 @@ def named(
     if path.suffix.lower() == ".csv":
         if binarize is not None:
             raise ValueError("expected --binarize only with images, got a table")
-        return read_csv(path, None if columns is None else restored(columns))
-    if columns is not None:
+        return read_csv(path, schema, labels)
+    if labels is not None:
+        raise ValueError(f"expected --labels only with a CSV file, got {source}")
+    if schema is not None:
         raise ValueError(f"expected a CSV file for a model of a table, got {source}")
     if source != "mnist" and path.is_dir() and _holds_images(path):
         return images(path, binarize=binarize).split()
@@ -78,15 +94,43 @@ def require_labels(model: Any, part: Any) -> None:
         raise ValueError(f"expected data with labels for {model.recipe.name}, got none")
 
 
-def columns(data: Any) -> dict[str, Any]:
-    """What settings say of a table, nothing of images."""
-    columns = getattr(data.train, "columns", None)
-    return {} if columns is None else {"columns": stored(columns)}
+def read_csv(
+    path: str | os.PathLike[str],
+    schema: Schema | None = None,
+    labels: str | None = None,
+    seed: int = 0,
+) -> TableSplit:
+    """The rows of a CSV file, shuffled, a fifth of them held out; see :func:`read_frame`.
+
+    Args:
+        path: the file.
+        schema: of another table, whose columns this one must have; by default as it shows, with
+            the means and scales of the training rows.
+        labels: the name of the column of labels.
+        seed: of the split.
+
+    Raises:
+        ValueError: a file that is no table, or too few rows.
+    """
+    frame = read_frame(path)
+    order = np.random.default_rng(seed).permutation(len(frame))
+    held_out = round(TEST_FRACTION * len(frame))
+    if not 0 < held_out < len(frame):
+        raise ValueError(f"expected at least 3 rows in {path}, got {len(frame)}")
+    test, train = order[:held_out], order[held_out:]
+    if schema is None:
+        schema = fit_schema(frame, label=labels, rows=train)
+    return TableSplit(*(schema.transform(frame.iloc[rows]) for rows in (train, test)))
 
 
-def write_rows(path: Path, model: Any, n: int, seed: int, settings: dict[str, Any]) -> None:
-    if "columns" not in settings:
-        raise ValueError(
-            "expected the settings.json of the run beside a model of a table, got none"
-        )
-    write_csv(path, model.sample(n, seed=seed), restored(settings["columns"]))
+def write_rows(path: Path, model: Any, n: int, seed: int) -> None:
+    """Draws of a model of a table in the units of its data, of every class in turn.
+
+    Raises:
+        ValueError: a model that knows no table.
+    """
+    if model.schema is None:
+        raise ValueError("expected a model that was trained on a table, got one without columns")
+    labels = torch.arange(n) % model.num_classes if model.num_classes else None
+    named = labels if model.schema.classes else None
+    write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed), named), path)

@@ -11,10 +11,11 @@ from ppl_gen.data.idx import read_idx
 from ppl_gen.data.image_set import ImageSet, Split
 from ppl_gen.data.own import images
 from ppl_gen.data.sprite_grid import Sprites, sprites
-from ppl_gen.data.tables import Table, table
+from ppl_gen.data.tables import Schema, Table, table
 
 __all__ = [
     "ImageSet",
+    "Schema",
     "Split",
     "Sprites",
     "Table",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ppl_gen._checks import is_whole
-from ppl_gen.data.tensors import as_tensor, is_missing
+from ppl_gen.data.tensors import as_tensor, encode_labels, is_missing
 
 Kind = str | int
 
@@ -80,9 +81,68 @@ class Column:
             raise ValueError(f"expected {what} in column {self.name!r}, got others")
         return np.where(known, values, -1).astype(int)
 
+    def stored(self) -> dict[str, Any]:
+        """The column as plain data, for files; what is neither text nor a number becomes text."""
+        known = {} if self.dtype.name != "category" else _of_type(self.dtype)
+        return {
+            "name": plain(self.name),
+            "kind": self.kind,
+            "dtype": str(self.dtype),
+            "mean": self.mean,
+            "scale": self.scale,
+            "categories": [plain(value) for value in self.categories],
+            **known,
+        }
 
-def fit_column(series: Any, name: Any, kind: Any = None) -> Column:
-    """The column of a series: its kind where none is told, its constants and categories."""
+    @staticmethod
+    def restored(stored: Mapping[str, Any]) -> Column:
+        """What :meth:`stored` gave.
+
+        Raises:
+            ValueError: anything else.
+        """
+        import pandas as pd
+
+        try:
+            dtype = pd.api.types.pandas_dtype(stored["dtype"])
+            if "levels" in stored:
+                dtype = pd.CategoricalDtype(stored["levels"], stored["ordered"])
+            mean, scale = float(stored["mean"]), float(stored["scale"])
+            categories = tuple(stored["categories"])
+            return Column(stored["name"], stored["kind"], dtype, mean, scale, categories)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"expected a column of a table, got {stored!r}: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """A value as Python's own number or text, which any file can hold."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _of_type(dtype: Any) -> dict[str, Any]:
+    """What a type of pandas categories knows beside its name."""
+    return {
+        "levels": [plain(value) for value in dtype.categories.tolist()],
+        "ordered": bool(dtype.ordered),
+    }
+
+
+def fit_column(series: Any, name: Any, kind: Any = None, rows: Any = None) -> Column:
+    """The column of a series: its kind where none is told, its constants and categories.
+
+    The constants are of all rows, or of some by position.
+    """
+    column = _fitted(series, name, kind)
+    if column.kind != "gaussian" or rows is None:
+        return column
+    return _fitted(series.iloc[rows], name, "gaussian")
+
+
+def _fitted(series: Any, name: Any, kind: Any) -> Column:
     if kind is None:
         kind = _inferred(series, name)
     if not _is_known(kind):
@@ -107,6 +167,34 @@ def fit_column(series: Any, name: Any, kind: Any = None) -> Column:
     names = _categories(series, name, kind)
     size: Kind = "bernoulli" if kind == "bernoulli" else len(names)
     return Column(name, size, _type_for(series.dtype, names), categories=names)
+
+
+def fit_labels(series: Any, name: Any) -> tuple[str, ...]:
+    """The names of the classes of a column of labels: its values as text, in their order.
+
+    Raises:
+        ValueError: labels that are neither text nor whole numbers, or none at all.
+    """
+    if series.dtype.name == "category":
+        return tuple(map(str, series.dtype.categories))
+    found = sorted(_distinct(series, name))
+    if not found:
+        raise ValueError(f"expected labels in column {name!r}, got only missing ones")
+    return tuple(_label(value, name) for value in found)
+
+
+def encode_column(series: Any, name: Any, classes: tuple[str, ...]) -> Tensor:
+    """Codes of labels, ``(N,)``, with −1 for a missing one."""
+    values = [None if is_missing(v) else _label(v, name) for v in series.tolist()]
+    return encode_labels(values, classes)[0]
+
+
+def _label(value: Any, name: Any) -> str:
+    if isinstance(value, float):
+        if value != round(value):
+            raise ValueError(f"expected text or whole numbers as labels in {name!r}, got {value}")
+        value = int(value)
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_known(kind: Any) -> bool:

@@ -70,6 +70,8 @@ def _as_tensor(source: np.ndarray | Tensor) -> Tensor:
         raise ValueError(f"expected an array, a tensor or a folder, got {type(source).__name__}")
     if isinstance(source, np.ndarray) and source.dtype.kind not in "buif":
         raise ValueError(f"expected an array of real numbers, got dtype {source.dtype}")
+    if np.ma.is_masked(source):
+        raise ValueError("expected known pixels, got a masked array with some that are not")
     if isinstance(source, np.ndarray):
         tensor = torch.from_numpy(source.astype(source.dtype.newbyteorder("="), order="C"))
     else:

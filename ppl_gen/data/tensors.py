@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def as_tensor(part: Any) -> Tensor:
             [2.0000, 3.0000]])
     """
     if isinstance(part, Tensor):
-        return part
+        return _dense(part)
     if is_frame(part):
         return _from_frame(part)
     if is_series(part):
@@ -37,8 +38,15 @@ def as_tensor(part: Any) -> Tensor:
             return _stacked(part)
         return _default(_numbers(_as_array(part)))
     if isinstance(part, np.ndarray) or hasattr(part, "__array__"):
-        return _numbers(np.asarray(part))
+        return _numbers(np.asanyarray(part))
     raise ValueError(f"expected numbers in a tensor, array, frame or list, got {_called(part)}")
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """A tensor with all its values in place."""
+    if tensor.is_nested:
+        raise ValueError("expected rows of one shape, got a nested tensor")
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def is_frame(part: Any) -> bool:
@@ -135,12 +143,15 @@ def _plain_array(column: Any) -> np.ndarray:
 
 def _as_array(rows: Sequence[Any]) -> np.ndarray:
     try:
-        return np.array(rows)
+        masked = any(map(np.ma.is_masked, rows))
+        return np.ma.stack(rows) if masked else np.array(rows)
     except ValueError as error:
         raise ValueError(f"expected rows of one length, got others: {error}") from error
 
 
 def _numbers(array: np.ndarray) -> Tensor:
+    if isinstance(array, np.ma.MaskedArray):
+        array = _unmasked(array)
     if array.dtype.kind == "O":
         array = _from_objects(array)
     if array.dtype.kind in "UST":
@@ -153,6 +164,15 @@ def _numbers(array: np.ndarray) -> Tensor:
     return torch.from_numpy(native if native.flags.writeable else native.copy()).reshape(
         array.shape
     )
+
+
+def _unmasked(array: Any) -> np.ndarray:
+    """A masked array as a plain one, with NaN for what is masked."""
+    if not np.ma.is_masked(array):
+        return array.data
+    if array.dtype.kind not in "buifO":
+        raise ValueError(f"expected real numbers, got a masked array of {array.dtype}")
+    return array.astype(array.dtype if array.dtype.kind in "fO" else float).filled(math.nan)
 
 
 def _from_objects(array: np.ndarray) -> np.ndarray:
@@ -178,9 +198,9 @@ def _stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 def is_batch_of_parts(data: Any) -> bool:
-    """Whether a list is one of several arrays, rather than numbers or rows of numbers."""
-    kinds = (Tensor, np.ndarray)
-    return bool(data) and all(isinstance(p, kinds) or _is_pandas(p) for p in data)
+    """Whether a list is one of arrays and columns of text, rather than of rows or numbers."""
+    arrays = [isinstance(p, (Tensor, np.ndarray)) or _is_pandas(p) for p in data]
+    return any(arrays) and all(map(operator.or_, arrays, map(is_text, data)))
 
 
 def parts_of(data: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:

@@ -13,22 +13,32 @@ from torch import Tensor
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
-from ppl_gen.models.reading import Reader, pixels_or_cells
+from ppl_gen.models.reading import Batch, Reader, pixels_or_cells
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.terms import Terms, terms
-from ppl_gen.training.batches import as_batches
+from ppl_gen.training.batches import as_batches, gathered, regrouped
 
 
 def binarization(images: Any) -> str:
     """How the pixels were made binary: what a data set says, or what the pixels show."""
+    pixels = images if isinstance(images, Tensor) else _pixels(images)
+    return named_binarization(images, None if pixels is None else is_binary(pixels))
+
+
+def named_binarization(images: Any, binary: bool | None) -> str:
+    """What a data set says of its pixels, or a name for what they are."""
     stated = getattr(images, "binarization", None)
+    if stated is None:  # of a loader or subset
+        stated = getattr(getattr(images, "dataset", None), "binarization", None)
     if stated not in (None, "none"):
         return f"{stated} binarization"
-    images = images if isinstance(images, Tensor) else _pixels(images)
-    if images is None:
+    if binary is None:
         return "unstated binarization"
-    binary = bool(((images == 0) | (images == 1)).all())
     return "binary pixels" if binary else "grey pixels"
+
+
+def is_binary(pixels: Tensor) -> bool:
+    return bool(((pixels == 0) | (pixels == 1)).all())
 
 
 def _pixels(data: Any) -> Tensor | None:
@@ -42,10 +52,9 @@ def _pixels(data: Any) -> Tensor | None:
         return None
 
 
-def terms_of(vae: VAE, x: Tensor, y: Tensor | None, rows: Tensor, particles: int) -> Terms:
-    """The terms of some rows of the data."""
-    args = (x[rows], None if y is None else y[rows])
-    return terms(vae.model, vae.guide, args, particles=particles)
+def terms_of(vae: VAE, x: Tensor, y: Tensor | None, particles: int) -> Terms:
+    """The terms of a batch."""
+    return terms(vae.model, vae.guide, (x, y), particles=particles)
 
 
 def require_density(terms: Terms) -> None:
@@ -70,14 +79,55 @@ def evaluation(vae: VAE, seed: int) -> Iterator[None]:
         yield
 
 
-def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Checked images, and labels where the model is conditional, from tensors or a data set."""
+def images_and_labels(vae: VAE, images: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
+    """Checked images, and labels where the model is conditional, in one piece."""
+    _require_vae(vae)
+    if labels is not None:
+        x, y = Reader(vae).data_and_condition(images, labels)
+    elif isinstance(images, Tensor):
+        x, y = images, None
+    else:
+        x, *rest = gathered(images, Reader(vae))
+        y = rest[0] if rest and vae.condition.size else None
+    return _checked(vae, x, y)
+
+
+def batches_of(
+    vae: VAE, images: Any, labels: Any, batch_size: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Checked images and labels of ``batch_size``, whatever they come from, in their own order.
+
+    What is not in memory is read as it is needed. A data set that draws, to augment for example,
+    does so from a random state of its own, so that the model has the draws of ``seed`` all the
+    same; to be iterated under :func:`evaluation`.
+
+    Raises:
+        ValueError: no data, or data the model cannot be given.
+    """
+    _require_vae(vae)
+    require_counts(image_a_batch=batch_size)
+    if labels is not None or isinstance(images, Tensor):
+        x, y = images_and_labels(vae, images, labels)
+        yield from ((x[rows], None if y is None else y[rows]) for rows in _ranges(x, batch_size))
+        return
+    source = as_batches(images, batch_size, 0, reader=Reader(vae)).in_order()
+    empty = True
+    for x, *rest in regrouped(_drawn_apart(source, seed), batch_size):
+        empty = False
+        yield _checked(vae, x, rest[0] if rest and vae.condition.size else None)
+    if empty:
+        raise ValueError("expected data, got none")
+
+
+def _require_vae(vae: Any) -> None:
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
-    x, y = _gathered(vae, images) if labels is None else (images, labels)
-    if labels is not None:
-        x, y = Reader(vae).data_and_condition(x, y)
+
+
+def _checked(vae: VAE, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
     vae.check(x)
+    if not len(x):
+        raise ValueError("expected data, got none")
     if not vae.condition.size:
         return x, None
     if y is None and vae.condition.partial:
@@ -88,13 +138,24 @@ def images_and_labels(vae: VAE, images: Any, labels: Tensor | None) -> tuple[Ten
     return x, y
 
 
-def _gathered(vae: VAE, data: Any) -> tuple[Tensor, Tensor | None]:
-    """All of some data and their condition, in one piece."""
-    if isinstance(data, Tensor):
-        return data, None
-    batches = list(as_batches(data, 1024, 0, reader=Reader(vae)).in_order())
-    x, *rest = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return x, rest[0] if rest and vae.condition.size else None
+def _ranges(x: Tensor, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, len(x), size))
+
+
+def _drawn_apart(batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
+    """Batches whose own draws are from a random state beside that of the model."""
+    state = torch.Generator().manual_seed((seed * 1_000_003 + 1) % 2**63).get_state()
+    while True:
+        outside = torch.get_rng_state()
+        torch.set_rng_state(state)
+        try:
+            batch = next(batches, None)
+        finally:
+            state = torch.get_rng_state()
+            torch.set_rng_state(outside)
+        if batch is None:
+            return
+        yield batch
 
 
 def require_counts(**counts: int) -> None:

@@ -90,7 +90,7 @@ def _resampled(
     sizes = [min(chunk, importance - start) for start in range(0, importance, chunk)]
     weights, codes = [], []
     for size in sizes:
-        t = terms_of(vae, x, y, rows, size)
+        t = terms_of(vae, x[rows], None if y is None else y[rows], size)
         require_density(t)
         weights.append(t.log_weight())
         codes.append(t.values[vae.latents[-1].name])

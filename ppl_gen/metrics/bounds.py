@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from ppl_gen.evaluation.batched import (
-    binarization,
+    batches_of,
     evaluation,
-    images_and_labels,
+    is_binary,
+    named_binarization,
     require_counts,
     require_density,
     terms_of,
 )
 from ppl_gen.models.vae import VAE
+from ppl_gen.objectives.terms import Terms
 
 _CELLS = 4_000_000  # numbers in the largest tensor of pixels held at once
 
@@ -62,7 +64,8 @@ def elbo_terms(
 
     Args:
         vae: the model.
-        images: ``(N, C, H, W)``, or a data set with ``.images``.
+        images: whatever :func:`ppl_gen.fit` takes, in its own order; what is not in memory is read
+            as it is needed, with the same result.
         labels: ``(N,)``, for a conditional model.
         num_samples: draws of the posterior per image.
         batch_size: images at a time.
@@ -71,19 +74,22 @@ def elbo_terms(
     Raises:
         ValueError: images the model cannot be given, or no samples.
     """
-    x, y = images_and_labels(vae, images, labels)
-    require_counts(sample=num_samples, image_a_batch=batch_size)
+    require_counts(sample=num_samples)
     reconstruction = kl = 0.0
+    count, binary = 0, True
     with evaluation(vae, seed):
-        for rows in torch.arange(len(x)).split(batch_size):
-            t = terms_of(vae, x, y, rows, num_samples)
-            share = len(rows) / len(x)
-            reconstruction += share * t.per_datum(t.log_lik).item()
-            for site in t.log_p:
-                kl += (
-                    math.inf if t.is_degenerate(site) else share * t.per_datum(t.kl_of(site)).item()
-                )
-    return ELBOTerms(reconstruction - kl, reconstruction, kl, len(x), binarization(images))
+        for x, y in batches_of(vae, images, labels, batch_size, seed):
+            t = terms_of(vae, x, y, num_samples)
+            count, binary = count + len(x), binary and is_binary(x)
+            reconstruction += len(x) * t.per_datum(t.log_lik).item()
+            kl += len(x) * sum(_kl(t, site) for site in t.log_p)
+    reconstruction, kl = reconstruction / count, kl / count
+    pixels = named_binarization(images, binary)
+    return ELBOTerms(reconstruction - kl, reconstruction, kl, count, pixels)
+
+
+def _kl(t: Terms, site: str) -> float:
+    return math.inf if t.is_degenerate(site) else t.per_datum(t.kl_of(site)).item()
 
 
 def log_likelihood(
@@ -100,7 +106,8 @@ def log_likelihood(
 
     Args:
         vae: the model.
-        images: ``(N, C, H, W)``, or a data set with ``.images``.
+        images: whatever :func:`ppl_gen.fit` takes, in its own order; what is not in memory is read
+            as it is needed, with the same result.
         num_samples: ``K`` per image; taken in chunks that bound memory.
         labels: ``(N,)``, for a conditional model.
         seed: of the draws.
@@ -109,17 +116,20 @@ def log_likelihood(
         ValueError: images the model cannot be given, no samples, or a point posterior, which is no
             proposal distribution.
     """
-    x, y = images_and_labels(vae, images, labels)
     require_counts(sample=num_samples)
-    batch_size = min(len(x), 100)
-    chunk = max(1, min(num_samples, _CELLS // (batch_size * math.prod(vae.data_shape))))
     found = []
     with evaluation(vae, seed):
-        for rows in torch.arange(len(x)).split(batch_size):
-            total = x.new_full((len(rows),), -math.inf)
-            for start in range(0, num_samples, chunk):
-                t = terms_of(vae, x, y, rows, min(chunk, num_samples - start))
-                require_density(t)
-                total = torch.logaddexp(total, t.log_weight().logsumexp(0))
-            found.append(total - math.log(num_samples))
+        for x, y in batches_of(vae, images, labels, 100, seed):
+            cells = len(x) * math.prod(vae.data_shape)
+            found.append(_log_mean_weight(vae, x, y, num_samples, max(1, _CELLS // cells)))
     return torch.cat(found)
+
+
+def _log_mean_weight(vae: VAE, x: Tensor, y: Tensor | None, count: int, chunk: int) -> Tensor:
+    """The estimate of a batch, ``(B,)``, from ``chunk`` draws at a time."""
+    total = x.new_full((len(x),), -math.inf)
+    for start in range(0, count, chunk):
+        t = terms_of(vae, x, y, min(chunk, count - start))
+        require_density(t)
+        total = torch.logaddexp(total, t.log_weight().logsumexp(0))
+    return total - math.log(count)

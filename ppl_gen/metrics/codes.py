@@ -2,7 +2,6 @@ r"""What the codes of a model are like: which dimensions carry information, how 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen.codebook import Quantized
-from ppl_gen.evaluation.batched import evaluation, images_and_labels
+from ppl_gen.evaluation.batched import batches_of, evaluation
 from ppl_gen.models.vae import VAE
 
 
@@ -86,11 +85,5 @@ def hoyer(codes: Tensor) -> Tensor:
 
 def _codes(vae: VAE, images: Any, labels: Tensor | None) -> Tensor:
     """The last latent at the posterior means, ``(N, *code_shape)``."""
-    x, y = images_and_labels(vae, images, labels)
-
-    def parts() -> Iterator[Tensor]:
-        for rows in torch.arange(len(x)).split(500):
-            yield vae.code(x[rows], None if y is None else y[rows])
-
     with evaluation(vae, 0):
-        return torch.cat(list(parts()))
+        return torch.cat([vae.code(x, y) for x, y in batches_of(vae, images, labels, 500, 0)])

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from ppl_gen.evaluation.batched import (
-    binarization,
+    batches_of,
     evaluation,
-    images_and_labels,
-    require_counts,
+    is_binary,
+    named_binarization,
     terms_of,
 )
 from ppl_gen.metrics.aggregate import log_aggregate, posterior_of
@@ -71,7 +71,7 @@ def rate_distortion(
 
     Args:
         vae: a model with one latent.
-        images: ``(N, C, H, W)``, or a data set with ``.images``.
+        images: whatever :func:`ppl_gen.fit` takes, in its own order.
         labels: ``(N,)``, for a conditional model.
         batch_size: images at a time.
         seed: of the draws.
@@ -80,24 +80,21 @@ def rate_distortion(
         ValueError: images the model cannot be given, several latents, or a posterior that is not
             a density independent over dimensions.
     """
-    x, y = images_and_labels(vae, images, labels)
-    require_counts(image_a_batch=batch_size)
-    rate = distortion = 0.0
+    rate, distortion, binary = 0.0, 0.0, True
     outputs, points = [], []
     with evaluation(vae, seed):
-        for rows in torch.arange(len(x)).split(batch_size):
-            t = terms_of(vae, x, y, rows, 1)
+        for x, y in batches_of(vae, images, labels, batch_size, seed):
+            t, binary = terms_of(vae, x, y, 1), binary and is_binary(x)
             for site in t.log_p:
-                rate += t.kl_of(site).sum().item() / len(x)
+                rate += t.kl_of(site).sum().item()
                 points.append(t.values[site][0])
-            distortion -= t.log_lik.sum().item() / len(x)
-            parents = vae._label(None if y is None else y[rows])
-            outputs.append(vae.latents[0].encoder(x[rows], *parents))
+            distortion -= t.log_lik.sum().item()
+            outputs.append(vae.latents[0].encoder(x, *vae._label(y)))
         posterior, z = posterior_of(vae, torch.cat(outputs)), torch.cat(points)
-        everything = torch.arange(len(x))
+        everything = torch.arange(count := len(z))
+        rate, distortion = rate / count, distortion / count
         law = posterior(everything)
         information = (law.log_prob(z) - log_aggregate(posterior, everything, z)).mean().item()
         active = int((law.mean.flatten(1).var(0, correction=0) > 0.01).sum())
-    return RateDistortion(
-        rate, distortion, information, rate - information, active, len(x), binarization(images)
-    )
+    pixels = named_binarization(images, binary)
+    return RateDistortion(rate, distortion, information, rate - information, active, count, pixels)

@@ -141,14 +141,14 @@ class Condition:
     def _require_labels(self, y: Any, size: int | None) -> None:
         if not isinstance(y, Tensor) or y.dim() != 1 or y.dtype not in _WHOLE:
             raise ValueError(f"expected whole labels of shape (B,), got {_shown(y)}")
-        if size is not None and len(y) != size:
+        if size is not None and y.shape[0] != size:
             raise ValueError(f"expected {size} labels, one for each image, got {len(y)}")
 
     def _require_vector(self, y: Any, size: int | None) -> None:
         what = "covariates" if not self.num_classes else "labels and covariates in one tensor"
         if not isinstance(y, Tensor) or not y.is_floating_point() or y.dim() != 2:
             raise ValueError(f"expected {what} of shape (B, {self.size}), got {_shown(y)}")
-        if y.shape[1] != self.size or (size is not None and len(y) != size):
+        if y.shape[1] != self.size or (size is not None and y.shape[0] != size):
             batch = "B" if size is None else size
             raise ValueError(f"expected {what} of shape ({batch}, {self.size}), got {_shown(y)}")
 

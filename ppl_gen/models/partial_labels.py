@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ppl_gen._checks import is_whole
-from ppl_gen._modes import evaluating, seeded
+from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.elbo import ELBO, Again
@@ -180,17 +180,18 @@ class PartlyLabelledVAE(VAE):
             for name, own in getattr(law, "auxiliary", {}).items():
                 pyro.factor(f"{code.name}_{name}", own, has_rsample=True)
 
-    def classify(self, x: Tensor) -> Tensor:
+    def classify(self, x: Any) -> Tensor:
         """The probabilities :math:`q(y | x)` of the classes, ``(B, K)``."""
+        x, _ = self._read(x, None)
         self.check(x)
-        with evaluating(self):
+        with evaluating(self), validation(x):
             law: Any = self.latents[0].posterior(x)
             return law.probs
 
     def decode(self, z: Tensor, y: Any = None) -> Distribution:
         y = self.condition.tensor(y)
         self.check_labels(y)
-        if y is None or (y < 0).any():
+        if y is None or (is_readable(y) and (y < 0).any()):
             raise ValueError("expected a label for every code to decode, got a missing one")
         return super().decode(z, y)
 
@@ -219,13 +220,13 @@ class PartlyLabelledVAE(VAE):
         """Labels, the most probable ones where they are missing."""
         y = self.condition.tensor(y)
         self.check(x)
-        self.check_labels(y, len(x))
+        self.check_labels(y, x.shape[0])
         found = self.classify(x).argmax(-1)
         return found if y is None else torch.where(y < 0, found, y)
 
     def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
         hot = self.condition.one_hot(self._told(x, y), x)
-        (given,) = self._label(self.condition.tensor(y), len(x))
+        (given,) = self._label(self.condition.tensor(y), x.shape[0])
         first, code = self.latents
         return [completed(first.posterior(x), given), code.posterior(x, hot)]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ppl_gen.data.tables import Table
 from ppl_gen.data.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
 from ppl_gen.models.vae import VAE
 
@@ -46,6 +47,7 @@ class Reader:
         Raises:
             ValueError: something else, or what cannot be turned into numbers.
         """
+        data = self._in_units(data)
         classes = getattr(data, "classes", None)
         if isinstance(found := pixels_or_cells(data), Tensor):
             self._require_kinds(data)
@@ -55,6 +57,7 @@ class Reader:
                     "expected a data set with labels for a conditional model, got none"
                 )
             self._learn(labels, classes)
+            self._learn_schema(data)
             with_labels = self.conditional and labels is not None
             return self.batch((found, labels) if with_labels else found)
         if isinstance(data, (str, bytes, Dataset)) or not _holds_numbers(data):
@@ -65,7 +68,9 @@ class Reader:
             )
         _, parts = parts_of(data)
         self._learn(parts[1] if len(parts) > 1 else None)
-        return self.batch(data)
+        tensors = self.batch(data)
+        self._learn_schema(data["x"] if isinstance(data, Mapping) and "x" in data else parts[0])
+        return tensors
 
     def batch(self, batch: Any) -> Batch:
         """The tensors of one batch, such as a ``DataLoader`` gives."""
@@ -84,11 +89,13 @@ class Reader:
         return (x, *self._condition(parts[1:]))
 
     def data_and_condition(self, x: Any, y: Any) -> tuple[Tensor, Any]:
-        """Data in memory and their condition, given apart or together."""
+        """All data and their condition, given apart or together, in one piece."""
         if self.vae is None:
             raise ValueError(f"expected a ppl_gen.VAE, got {type(self.model).__name__}")
         if y is None or not self.conditional:
-            parts = self.tensors(x)
+            from ppl_gen.training.batches import gathered  # which reads by means of this
+
+            parts = gathered(x, self)
             return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
         self._require_kinds(x)
         found = pixels_or_cells(x)
@@ -101,6 +108,19 @@ class Reader:
         given = getattr(data, "kinds", None)  # of a frame, it would be a column
         if own is not None and isinstance(given, tuple) and given != own:
             raise ValueError(f"expected a table with columns of the kinds {own}, got {given}")
+        if isinstance(data, Table) and self.vae is not None and self.vae.schema is not None:
+            self.vae.schema.require_same(data.schema)
+
+    def _learn_schema(self, data: Any) -> None:
+        """Take over what the columns of a table are."""
+        if self.learn and self.vae is not None and isinstance(data, Table):
+            self.vae.schema = data.schema
+
+    def _in_units(self, part: Any) -> Any:
+        """A frame as the table that the model knows, if it knows one."""
+        if self.vae is None or self.vae.schema is None or not is_frame(part):
+            return part
+        return self.vae.schema.transform(part)
 
     def _take(self, names: tuple[str, ...]) -> None:
         if self.names and names != self.names:
@@ -111,7 +131,7 @@ class Reader:
 
     def _data(self, part: Any) -> Tensor:
         """The first argument of a VAE; numbers of a table that is no tensor become its type."""
-        tensor = as_tensor(part)
+        tensor = as_tensor(self._in_units(part))
         table = self.vae is not None and len(self.vae.data_shape) == 1
         if tensor.is_floating_point() or (table and not isinstance(part, Tensor)):
             return tensor.to(self.dtype)

@@ -16,9 +16,8 @@ parents, and the decoder's second input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyro
 import torch
@@ -27,13 +26,16 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ppl_gen._checks import is_whole
-from ppl_gen._modes import evaluating, seeded
+from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.models.conditions import Condition
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.elbo import ELBO, Objective
 from ppl_gen.posteriors import Family
+
+if TYPE_CHECKING:
+    from ppl_gen.data.tables import Schema
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Recipe:
 
     Attributes:
         obstacle: the argument that cannot be written to a file, if any.
+        schema: of the table that the model was trained on, if any.
     """
 
     name: str | None
     arguments: dict[str, Any]
     obstacle: str | None
+    schema: Schema | None = None
 
     def __str__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self.arguments.items() if is_plain(v))
@@ -100,7 +104,7 @@ class VAE(nn.Module):
     labels ``(B,)``, covariates ``(B, C)``, or a pair of both. The programs take that pair as one
     tensor, see :meth:`condition_of`. ``ValueError`` says so, and when data have the wrong shape or
     labels are unknown. The programs run in the mode of the module, all other methods in evaluation
-    mode. Those without gradients take whatever holds data in memory, as :func:`ppl_gen.fit` does.
+    mode. They take whatever :func:`ppl_gen.fit` does, all of it at once.
 
     The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
     """
@@ -150,8 +154,21 @@ class VAE(nn.Module):
             arguments = {**self.recipe.arguments, "classes": self.classes}
             self.recipe = replace(self.recipe, arguments=arguments)
 
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns of its table are, once it has been trained on one.
+
+        A model with a schema reads frames by it, in the units of the table, and
+        ``vae.schema.to_frame(vae.sample(n))`` is in these units too.
+        """
+        return None if self.recipe is None else self.recipe.schema
+
+    @schema.setter
+    def schema(self, schema: Schema | None) -> None:
+        self.recipe = replace(self.recipe or Recipe(None, {}, ""), schema=schema)
+
     def __repr__(self) -> str:
-        name = self.recipe.name if self.recipe else type(self).__name__
+        name = (self.recipe and self.recipe.name) or type(self).__name__
         sites = ", ".join(f"{latent.name} ~ {_kind(latent.prior)}" for latent in self.latents)
         given = f" given {self.condition}" if self.condition.size else ""
         what = "images" if len(self.data_shape) == 3 else "data"
@@ -198,20 +215,21 @@ class VAE(nn.Module):
 
     # --- The pieces -----------------------------------------------------------------------------
 
-    def encode(self, x: Tensor, y: Any = None) -> Distribution:
+    def encode(self, x: Any, y: Any = None) -> Distribution:
         """The posterior of the latent that :meth:`decode` reads, batch ``(B,)``, event ``(Z,)``.
 
         In a hierarchy it is given the posterior means of the latents above. It can be
         differentiated, in evaluation mode; in training mode the latents' own ``posterior`` can.
         """
-        with evaluating(self):
+        x, y = self._read(x, y)
+        with evaluating(self), validation(x):
             return self._posteriors(x, y)[-1]
 
     def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
         """The posterior of every latent, given the means of those above."""
         self.check(x)
         y = self.condition.tensor(y)
-        self.check_labels(y, len(x))
+        self.check_labels(y, x.shape[0])
         above, found = self._label(y), []
         for latent in self.latents:
             found.append(latent.posterior(x, *above))
@@ -232,9 +250,11 @@ class VAE(nn.Module):
         self.check_labels(y)
         label = self._label(y)
         batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
-        if label and batch and 1 not in (batch[-1], len(label[0])) and batch[-1] != len(label[0]):
-            raise ValueError(f"expected labels for {batch[-1]} codes, got {len(label[0])}")
-        with evaluating(self):
+        if label and batch:
+            codes, given = batch[-1], label[0].shape[0]
+            if 1 not in (codes, given) and codes != given:
+                raise ValueError(f"expected labels for {codes} codes, got {given}")
+        with evaluating(self), validation(z):
             return self.likelihood(self.decoder(z, *label))
 
     @torch.no_grad()
@@ -245,11 +265,10 @@ class VAE(nn.Module):
         not fit into memory at once.
         """
         x, y = self._read(x, y)
-        with _exportable():
-            return self.encode(x, y).mean
+        return self.encode(x, y).mean
 
     def _read(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Data in memory and their condition as tensors."""
+        """All data and their condition as tensors."""
         if isinstance(x, Tensor) and (y is None or isinstance(y, Tensor)):
             return x, y
         from ppl_gen.models.reading import Reader
@@ -261,7 +280,7 @@ class VAE(nn.Module):
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
         self._require_shape(x)
-        if not torch.compiler.is_compiling():  # no values to look at where code is exported
+        if is_readable(x):
             self.likelihood.check(x)
         dtype = next(self.parameters()).dtype
         if x.dtype != dtype:
@@ -303,7 +322,7 @@ class VAE(nn.Module):
             y: the condition as a tensor ``(B, ...)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        if self._label(y, size) and not torch.compiler.is_compiling():
+        if self._label(y, size) and is_readable(cast(Tensor, y)):
             self.condition.check(y)
 
     # --- Data -----------------------------------------------------------------------------------
@@ -370,9 +389,3 @@ def require_shape(shape: Shape) -> Shape:
             f"expected a tuple of sizes, (D,) for rows or a data shape (C, H, W), got {shape}"
         )
     return sizes
-
-
-def _exportable() -> AbstractContextManager[None]:
-    """No validation of distributions while code is exported, when there are no values to check."""
-    compiling = torch.compiler.is_compiling()
-    return pyro.validation_enabled(False) if compiling else nullcontext()

@@ -103,11 +103,12 @@ class Objective(pyro.infer.ELBO, nn.Module):
         found |= {name: t.per_datum(term) for name, term in t.auxiliary.items()}
         return {name: value.detach() for name, value in found.items()}
 
-    def observe_size(self, num_data: int) -> None:
-        """Take note of how many data there are in all.
+    def observe_size(self, num_data: int | None) -> None:
+        """Take note of how many data there are in all; ``None`` where a stream does not say it.
 
         :func:`ppl_gen.fit` calls it before the first step, and around a validation with the number
-        of held-out data. An objective whose batches stand for the whole set overrides it.
+        of held-out data. An objective whose batches stand for the whole set overrides it, and
+        raises ``ValueError`` where it must know.
         """
 
     def update(self, metrics: Mapping[str, Tensor]) -> None:

@@ -35,8 +35,9 @@ class TotalCorrelationELBO(Objective):
         site: the latent site, whose posterior must be independent over dimensions.
 
     Raises:
-        ValueError: a weight below zero or no number, no data; on use, a posterior that is not
-            independent over dimensions.
+        ValueError: a weight below zero or no number, no data; in training, a stream of unknown
+            length without ``num_data``; on use, a posterior that is not independent over
+            dimensions.
     """
 
     def __init__(
@@ -58,7 +59,12 @@ class TotalCorrelationELBO(Objective):
         self.num_data, self.site = num_data, site
         self._observed: int | None = None
 
-    def observe_size(self, num_data: int) -> None:
+    def observe_size(self, num_data: int | None) -> None:
+        if num_data is None and self.num_data is None:
+            raise ValueError(
+                "expected num_data, the size of the training set, for data of unknown length, got "
+                "none"
+            )
         self._observed = num_data
 
     def parts(self, t: Terms) -> dict[str, Tensor]:

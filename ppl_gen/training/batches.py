@@ -258,3 +258,38 @@ def _of_loader(
 def _require_one_process(world: World, got: str, instead: str) -> None:
     if world.size > 1:
         raise ValueError(f"expected data that processes can share, got {got}: pass {instead}")
+
+
+def gathered(data: Any, reader: Reader) -> Batch:
+    """All of some data, in their own order and one piece; torch's generator is left as it was.
+
+    Raises:
+        ValueError: what :func:`as_batches` refuses, or no data.
+    """
+    with torch.random.fork_rng(devices=[]):
+        found = tuple(as_batches(data, 1024, 0, reader=reader).in_order())
+    if not found:
+        raise ValueError("expected data, got none")
+    return _joined(found)
+
+
+def regrouped(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
+    """The same rows in batches of another size, of which only the last is short."""
+    held: list[Batch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += len(batch[0])
+        while count >= size:
+            joined = _joined(held)
+            yield tuple(part[:size] for part in joined)
+            count -= size
+            held = [tuple(part[size:] for part in joined)] if count else []
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))

@@ -207,7 +207,9 @@ def fit(
         if run.awaits_plateaus and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         stack.enter_context(_keeping(run))
-        _tell_size(trainable, settings["num_data"])
+        for source in (held_out, batches):
+            if source is not None:
+                _tell_size(trainable, _num_data(source))
         world.agree([*run.every, *trainable.buffers()])
         if resume and checkpoint is not None and Path(checkpoint).exists():
             run.load(_files.read(checkpoint, "checkpoint"), checkpoint, override)
@@ -303,7 +305,7 @@ def _num_data(batches: Batches) -> int | None:
 def _tell_size(trainable: Trainable, num_data: int | None) -> None:
     """Let an objective know how many data there are."""
     objective = getattr(trainable, "objective", None)
-    if isinstance(objective, Objective) and num_data is not None:
+    if isinstance(objective, Objective):
         objective.observe_size(num_data)
 
 

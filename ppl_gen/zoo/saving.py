@@ -14,6 +14,7 @@ from torch import nn
 
 from ppl_gen import zoo
 from ppl_gen._files import PathLike, model_payload, read, write
+from ppl_gen.data.tables import Schema
 from ppl_gen.models.vae import VAE
 from ppl_gen.training.trainable import as_trainable
 
@@ -87,6 +88,8 @@ def load(path: PathLike, into: Any = None) -> Any:
         into = _built(payload, path)
     if isinstance(into, VAE):
         load_state(into, state, path)
+        if "schema" in payload:
+            into.schema = Schema.restored(payload["schema"])
         return into
     try:
         as_trainable(into).load_state_dict(state)

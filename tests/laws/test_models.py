@@ -115,12 +115,12 @@ def test_the_model_draws_images_under_predictive(name):
 
 
 class Coder(torch.nn.Module):
-    def __init__(self, model):
+    def __init__(self, model, method="code"):
         super().__init__()
-        self.model = model
+        self.model, self.method = model, method
 
     def forward(self, *batch):
-        return self.model.code(*batch)
+        return getattr(self.model, self.method)(*batch)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,6 +129,26 @@ def test_its_encoder_is_exported(name, x):
     batch = (x, labels(model, len(x))) if model.num_classes else (x,)
     exported = torch.export.export(Coder(model).eval(), batch).module()
     assert torch.equal(exported(*batch), model.code(*batch))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_reconstruction_is_exported_for_any_number_of_images(name, x):
+    model = build(name)
+    batch = (x, labels(model, len(x))) if model.num_classes else (x,)
+    size = torch.export.Dim("size", min=2)
+    whole = Coder(model, "reconstruct").eval()
+    shapes = {"batch": tuple({0: size} for _ in batch)}
+    exported = torch.export.export(whole, batch, dynamic_shapes=shapes).module()
+    more = tuple(torch.cat([part, part[:3]]) for part in batch)
+    torch.testing.assert_close(exported(*more), model.reconstruct(*more))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_codes_are_mapped_over_images_one_by_one(name, x):
+    model = build(name)
+    batch = (x, labels(model, len(x))) if model.num_classes else (x,)
+    one = torch.func.vmap(lambda *datum: model.code(*(part[None] for part in datum))[0])
+    torch.testing.assert_close(one(*batch), model.code(*batch))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,7 +224,7 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
         ((x * 255).long(), "floating-point"),
         (x.double(), r"torch\.float32 images, like the weights, got torch\.float64"),
         (x[:0], "at least one image"),
-        (x.numpy(), "tensor of images, got ndarray"),
+        ("digits", "array, frame or list.* got str"),
     ]:
         with pytest.raises(ValueError, match=match):
             model.encode(bad, y)

@@ -12,7 +12,6 @@ from PIL import Image
 import ppl_gen
 from ppl_gen.app import sources
 from ppl_gen.app.cli import main
-from ppl_gen.data import csv_file
 
 
 def train(model, source, out, *more):
@@ -113,30 +112,31 @@ def test_a_table_is_trained_sampled_evaluated_and_resumed(table, tmp_path, capsy
 def test_other_rows_are_read_with_the_constants_of_the_training(table, tmp_path, capsys):
     out, other = tmp_path / "run", tmp_path / "other.csv"
     assert train("vae", table, out) == 0
-    columns = json.loads((out / "settings.json").read_text())["columns"]
+    schema = ppl_gen.load(out / "model.pt").schema
     other.write_text("sort,weight,alive\n" + "dog,60,1\n" * 10)
-    split = sources.named(str(other), columns=columns)
-    expected = (60 - columns[0]["mean"]) / columns[0]["scale"]
+    split = sources.named(str(other), schema=schema)
+    expected = (60 - schema.columns[0].mean) / schema.columns[0].scale
     assert split.test.cells[0].tolist() == pytest.approx([expected, 1.0, 2.0])
     assert main(["evaluate", str(out), "--data", str(other), "--num-samples", "2"]) == 0
     other.write_text("sort,weight,alive\n" + "horse,60,1\n" * 10)
     assert main(["evaluate", str(out), "--data", str(other)]) == 2
-    assert "expected cat, cow, dog in column 'sort', got 'horse'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "expected values among 'cat', 'cow', 'dog' in column 'sort', got 'horse'" in error
     assert main(["evaluate", str(out), "--data", "mnist"]) == 2
     assert "a CSV file for a model of a table, got mnist" in capsys.readouterr().err
 
 
 def test_cells_are_those_of_the_file(table):
     """Every row, decoded, is a row of the file; training rows are standardised."""
-    split = csv_file.read_csv(table)
+    split = sources.read_csv(table)
     known = list(csv.reader(table.read_text().splitlines()))[1:]
-    found = []
-    for part in split:
-        for row in part.cells.double().tolist():
-            cells = zip(part.columns, row, strict=True)
-            found.append(["" if v != v else column.decode(v) for column, v in cells])
-    numbers = [[f"{float(w):.3f}" if w else "", a, s] for w, a, s in found]
-    assert sorted(numbers) == sorted(known)
+    frames = [part.to_frame() for part in split]
+    found = [
+        ["" if w != w else f"{w:.3f}", "" if a != a else str(int(a)), s or ""]
+        for frame in frames
+        for w, a, s in frame.itertuples(index=False)
+    ]
+    assert sorted(found) == sorted(known)
     weights = split.train.cells[:, 0]
     weights = weights[~weights.isnan()]
     assert weights.mean().item() == pytest.approx(0, abs=1e-5)
@@ -155,9 +155,9 @@ def test_cells_are_those_of_the_file(table):
         ("", "names of columns and rows"),
         ("a\n1\nx\n2\n", "numbers or text in column 'a', got both, 'x' say"),
         ("a\n1\nnan\n2\n", "numbers or text in column 'a', got both, 'nan' say"),
-        ("a\n1\ninf\n2\n", "finite numbers in column 'a', got 'inf'"),
-        ("a,b\n1,x\n2,x\n3,x\n", "two texts or more in column 'b', got 'x'"),
-        ("a,b\n1,\n2,\n3,\n", "a known cell in column 'b', got none"),
+        ("a\n1\ninf\n2\n", "finite numbers in column 'a', got infinity"),
+        ("a,b\n1,x\n2,x\n3,x\n", "two categories or more in column 'b', got .'x'"),
+        ("a,b\n1,\n2,\n3,\n", "a known cell in column 'b', got only missing ones"),
         ("a\n1\n2\n", "at least 3 rows"),
         ('a\n"1\n', "a CSV file in UTF-8"),
     ],
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_table_is_refused(content, match, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=match):
-        csv_file.read_csv(path)
+        sources.read_csv(path)
 
 
 def test_what_does_not_go_with_a_table_is_refused(table, tmp_path, capsys):

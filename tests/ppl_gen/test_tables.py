@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyro.infer import SVI, Trace_ELBO
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import ppl_gen
 from ppl_gen import metrics, zoo
@@ -372,3 +372,53 @@ def test_numbers_and_names_in_other_containers():
     categories = pd.Categorical(["b", None], categories=["c", "b"])
     assert encode_labels(pd.Series(categories))[0].tolist() == [1, -1]
     assert encode_labels(pd.Series(categories))[1] == ("c", "b")
+
+
+def test_masked_cells_are_missing_and_never_read():
+    cells = np.ma.masked_array([[1.0, 2.0], [1e9, 4.0]], mask=[[0, 0], [1, 0]])
+    assert torch.equal(as_tensor(cells).isnan(), torch.tensor([[False, False], [True, False]]))
+    whole = np.ma.masked_array([1, 2], mask=[0, 1])
+    assert as_tensor(whole).isnan().tolist() == [False, True]
+    assert as_tensor(whole[:1]).dtype == torch.int64
+    assert as_tensor([np.ma.masked_array([1.0, 9.0], [0, 1])]).isnan().tolist() == [[False, True]]
+    model = zoo.conditional_vae((2,), 1, num_classes=2, hidden=4, likelihood="gaussian")
+    with pytest.raises(ValueError, match="whole labels"):
+        ppl_gen.fit(model, (np.zeros((2, 2)), whole), **QUIET)
+    partly = zoo.ssvae((2,), 1, num_classes=3, hidden=4, likelihood="gaussian")
+    assert partly.condition_of(whole).tolist() == [1, -1]
+    with pytest.raises(ValueError, match="known pixels, got a masked array"):
+        ppl_gen.data.images(np.ma.masked_array(np.zeros((1, 2, 2)), np.eye(2)[None]))
+
+
+def test_sparse_tensors_are_dense_ones_and_nested_ones_are_refused():
+    dense = torch.eye(3)
+    assert torch.equal(as_tensor(dense.to_sparse()), dense)
+    model = zoo.vae((3,), 1, hidden=4, likelihood="gaussian")
+    assert torch.equal(torch.tensor(ppl_gen.embed(model, dense.to_sparse())), model.code(dense))
+    nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged)
+    with pytest.raises(ValueError, match="rows of one shape, got a nested tensor"):
+        as_tensor(nested)
+
+
+@pytest.mark.parametrize("kind", ["loader", "Dataset"])
+def test_text_labels_in_batches_stand_for_classes_that_are_known(kind):
+    rows = [(np.full(2, i / 8), "cat" if i % 2 else "dog") for i in range(8)]
+    data = DataLoader(rows, batch_size=4) if kind == "loader" else rows_of(rows)
+    options = {"num_classes": 2, "hidden": 4, "likelihood": "gaussian"}
+    model = zoo.conditional_vae((2,), 1, classes=("cat", "dog"), **options)
+    ppl_gen.fit(model, data, epochs=1, **QUIET)
+    names, x = [name for _, name in rows], np.stack([x for x, _ in rows])
+    np.testing.assert_array_equal(ppl_gen.embed(model, data), model.code(x, names).numpy())
+    with pytest.raises(ValueError, match="no names of classes are known"):
+        ppl_gen.fit(zoo.conditional_vae((2,), 1, **options), data, epochs=1, **QUIET)
+
+
+def rows_of(rows):
+    class Rows(Dataset):
+        def __len__(self):
+            return len(rows)
+
+        def __getitem__(self, index):
+            return rows[index]
+
+    return Rows()

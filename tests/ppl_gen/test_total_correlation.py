@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.distributions import Normal
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
 
 import ppl_gen
 from ppl_gen import zoo
@@ -135,3 +135,30 @@ def test_training_knows_the_size_of_the_data(name, num_data):
         _, metrics = model.objective.loss_and_metrics(model.model, model.guide, x[:10])
         assert metrics["mutual_information"].item() == pytest.approx(math.log(20), abs=1e-4)
         model.objective.loss(model.model, model.guide, x)
+
+
+class Stream(IterableDataset):
+    """Data of which nobody knows how many there are."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __iter__(self):
+        return iter(self.x)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_data_of_unknown_length_need_their_size(known):
+    x = torch.rand(40, 1, 2, 2)
+    options = {"epochs": 1, "batch_size": 8, "staged": False, "progress": False}
+    model = zoo.tc_vae((1, 2, 2), 2, hidden=4, num_data=40 if known else None)
+    plain = zoo.vae((1, 2, 2), 2, hidden=4)
+    for data, held_out in [(Stream(x), None), (x, Stream(x)), (Stream(x), x)]:
+        ppl_gen.fit(plain, data, validation=held_out, **options)
+        if known:
+            ppl_gen.fit(model, data, validation=held_out, **options)
+            continue
+        before = [p.clone() for p in model.parameters()]
+        with pytest.raises(ValueError, match="num_data, the size of the training set"):
+            ppl_gen.fit(model, data, validation=held_out, **options)
+        assert all(map(torch.equal, before, model.parameters()))
