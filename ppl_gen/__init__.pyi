@@ -25,6 +25,7 @@ from .terms import Terms as Terms
 from .training import History as History
 from .training import Pair as Pair
 from .training import Trainable as Trainable
+from .training import Turn as Turn
 from .training import fit as fit
 from .training import memory as memory
 from .vae import VAE as VAE

@@ -102,7 +102,7 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         _data_options(sub)
         sub.add_argument("--epochs", type=int, default=20)
         sub.add_argument("--batch-size", type=int, default=128)
-        sub.add_argument("--lr", type=float, default=1e-3)
+        sub.add_argument("--lr", type=float, help="1e-3, or the model's own, by default")
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--eager", action="store_true", help="do not compile the training step")
         sub.add_argument(
@@ -173,7 +173,7 @@ def _train(arguments: argparse.Namespace) -> None:
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
     sources.require_labels(model, data.train)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with processes.joined() as world:
+    with processes.process_group() as world:
         if world.writes and not checkpoint.exists():
             _write_settings(arguments, **sources.columns(data))
         history = ppl_gen.fit(

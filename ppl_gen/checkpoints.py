@@ -14,7 +14,8 @@ from torch import nn
 
 from ppl_gen import zoo
 from ppl_gen._files import PathLike, model_payload, read, write
-from ppl_gen.training.trainable import as_trainable
+from ppl_gen.training.pairs import as_trainable
+from ppl_gen.training.trainable import load_state_dict, state_dict
 from ppl_gen.vae import VAE
 
 
@@ -61,7 +62,7 @@ def save(model: Any, path: PathLike) -> None:
         raise ValueError(
             f"expected a ppl_gen.Pair, a Trainable or a ppl_gen.VAE to save, got {kind}"
         ) from error
-    write(path, "model", model_payload(getattr(model, "recipe", None), trainable.state_dict()))
+    write(path, "model", model_payload(getattr(model, "recipe", None), state_dict(trainable)))
 
 
 def load(path: PathLike, into: Any = None) -> Any:
@@ -89,7 +90,7 @@ def load(path: PathLike, into: Any = None) -> Any:
         load_state(into, state, path)
         return into
     try:
-        as_trainable(into).load_state_dict(state)
+        load_state_dict(as_trainable(into), state)
     except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:600]
         raise ValueError(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ppl_gen.data import ImageSet, mnist
 from ppl_gen.data.cache import Arrays, cached_arrays
 from ppl_gen.training.loop import fit
-from ppl_gen.training.trainable import Pair
+from ppl_gen.training.pairs import Pair
 from ppl_gen.vae import seeded
 
 _EPOCHS = 4

@@ -24,6 +24,8 @@ module           what it does
 ``loops``        several calls of one graph, in C++ where that is compiled
 ``whole``        steps with their update of the parameters as one graph, several in a call
 ``updates``      that update: clipping, Adam, averages
+``averages``     exponential moving averages of parameters
+``exclusive``    one thread at a time
 ===============  =================================================================================
 """
 

@@ -195,6 +195,16 @@ def _mixed(own: int, seed: int, epoch: int) -> int:
     return ((own * 1_000_003 + seed) * 1_000_003 + epoch) % 2**63
 
 
+def num_data(batches: Batches) -> int | None:
+    """How many data an epoch is drawn from, where that is known."""
+    tensors, loader = getattr(batches, "tensors", None), getattr(batches, "loader", None)
+    if tensors is not None:
+        return len(tensors[0])
+    chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # of some of the data
+    source: Any = getattr(loader, "dataset", None) if chosen is None else chosen
+    return len(source) if hasattr(source, "__len__") else None
+
+
 def as_batches(
     data: Any,
     batch_size: int,

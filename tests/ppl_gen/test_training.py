@@ -17,7 +17,7 @@ from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import StagingError, StagingWarning
 from ppl_gen.training.batches import as_batches
-from ppl_gen.training.loop import NonFiniteLossError
+from ppl_gen.training.run import NonFiniteLossError
 
 QUIET = {"staged": False, "progress": False}
 
