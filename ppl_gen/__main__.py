@@ -65,7 +65,7 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
     _data_options(evaluate, default=None)
     evaluate.add_argument("--num-samples", type=int, default=100, help="importance samples")
-    evaluate.add_argument("--images", type=int, help="use only the first so many images")
+    evaluate.add_argument("--images", type=int, help="use only the first N images")
     evaluate.add_argument(
         "--json", action="store_true", help="print one JSON object, null for infinity"
     )
@@ -163,7 +163,7 @@ def _train(arguments: argparse.Namespace) -> None:
             "--resume, or choose another"
         )
     if arguments.epochs < 1:
-        raise ValueError(f"expected at least one epoch, got {arguments.epochs}")
+        raise ValueError(f"expected epochs >= 1, got {arguments.epochs}")
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize)

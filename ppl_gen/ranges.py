@@ -1,4 +1,4 @@
-"""Which numbers are counts and which are sizes: booleans, text and NaN are neither."""
+"""Argument checks: booleans, text and NaN are no numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number, by type, of at least so much."""
+    """Whether a value is an integer by type, not below ``least``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -22,7 +22,7 @@ class Batches(Protocol):
         """The number of batches in an epoch, where it is known before."""
 
     def is_last(self, number: int) -> bool:
-        """Whether so many batches are all of the epoch under way."""
+        """Whether the current epoch has exactly this number of batches."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch, the same each time it is asked for."""
@@ -230,7 +230,7 @@ def as_batches(
         ValueError: another type, no data, sizes that differ, or a batch size below one.
     """
     if not is_whole(batch_size, 1):
-        raise ValueError(f"expected a batch size of at least one, got {batch_size}")
+        raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     world, reader = World() if world is None else world, reader or Reader()
     if isinstance(data, DataLoader):
         return _of_loader(data, seed, reader, world, drop_last)

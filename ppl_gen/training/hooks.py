@@ -6,8 +6,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Protocol, TypeAlias
 
 from tqdm.auto import tqdm
@@ -170,38 +170,36 @@ def calling(callback: Callback) -> Hook:
 
 
 class Interruption:
-    """Lets Ctrl-C end the run after the step under way and the hooks that follow this one."""
+    """Lets Ctrl-C end the run after the step under way and the hooks that follow this one.
+
+    In its context Ctrl-C is heard; a second one, a moment later, ends the run at once.
+    """
 
     def __init__(self, world: World):
-        self.world, self._asked = world, threading.Event()
+        self.world, self._asked, self._since = world, False, math.inf
+        self._before: Any = None
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._before)
 
     def __call__(self, event: Event) -> None:
         if event.synchronized:
-            event.interrupted = self.world.any(self._asked.is_set())
+            event.interrupted = self.world.any(self._asked)
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """The context in which Ctrl-C is heard; a second one, a moment later, ends at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        since = [math.inf]
-
-        def ask(*_: Any) -> None:
-            if time.monotonic() - since[0] > REPEATED:
-                raise KeyboardInterrupt
-            since[0] = min(since[0], time.monotonic())
-            self._asked.set()
-
-        before = signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _ask(self, *_: object) -> None:
+        if time.monotonic() - self._since > REPEATED:
+            raise KeyboardInterrupt
+        self._since, self._asked = min(self._since, time.monotonic()), True
 
 
 class Checkpoint:
-    """Writes the complete state after each epoch, when interrupted, and every so many steps.
+    """Writes the complete state after each epoch, when interrupted, and at regular steps.
 
     Args:
         run: whose state.
@@ -211,7 +209,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, run: Run, path: _files.PathLike, *, every: int | None = None, recipe: Any = None
+        self, run: Run, path: _files.PathLike, every: int | None = None, recipe: Any = None
     ):
         self.run, self.path, self.every = run, path, every
         self.origin = _files.origin(recipe)

@@ -168,7 +168,7 @@ def fit(
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainables.running(trainable))
-        stack.enter_context(memory.kept())
+        stack.enter_context(memory.retained())
         _prepare(trainable, batches, reader)
         rules = players.update_rules(trainable, chosen, scheduler)
         run = Run(
@@ -189,17 +189,16 @@ def fit(
         stack.enter_context(_finishing(run))
         tell_size(trainable, batches)
         world.broadcast([*run.parameters, *trainables.buffers(trainable)])
-        recipe, hooks = getattr(model, "recipe", None), list[Hook]()
         if checkpoint is not None:
             _continue(run, checkpoint, resume, override)
-        hooks.append(stack.enter_context(Progress(run, progress and world.writes)))
+        recipe = getattr(model, "recipe", None)
+        best = None if checkpoint is None else f"{checkpoint}.best"
+        hooks: list[Hook] = [stack.enter_context(Progress(run, progress and world.writes))]
         if held_out is not None:
-            best = None if checkpoint is None else f"{checkpoint}.best"
             hooks.append(Validation(run, held_out, seed, evaluate_every, best, recipe))
-        hooks += [*map(calling, callbacks), interruption := Interruption(world)]
+        hooks += [*map(calling, callbacks), stack.enter_context(Interruption(world))]
         if checkpoint is not None:
-            hooks.append(Checkpoint(run, checkpoint, every=checkpoint_every, recipe=recipe))
-        stack.enter_context(interruption.listening())
+            hooks.append(Checkpoint(run, checkpoint, checkpoint_every, recipe))
         for event in run:
             for hook in hooks:
                 hook(event)

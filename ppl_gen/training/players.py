@@ -33,8 +33,8 @@ def adam(
 FALLBACKS: dict[str, Any] = {"lr": 1e-3, "optimizer": adam}
 
 
-def settings(trainable: Trainable, **given: Any) -> dict[str, dict[str, Any]]:
-    """Settings by name and player: what is given, else the trainable's own, else the default.
+def settings(trainable: Trainable, **given: Any) -> dict[str, Any]:
+    """Settings by name: what is given, else the trainable's own, else the default.
 
     Args:
         trainable: with players, and perhaps ``fit_defaults``.
@@ -44,14 +44,14 @@ def settings(trainable: Trainable, **given: Any) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: a dictionary that leaves players out or names others; a value of another kind.
     """
-    players, own = list(trainable.players), trainables.fit_defaults(trainable)
-    found = {}
+    own = trainables.fit_defaults(trainable)
     for name, value in given.items():
-        value = own.get(name, FALLBACKS.get(name)) if value is None else value
-        found[name] = _by_player(name, value, players)
-        for each in found[name].values():
+        given[name] = own.get(name, FALLBACKS.get(name)) if value is None else value
+        several = isinstance(given[name], Mapping)
+        players = list(trainable.players) if several else ["all"]
+        for each in _by_player(name, given[name], players).values():
             _require(name, each)
-    return found
+    return given
 
 
 def _by_player(name: str, value: Any, players: Sequence[str]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _require(name: str, value: Any) -> None:
 
 def update_rules(
     trainable: Trainable,
-    found: Mapping[str, Mapping[str, Any]],
+    found: Mapping[str, Any],
     scheduler: MakeScheduler | None = None,
 ) -> dict[str, UpdateRule]:
     """What follows the gradients of each player.
@@ -94,23 +94,22 @@ def update_rules(
     Raises:
         ValueError: the optimiser or scheduler is no torch one, or of a kind that cannot be used.
     """
-    rules = {}
-    for player, held in trainable.players.items():
-        parameters, lr, decay = list(held), found["lr"][player], found["ema"][player]
-        made = _usable_optimizer(found["optimizer"][player](parameters, lr))
+    rules, held = {}, {player: list(ps) for player, ps in trainable.players.items()}
+    own = {name: _by_player(name, value, list(held)) for name, value in found.items()}
+    for player, parameters in held.items():
+        decay = own["ema"][player]
+        made = _usable_optimizer(own["optimizer"][player](parameters, own["lr"][player]))
         rules[player] = UpdateRule(
             parameters,
             made,
             None if scheduler is None else _usable_scheduler(scheduler(made)),
-            found["clip_norm"][player],
+            own["clip_norm"][player],
             None if decay is None else EMA(parameters, decay),
         )
     return rules
 
 
-def described(
-    rules: Mapping[str, UpdateRule], found: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def described(rules: Mapping[str, UpdateRule], found: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the players, as a checkpoint names them."""
     return {
         "optimizer": _kinds({player: rule.optimizer for player, rule in rules.items()}),
@@ -119,10 +118,10 @@ def described(
     }
 
 
-def _summary(by_player: Mapping[str, Any]) -> Any:
-    """One value for all players where they share it, as checkpoints have it; else by player."""
-    values = list(by_player.values())
-    return values[0] if all(v == values[0] for v in values) else dict(by_player)
+def _summary(value: Any) -> Any:
+    """One value where all players share it, else a dictionary by player."""
+    each = list(value.values()) if isinstance(value, Mapping) else [value]
+    return each[0] if all(v == each[0] for v in each) else dict(value)
 
 
 def _kinds(parts: Mapping[str, Any]) -> str:

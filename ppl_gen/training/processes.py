@@ -1,4 +1,4 @@
-"""Several processes that train one model: who does what, and how they agree.
+"""Several processes that train one model: shares, sums and broadcasts.
 
 Started by ``torchrun``, each process takes its share of every batch; gradients, being sums over
 data, are added up, so a step equals that of one process with the whole batch. Schedules and
@@ -111,7 +111,7 @@ def launched() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[World]:
-    """Join the other processes that ``torchrun`` started, if it did, for a while.
+    """Temporarily join the other processes, if ``torchrun`` started any.
 
     A process that dies makes the others fail within a minute instead of waiting for ever.
     """

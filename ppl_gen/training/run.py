@@ -62,7 +62,7 @@ class Event:
     interrupted: bool = False
 
     def is_due(self, every: int | None) -> bool:
-        """Whether it is time for what happens every so many steps, or else after each epoch."""
+        """Whether the step is a multiple of ``every``, or without it the last of an epoch."""
         return self.epoch_ended if every is None else self.step % every == 0
 
 
@@ -74,8 +74,8 @@ class Run:
         rules: what follows the gradients of each player.
         source: of the batches.
         epochs: how many to take in all.
-        patience: after how many validations without improvement to stop.
-        intervals: every how many steps hooks need the state as it is after the step.
+        patience: stop after this many validations without improvement.
+        intervals: in steps, of the hooks that need the state as it is after a step.
         staged: see :func:`ppl_gen.fit`.
         steps_per_call: how many steps to take in one call, or ``"auto"`` for as many as take
             :data:`SECONDS`.
@@ -183,7 +183,7 @@ class Run:
         return Turn(self._single.player, self._single.loss, batch)
 
     def _adapt(self, seconds: float, steps: int) -> None:
-        """Adapt the number of steps to a call that took so long for so many."""
+        """Adapt the number of steps per call to the duration of a call."""
         if self._automatic and seconds < SECONDS / 2 and steps == self.steps_per_call < MOST:
             self.steps_per_call *= 2
         elif self._automatic and seconds > SECONDS:
@@ -424,7 +424,7 @@ class Run:
 
 
 def _together(batches: Iterable[Batch], most: Callable[[], int]) -> Iterator[list[Batch]]:
-    """Consecutive batches of one shape, at most so many; none is drawn before it is wanted."""
+    """Consecutive batches of one shape, at most ``most()``; none is drawn before it is needed."""
     held: list[Batch] = []
     for batch in batches:
         if held and [t.shape for t in batch] != [t.shape for t in held[0]]:

@@ -377,7 +377,7 @@ def staged_step(problem: Problem) -> Contestant:
                 step(next(batches))
                 optimizer.step()
 
-    return Contestant(run, _loss_of(vae), around=memory.kept)
+    return Contestant(run, _loss_of(vae), around=memory.retained)
 
 
 def fit_steps(
@@ -399,7 +399,7 @@ def fit_steps(
                 for _ in loop.take([(next(batches),) for _ in range(several)]):
                     steps -= 1
 
-    return Contestant(run, _loss_of(vae), around=memory.kept)
+    return Contestant(run, _loss_of(vae), around=memory.retained)
 
 
 def fit_singly(problem: Problem) -> Contestant:
