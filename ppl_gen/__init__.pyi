@@ -24,6 +24,7 @@ from .objectives import nested_bounds as nested_bounds
 from .training import History as History
 from .training import Pair as Pair
 from .training import Trainable as Trainable
+from .training import Turn as Turn
 from .training import fit as fit
 from .training import memory as memory
 from .training import stage as stage

@@ -16,7 +16,7 @@ def is_finite(*values: Any) -> bool:
 
 
 def is_whole(value: Any, least: float = -math.inf) -> bool:
-    """Whether a value is a whole number, by type, and not below ``least``."""
+    """Whether a value is an integer by type, not below ``least``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -52,7 +52,7 @@ class Schedule(nn.Module):
         """The value after ``step`` updates, a 0-d tensor."""
         return self.value
 
-    def complaint(self) -> str | None:
+    def warning(self) -> str | None:
         """What a user should know after training with this schedule, if anything."""
         return None
 
@@ -82,7 +82,7 @@ class WarmUp(Schedule):
     def at(self, step: Tensor, metrics: Mapping[str, Tensor]) -> Tensor:
         return self.start + (self.end - self.start) * (step / self.length).clamp(max=1.0)
 
-    def complaint(self) -> str | None:
+    def warning(self) -> str | None:
         """That training ended before the ramp did."""
         return _unfinished(self, "warm-up", self.length)
 
@@ -109,7 +109,7 @@ class Cyclical(Schedule):
         phase = (step % self.period) / (self.period * self.ramp)
         return self.start + (self.end - self.start) * phase.clamp(max=1.0)
 
-    def complaint(self) -> str | None:
+    def warning(self) -> str | None:
         """That training ended within the first ramp, so that the plateau was never reached."""
         return _unfinished(self, "first ramp", math.ceil(self.period * self.ramp))
 
@@ -194,7 +194,7 @@ class PIController(Schedule):
         self.stuck.copy_(torch.where(outward, self.stuck + 1, 0))
         return value
 
-    def complaint(self) -> str | None:
+    def warning(self) -> str | None:
         """That the set point was not reached: the weight ended a hundred or more steps at a bound.
 
         The state does not tell whether more training would reach it.

@@ -65,7 +65,7 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
     _data_options(evaluate, default=None)
     evaluate.add_argument("--num-samples", type=int, default=100, help="importance samples")
-    evaluate.add_argument("--images", type=int, help="use only the first so many images")
+    evaluate.add_argument("--images", type=int, help="use only the first N images")
     evaluate.add_argument(
         "--json", action="store_true", help="print one JSON object, null for infinity"
     )
@@ -105,7 +105,7 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("--epochs", type=int, default=20)
         sub.add_argument("--batch-size", type=int, default=128)
-        sub.add_argument("--lr", type=float, default=1e-3)
+        sub.add_argument("--lr", type=float, help="1e-3, or the model's own, by default")
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--eager", action="store_true", help="do not compile the training step")
         sub.add_argument(
@@ -166,7 +166,7 @@ def _train(arguments: argparse.Namespace) -> None:
             "--resume, or choose another"
         )
     if arguments.epochs < 1:
-        raise ValueError(f"expected at least one epoch, got {arguments.epochs}")
+        raise ValueError(f"expected epochs >= 1, got {arguments.epochs}")
     build = zoo.registry[arguments.model].build
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
@@ -176,7 +176,7 @@ def _train(arguments: argparse.Namespace) -> None:
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
     sources.require_labels(model, data.train)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with processes.joined() as world:
+    with processes.process_group() as world:
         if world.writes and not checkpoint.exists():
             _write_settings(arguments)
         history = ppl_gen.fit(

@@ -35,7 +35,7 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
     if not isinstance(model, VAE):
         raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
     if not is_whole(batch_size, 1):
-        raise ValueError(f"expected a batch size of at least one, got {batch_size!r}")
+        raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     source = data if labels is None else Reader(model).data_and_condition(data, labels)
     batches = as_batches(source, batch_size, 0, reader=Reader(model))
     with unregistered(), torch.random.fork_rng():

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ppl_gen._modes import seeded
 from ppl_gen.data import ImageSet, mnist
 from ppl_gen.data.cache import Arrays, cached_arrays
-from ppl_gen.training import fit
-from ppl_gen.training.trainable import Pair
+from ppl_gen.training.loop import fit
+from ppl_gen.training.pairs import Pair
 
 _EPOCHS = 4
 _SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))

@@ -25,6 +25,7 @@ module               what it does
 ``cpp_loop``         several calls of one graph, in C++ where that is compiled
 ``full_step``        steps with their update of the parameters as one graph, several in a call
 ``updates``          that update: clipping, Adam, averages
+``averages``         exponential moving averages of parameters
 ``exclusive``        one thread at a time
 ``torch_internals``  what is private to torch
 ===================  =============================================================================

@@ -31,7 +31,7 @@ class WholeStep(StagedFunction):
         backend: see :func:`ppl_gen.staging.stage_function`.
 
     Attributes:
-        refusal: why the last steps asked for were not taken.
+        refusal: why the last call took no steps.
     """
 
     def __init__(
@@ -119,5 +119,5 @@ class WholeStep(StagedFunction):
             raise NotStageable("it runs uncompiled")
 
     def _warn(self, text: str) -> None:
-        """Says nothing: whoever cannot take whole steps takes others, and those say why."""
+        """Silent: the caller falls back to single steps, which warn."""
         self.refusal = text

@@ -17,30 +17,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ppl_gen.staging.averages import EMA
 from ppl_gen.staging.torch_internals import count_as_called, has_step_hooks
 
 FLAGS = ("amsgrad", "maximize", "differentiable", "capturable")
 CONSTANTS = ("eps", "decoupled_weight_decay", *FLAGS)
 
 
-def expressible(optimizer: Optimizer) -> bool:
-    """Whether :class:`Update` takes the same steps as an optimiser, up to rounding."""
-    groups = optimizer.param_groups
-    return (
-        type(optimizer) in (Adam, AdamW)
-        and not has_step_hooks(optimizer)
-        and not any(group[flag] for group in groups for flag in FLAGS)
-        and not any(isinstance(group["lr"], Tensor) for group in groups)
-        and all(p.is_floating_point() for group in groups for p in group["params"])
-    )
+@dataclass
+class UpdateRule:
+    """What follows the gradients of one player.
+
+    Attributes:
+        parameters: of the player.
+        optimizer: of these.
+        scheduler: stepped after every step, or by validations if it waits for a plateau.
+        clip_norm: the largest norm of all gradients together.
+        ema: averages of the parameters.
+    """
+
+    parameters: list[Tensor]
+    optimizer: Optimizer
+    scheduler: LRScheduler | None = None
+    clip_norm: float | None = None
+    ema: EMA | None = None
+
+    @property
+    def every_step(self) -> LRScheduler | None:
+        """The scheduler, if it is stepped after every step."""
+        return None if isinstance(self.scheduler, ReduceLROnPlateau) else self.scheduler
+
+    def step(self) -> None:
+        """Clip the gradients, and step optimiser and scheduler; averages have their own time."""
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        self.optimizer.step()
+        if (scheduler := self.every_step) is not None:
+            scheduler.step()
+
+    def expressible(self) -> bool:
+        """Whether :class:`Update` takes the same steps, up to rounding."""
+        groups = self.optimizer.param_groups
+        return (
+            type(self.optimizer) in (Adam, AdamW)
+            and not has_step_hooks(self.optimizer)
+            and not any(group[flag] for group in groups for flag in FLAGS)
+            and not any(isinstance(group["lr"], Tensor) for group in groups)
+            and all(p.is_floating_point() for group in groups for p in group["params"])
+        )
 
 
 class Update:
@@ -50,11 +83,8 @@ class Update:
     it until :attr:`finite` is set again.
 
     Args:
-        optimizer: one that is :func:`expressible`; its state is where the moments are.
-        scheduler: stepped after every step.
-        clip_norm: the largest norm of all gradients together.
-        averages: exponential moving averages, by parameter.
-        decay: of the averages.
+        rules: of the players that take the step together, each :meth:`UpdateRule.expressible`; the
+            state of their optimisers is where the moments are.
         advance: called with the metrics of the step; changes tensors in place and nothing else.
 
     Attributes:
@@ -63,20 +93,20 @@ class Update:
 
     def __init__(
         self,
-        optimizer: Optimizer,
-        scheduler: LRScheduler | None = None,
-        *,
-        clip_norm: float | None = None,
-        averages: Mapping[Tensor, Tensor] | None = None,
-        decay: float = 0.0,
+        rules: Sequence[UpdateRule],
         advance: Callable[[Mapping[str, Tensor]], None] | None = None,
     ):
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.clip_norm, self.advance = clip_norm, advance
-        self.averages, self.decay = averages or {}, decay
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.rules, self.advance = list(rules), advance
+        self.parameters = [p for group in self._groups() for p in group["params"]]
+        self.averages: dict[Tensor, Tensor] = {}
+        for rule in self.rules:
+            self.averages |= {} if rule.ema is None else rule.ema.by_parameter()
         self.finite = torch.ones((), dtype=torch.bool, device=self.parameters[0].device)
-        self._known: tuple[Any, ...] | None = None
+        self._state: dict[Tensor, dict[str, Any]] = {}
+        self._known: tuple[list[Any], list[Any]] | None = None
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for rule in self.rules for group in rule.optimizer.param_groups]
 
     def tensors(self) -> list[Tensor]:
         """What a step changes, besides what :attr:`advance` does."""
@@ -86,45 +116,58 @@ class Update:
 
     def ready(self) -> bool:
         """Whether steps can be taken, which is so until what are constants here change."""
-        groups, state = self.optimizer.param_groups, self.optimizer.state
         if self._known is None:
             self._begin()
-            self._known = groups, state, self._constants()
-        known, kept, constants = self._known
-        return groups is known and state is kept and self._constants() == constants
+            self._known = self._held(), self._constants()
+        held, constants = self._known
+        same = all(a is b for a, b in zip(self._held(), held, strict=True))
+        return same and self._constants() == constants
+
+    def _held(self) -> list[Any]:
+        """The objects in which the optimisers keep their numbers."""
+        optimizers = [rule.optimizer for rule in self.rules]
+        return [held for o in optimizers for held in (o.param_groups, o.state)]
 
     def begin(self, active: Sequence[Tensor], count: int) -> list[Tensor] | None:
-        """The numbers of so many steps to come, which are counted as taken.
+        """The numbers of the next ``count`` steps, which are counted as taken.
 
-        Each is a row for each group of parameters: a, c, the factor of p, weight decay and betas.
-        ``None`` where parameters of one group have taken different numbers of steps.
+        Each is a row for each group of parameters: a, c, the factor of p, weight decay, betas, and
+        how far the averages move. ``None`` where parameters of one group have taken different
+        numbers of steps.
 
         Args:
             active: the parameters that have gradients.
             count: of steps.
         """
-        groups, own = self.optimizer.param_groups, set(map(id, active))
+        own = set(map(id, active))
         steps = dict(zip(map(id, self.parameters), self._steps.tolist(), strict=True))
-        taken = [{steps[id(p)] for p in group["params"] if id(p) in own} for group in groups]
+        taken = [{steps[id(p)] for p in g["params"] if id(p) in own} for g in self._groups()]
         if any(len(different) > 1 for different in taken):
             return None
         before = [max(same, default=0.0) for same in taken]
-        table = []
-        for i in range(1, count + 1):
-            table.append([_row(g, n + i) for g, n in zip(groups, before, strict=True)])
-            if self.scheduler is not None:
-                count_as_called(self.optimizer)
-                self.scheduler.step()
+        table = [self._next_rows([n + i for n in before]) for i in range(1, count + 1)]
         if len(own) == len(steps):
             self._steps += count
         else:
-            torch._foreach_add_([self.optimizer.state[p]["step"] for p in active], count)
+            torch._foreach_add_([self._state[p]["step"] for p in active], count)
         self.finite.fill_(True)
         return self._table(table)
 
+    def _next_rows(self, times: Sequence[float]) -> list[tuple[float, ...]]:
+        """The rows of the groups at their steps t; schedulers and averages move on."""
+        rows, remaining = [], iter(times)
+        for rule in self.rules:
+            weight = 0.0 if rule.ema is None else rule.ema.next_weight()
+            groups = rule.optimizer.param_groups
+            rows += [_row(group, next(remaining), weight) for group in groups]
+            if (scheduler := rule.every_step) is not None:
+                count_as_called(rule.optimizer)
+                scheduler.step()
+        return rows
+
     def example(self) -> Tensor:
         """Numbers of some step, to try a graph with."""
-        return self._table([[_row(group, 1.0) for group in self.optimizer.param_groups]])[0]
+        return self._table([[_row(group, 1.0, 0.5) for group in self._groups()]])[0]
 
     def __call__(
         self,
@@ -136,18 +179,26 @@ class Update:
         """Take the step, with gradients by parameter."""
         self.finite.logical_and_(loss.isfinite())
         present = {p: g for p, g in gradients.items() if g is not None}
-        if self.clip_norm is not None:
-            norm = get_total_norm(present.values(), foreach=False)
-            scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-            present = {p: g * scale for p, g in present.items()}
-        for group, row in zip(self.optimizer.param_groups, coefficients, strict=True):
+        for rule in self.rules:
+            present |= self._clipped(rule, present)
+        for group, row in zip(self._groups(), coefficients, strict=True):
+            *adam, weight = row
             for p in group["params"]:
                 if p in present:
-                    self._adam(p, present[p], group, *row)
-        for p, average in self.averages.items():
-            self._assign(average, average + (1 - self.decay) * (p - average))
+                    self._adam(p, present[p], group, *adam)
+                if (average := self.averages.get(p)) is not None:
+                    self._assign(average, torch.lerp(average, p, weight.to(p.dtype)))
         if self.advance is not None:
             self.advance(metrics)
+
+    def _clipped(self, rule: UpdateRule, present: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The gradients of a player, scaled down to the largest norm where they exceed it."""
+        if rule.clip_norm is None:
+            return {}
+        own = {p: present[p] for p in rule.parameters if p in present}
+        norm = get_total_norm(own.values(), foreach=False)
+        scale = (rule.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        return {p: gradient * scale for p, gradient in own.items()}
 
     def _adam(
         self, p: Tensor, gradient: Tensor, group: Mapping[str, Any], *coefficients: Tensor
@@ -169,14 +220,17 @@ class Update:
         tensor.copy_(torch.where(self.finite, value, tensor))
 
     def _moments(self, p: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.optimizer.state[p]
+        state = self._state[p]
         return state["exp_avg"], state["exp_avg_sq"]
 
     def _begin(self) -> None:
-        """Make the state as the optimiser itself would, with all counts of steps in one tensor."""
-        state = self.optimizer.state
+        """Make the state as the optimisers do, with all counts of steps in one tensor."""
+        for rule in self.rules:
+            held, groups = rule.optimizer.state, rule.optimizer.param_groups
+            self._state |= {p: held[p] for group in groups for p in group["params"]}
+        state = self._state
         counts = [state[p]["step"].item() if state[p] else 0.0 for p in self.parameters]
-        fused = self.optimizer.param_groups[0]["fused"]
+        fused = self._groups()[0]["fused"]
         place = self.parameters[0].device if fused else "cpu"
         self._steps = torch.tensor(counts, dtype=torch.float32, device=place)
         for p, step in zip(self.parameters, self._steps.unbind(), strict=True):
@@ -190,13 +244,12 @@ class Update:
 
     def _constants(self) -> list[Any]:
         return [
-            (group["weight_decay"] != 0, *map(group.get, CONSTANTS))
-            for group in self.optimizer.param_groups
+            (group["weight_decay"] != 0, *map(group.get, CONSTANTS)) for group in self._groups()
         ]
 
 
-def _row(group: Mapping[str, Any], t: float) -> tuple[float, ...]:
-    """The numbers of a group's step t."""
+def _row(group: Mapping[str, Any], t: float, weight: float) -> tuple[float, ...]:
+    """The numbers of a group's step t, and the weight of the parameters in their averages."""
     (first, second), lr, decay = group["betas"], group["lr"], group["weight_decay"]
     rate, correction = lr / (1 - first**t), math.sqrt(1 - second**t)
-    return rate, correction, 1 - lr * decay, decay, first, second
+    return rate, correction, 1 - lr * decay, decay, first, second, weight

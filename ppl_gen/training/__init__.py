@@ -4,9 +4,11 @@
 module           what it does
 ===============  =================================================================================
 ``loop``         :func:`fit`
-``run``          one step of every player, and the complete state to continue from
-``calls``        several steps in one call
-``trainable``    players and their losses; a model/guide pair is one player
+``run``          the steps of every player, and the complete state to continue from
+``hooks``        what is done after steps: validations, checkpoints, progress, Ctrl-C
+``trainable``    players and their losses
+``pairs``        a model/guide pair as a player
+``players``      settings by player
 ``batches``      data as batches in an order fixed by a seed
 ``processes``    several processes that train one model
 ``history``      what happened, step by step

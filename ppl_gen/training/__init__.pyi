@@ -1,9 +1,10 @@
 from . import memory as memory
 from .history import History as History
-from .loop import adam as adam
 from .loop import fit as fit
+from .pairs import Pair as Pair
+from .players import adam as adam
 from .run import NonFiniteLossError as NonFiniteLossError
 from .steps import Step as Step
 from .steps import stage as stage
-from .trainable import Pair as Pair
 from .trainable import Trainable as Trainable
+from .trainable import Turn as Turn

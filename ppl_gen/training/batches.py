@@ -22,7 +22,7 @@ class Batches(Protocol):
         """The number of batches in an epoch, where it is known before."""
 
     def is_last(self, number: int) -> bool:
-        """Whether so many batches are all of the epoch under way."""
+        """Whether the current epoch has exactly this number of batches."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch, the same each time it is asked for."""
@@ -195,6 +195,16 @@ def _mixed(own: int, seed: int, epoch: int) -> int:
     return ((own * 1_000_003 + seed) * 1_000_003 + epoch) % 2**63
 
 
+def num_data(batches: Batches) -> int | None:
+    """How many data an epoch is drawn from, where that is known."""
+    tensors, loader = getattr(batches, "tensors", None), getattr(batches, "loader", None)
+    if tensors is not None:
+        return len(tensors[0])
+    chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # of some of the data
+    source: Any = getattr(loader, "dataset", None) if chosen is None else chosen
+    return len(source) if hasattr(source, "__len__") else None
+
+
 def as_batches(
     data: Any,
     batch_size: int,
@@ -220,7 +230,7 @@ def as_batches(
         ValueError: another type, no data, sizes that differ, or a batch size below one.
     """
     if not is_whole(batch_size, 1):
-        raise ValueError(f"expected a batch size of at least one, got {batch_size}")
+        raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     world, reader = World() if world is None else world, reader or Reader()
     if isinstance(data, DataLoader):
         return _of_loader(data, seed, reader, world, drop_last)

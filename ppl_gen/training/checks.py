@@ -9,7 +9,7 @@ from typing import Any
 
 from pyro.optim import PyroOptim
 
-from ppl_gen._checks import is_positive, is_whole
+from ppl_gen._checks import is_whole
 from ppl_gen.models.vae import VAE
 from ppl_gen.training.batches import Batches, TensorBatches
 
@@ -26,21 +26,21 @@ def callables(
     return listed
 
 
-def whole(least: int, *, optional: bool = False, **numbers: Any) -> None:
+def numbers(epochs: Any, steps_per_call: Any, **intervals: Any) -> None:
+    _require_whole(0, epochs=epochs)
+    _require_whole(1, **{name: n for name, n in intervals.items() if n is not None})
+    if steps_per_call != "auto":
+        _require_whole(1, steps_per_call=steps_per_call)
+
+
+def _require_whole(least: int, **numbers: Any) -> None:
     for name, value in numbers.items():
-        if not is_whole(value, least) and not (optional and value is None):
+        if not is_whole(value, least):
             raise ValueError(f"expected a whole number from {least} for {name}, got {value!r}")
-
-
-def positive(*, optional: bool = False, **numbers: Any) -> None:
-    for name, value in numbers.items():
-        if not is_positive(value) and not (optional and value is None):
-            raise ValueError(f"expected {name} > 0, got {value!r}")
 
 
 def consistent(
     seed: Any,
-    ema: float | None,
     patience: int | None,
     validation: Any,
     checkpoint: Any,
@@ -48,8 +48,6 @@ def consistent(
 ) -> None:
     if not isinstance(seed, int):
         raise ValueError(f"expected a whole seed, got {seed!r}")
-    if ema is not None and not ema < 1:
-        raise ValueError(f"expected an ema decay in (0, 1), got {ema}")
     if patience is not None and validation is None:
         raise ValueError("expected validation data to judge by with a patience, got none")
     if resume and checkpoint is None:

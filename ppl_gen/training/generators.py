@@ -34,7 +34,7 @@ def restore(found: Mapping[str, Any]) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from a seed for a while, and leave all generators as they were."""
+    """Temporarily seed all generators; they are restored afterwards."""
     before = state()
     torch.manual_seed(seed)
     random.seed(seed)

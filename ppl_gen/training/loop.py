@@ -7,47 +7,38 @@ bit, however it ended.
 
 from __future__ import annotations
 
-import math
-import signal
-import threading
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyro
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from ppl_gen import _files
 from ppl_gen.models.reading import Reader
-from ppl_gen.objectives.elbo import Objective
 from ppl_gen.schedules import Schedule
 from ppl_gen.staging.exclusive import exclusive
-from ppl_gen.training import checks, generators, memory, overrides
-from ppl_gen.training.batches import Batches, as_batches
-from ppl_gen.training.calls import Calls
+from ppl_gen.training import checks, generators, memory, overrides, players
+from ppl_gen.training import trainable as trainables
+from ppl_gen.training.batches import Batches, as_batches, num_data
 from ppl_gen.training.history import History
+from ppl_gen.training.hooks import (
+    Callback,
+    Checkpoint,
+    Hook,
+    Interruption,
+    Progress,
+    Validation,
+    calling,
+    tell_size,
+)
+from ppl_gen.training.pairs import Pair, as_trainable
+from ppl_gen.training.players import MakeOptimizer, MakeScheduler
 from ppl_gen.training.processes import World
-from ppl_gen.training.run import MakeOptimizer, MakeScheduler, NonFiniteLossError, Run
-from ppl_gen.training.trainable import Pair, Trainable, as_trainable
-
-__all__ = ["NonFiniteLossError", "adam", "fit"]
-
-Callback: TypeAlias = Callable[[Mapping[str, float]], None]
-
-# Seconds after which a second Ctrl-C is one: launchers pass the first on once more.
-REPEATED = 1.0
-
-
-def adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    """Fused Adam (Kingma and Ba 2015), the default optimiser."""
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.Adam(parameters, lr=lr, fused=fused)
+from ppl_gen.training.run import Run
 
 
 def fit(
@@ -56,7 +47,7 @@ def fit(
     *,
     epochs: int = 20,
     batch_size: int = 128,
-    lr: float = 1e-3,
+    lr: float | Mapping[str, float] | None = None,
     seed: int = 0,
     staged: str | bool = "auto",
     progress: bool = True,
@@ -65,10 +56,10 @@ def fit(
     resume: bool = False,
     override: str | Iterable[str] = (),
     callbacks: Iterable[Callback] = (),
-    optimizer: MakeOptimizer = adam,
+    optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] | None = None,
     scheduler: MakeScheduler | None = None,
-    clip_norm: float | None = None,
-    ema: float | None = None,
+    clip_norm: float | Mapping[str, float | None] | None = None,
+    ema: float | Mapping[str, float | None] | None = None,
     evaluate_every: int | None = None,
     patience: int | None = None,
     checkpoint_every: int | None = None,
@@ -82,6 +73,9 @@ def fit(
     store and the random generators belong to the process, so nothing that draws from torch or runs
     Pyro programs should go on in other threads meanwhile. A callback may train something else.
 
+    Where there are several players, ``lr``, ``optimizer``, ``clip_norm`` and ``ema`` may each be a
+    dictionary with a value for every player; ``None`` is no clipping and no averages.
+
     Args:
         model: a model of :mod:`ppl_gen.zoo`, a :class:`Pair` or any :class:`Trainable`.
         data: a tensor, array, frame or list of numbers, a tuple or dictionary of these, a data set
@@ -92,7 +86,7 @@ def fit(
             :func:`ppl_gen.training.batches.as_batches`.
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
-        lr: the learning rate.
+        lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.
         seed: of the order of the data, where it takes several batches, and of every draw; the
             global generators are left alone.
         staged: ``"auto"`` compiles the step and falls back to eager with a warning, ``True``
@@ -112,15 +106,15 @@ def fit(
             less than one of them is seen twice.
         callbacks: called after every step with its metrics, those of a validation after it
             included, and its number ``"step"``, which counts from 1 and goes on when resuming.
-        optimizer: ``optimizer(parameters, lr)``, fused Adam by default; any of ``torch.optim``
-            that needs no closure.
+        optimizer: ``optimizer(parameters, lr)``, fused Adam or the model's own by default; any of
+            ``torch.optim`` that needs no closure.
         scheduler: ``scheduler(optimizer)``, a learning-rate scheduler stepped after every step;
             ``ReduceLROnPlateau`` is stepped with the score of every validation.
         clip_norm: the largest gradient norm of a player.
         ema: the decay of exponential moving averages of the weights, which the model holds in the
-            end.
+            end; less at first, see :mod:`ppl_gen.staging.averages`.
         evaluate_every: steps between validations; an epoch by default.
-        patience: stop after so many validations without a better one. The score is the ELBO at
+        patience: stop after this many validations without improvement. The score is the ELBO at
             weight 1, or else, where a point posterior makes that infinite, the loss per datum.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
         steps_per_call: how many steps are taken before Python looks at the first of them, which is
@@ -128,9 +122,9 @@ def fit(
             whose loss is not finite is still the last. Callbacks are called for every step in
             order, but the weights are then those after the last of the call, so with callbacks
             ``"auto"`` is one step, and otherwise as many as take a few hundredths of a second.
-            Steps are taken one by one where they are not staged, there are several players or
-            processes, the data are no tensors in memory, or the optimiser is not Adam or AdamW
-            without its variants.
+            Steps are taken one by one where they are not staged, a batch has several turns, there
+            are several processes, the data are no tensors in memory, or the optimiser is not Adam
+            or AdamW without its variants.
         drop_last: leave out the last batch of an epoch where it is short; validation uses all.
 
     Returns:
@@ -157,221 +151,133 @@ def fit(
     ...     for name, value in metrics.items():
     ...         writer.add_scalar(name, value, metrics["step"])
     """
-    callbacks = checks.callables(callbacks, optimizer=optimizer, scheduler=scheduler)
-    checks.whole(0, epochs=epochs)
+    callbacks = checks.callables(callbacks, scheduler=scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
-    checks.whole(1, optional=True, patience=patience, **intervals)
-    if steps_per_call != "auto":
-        checks.whole(1, steps_per_call=steps_per_call)
-    checks.positive(lr=lr)
-    checks.positive(optional=True, clip_norm=clip_norm, ema=ema)
-    checks.consistent(seed, ema, patience, validation, checkpoint, resume)
-    override = overrides.names(override)
+    checks.numbers(epochs, steps_per_call, patience=patience, **intervals)
+    checks.consistent(seed, patience, validation, checkpoint, resume)
+    override, world = overrides.names(override), World.current()
     with ExitStack() as stack:
         stack.enter_context(exclusive("fit"))
-        trainable, world = as_trainable(model), World.current()
+        trainable = as_trainable(model)
+        given = {"lr": lr, "optimizer": optimizer, "clip_norm": clip_norm, "ema": ema}
+        chosen = players.settings(trainable, **given)
         reader = Reader(model, learn=True)
-        batches = as_batches(
-            data, batch_size, seed, reader=reader, world=world, drop_last=drop_last
+        batches, held_out = _read(
+            reader, data, validation, batch_size=batch_size, seed=seed, drop_last=drop_last
         )
-        held_out = None
-        if validation is not None:
-            held_out = as_batches(validation, batch_size, seed, reader=reader)
-        for source in (batches, held_out):
-            if source is not None:
-                checks.values(model, source)
-        if held_out is not None:
-            with generators.seeded(seed):
-                checks.batch(model, next(iter(held_out.epoch(0))))
         stack.enter_context(generators.seeded(seed + 7919 * world.rank))
         stack.enter_context(pyro.validation_enabled(False))
-        stack.enter_context(trainable.running())
-        stack.enter_context(memory.kept())
-        first = next(iter(batches.epoch(0)))
-        trainable.name_arguments(reader.names)
-        trainable.prepare(*first)
-        if isinstance(trainable, Pair) and batches.length != 1:
-            trainable.require_amortized(*first)
-        settings: dict[str, Any] = {
-            "model": str(getattr(model, "recipe", None) or type(model).__name__),
-            "seed": seed,
-            "batch_size": data.batch_size if isinstance(data, DataLoader) else batch_size,
-            "batches": batches.length,
-            "num_data": _num_data(batches),
-            "binarization": getattr(data, "binarization", None),
-        }
-        if steps_per_call == "auto" and callbacks:
-            steps_per_call = 1
-        run = Run(trainable, optimizer, lr, scheduler, staged, clip_norm, ema, world, settings)
-        calls = Calls(run, steps_per_call)
-        if run.awaits_plateaus and held_out is None:
-            raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
-        stack.enter_context(_keeping(run))
-        for source in (held_out, batches):
-            if source is not None:
-                _tell_size(trainable, _num_data(source))
-        world.agree([*run.every, *trainable.buffers()])
-        if resume and checkpoint is not None and Path(checkpoint).exists():
-            run.load(_files.read(checkpoint, "checkpoint"), checkpoint, override)
-        if checkpoint is not None and world.writes:
-            _files.tidy(checkpoint)
-        bar = tqdm(
-            total=None if batches.length is None else epochs * batches.length,
-            initial=run.history.steps,
-            unit="step",
-            disable=not (progress and world.writes),
-            mininterval=0.5,
+        stack.enter_context(trainables.running(trainable))
+        stack.enter_context(memory.retained())
+        _prepare(trainable, batches, reader)
+        rules = players.update_rules(trainable, chosen, scheduler)
+        run = Run(
+            trainable,
+            rules,
+            batches,
+            epochs=epochs,
+            patience=patience,
+            intervals=[n for n in intervals.values() if n is not None],
+            staged=staged,
+            steps_per_call=1 if steps_per_call == "auto" and callbacks else steps_per_call,
+            world=world,
+            settings=players.described(rules, chosen)
+            | _described(model, data, batches, batch_size=batch_size, seed=seed),
         )
-        stack.enter_context(bar)
-        interrupted = stack.enter_context(_interruptions())
-        origin = _files.origin(getattr(model, "recipe", None))
-
-        def horizon() -> int | None:
-            """Steps until the next one after which the state is looked at."""
-            every = [n for n in (evaluate_every, checkpoint_every) if n is not None]
-            return min((n - run.history.steps % n for n in every), default=None)
-
-        def satisfied() -> bool:
-            return patience is not None and run.waited >= patience
-
-        while run.epoch < epochs and not satisfied():
-            for metrics in calls.epoch(batches, horizon):
-                if calls.settled and not bar.disable:
-                    bar.set_postfix({k: f"{v:.4g}" for k, v in metrics.items()}, refresh=False)
-                bar.update()
-                ended = batches.is_last(run.batch)
-                if ended:
-                    run.epoch, run.batch = run.epoch + 1, 0
-                steps = run.history.steps
-                if held_out is not None and _due(steps, evaluate_every, ended):
-                    metrics |= _evaluate(run, held_out, seed, patience, model, checkpoint)
-                for callback in callbacks:
-                    callback({"step": steps, **metrics})
-                if not calls.settled:
-                    continue
-                stop = world.anywhere(interrupted.is_set())
-                if checkpoint is not None and (ended or stop or _due(steps, checkpoint_every)):
-                    _write(run, checkpoint, "checkpoint", run.state() | origin)
-                if stop:
-                    raise KeyboardInterrupt
-                if satisfied():
-                    break
-    for complaint in _complaints(getattr(trainable, "objective", None)):
-        warnings.warn(complaint, stacklevel=2)
+        if players.plateaus(rules.values()) and held_out is None:
+            raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
+        stack.enter_context(_finishing(run))
+        tell_size(trainable, batches)
+        world.broadcast([*run.parameters, *trainables.buffers(trainable)])
+        if checkpoint is not None:
+            _continue(run, checkpoint, resume, override)
+        recipe = getattr(model, "recipe", None)
+        best = None if checkpoint is None else f"{checkpoint}.best"
+        hooks: list[Hook] = [stack.enter_context(Progress(run, progress and world.writes))]
+        if held_out is not None:
+            hooks.append(Validation(run, held_out, seed, evaluate_every, best, recipe))
+        hooks += [*map(calling, callbacks), stack.enter_context(Interruption(world))]
+        if checkpoint is not None:
+            hooks.append(Checkpoint(run, checkpoint, checkpoint_every, recipe))
+        for event in run:
+            for hook in hooks:
+                hook(event)
+    for warning in _warnings(getattr(trainable, "objective", None)):
+        warnings.warn(warning, stacklevel=2)
     return run.history
 
 
+def _read(
+    reader: Reader,
+    data: Any,
+    validation: Any,
+    *,
+    batch_size: int,
+    seed: int,
+    drop_last: bool,
+) -> tuple[Batches, Batches | None]:
+    """The batches of the data and of held-out data, checked as far as they can be beforehand."""
+    world = World.current()
+    batches = as_batches(data, batch_size, seed, reader=reader, world=world, drop_last=drop_last)
+    held_out = None
+    if validation is not None:
+        held_out = as_batches(validation, batch_size, seed, reader=reader)
+    for source in (batches, held_out):
+        if source is not None:
+            checks.values(reader.model, source)
+    if held_out is not None:
+        with generators.seeded(seed):
+            checks.batch(reader.model, next(iter(held_out.epoch(0))))
+    return batches, held_out
+
+
+def _prepare(trainable: trainables.Trainable, batches: Batches, reader: Reader) -> None:
+    """Run what is trained once, so that its parameters are known."""
+    first = next(iter(batches.epoch(0)))
+    trainables.name_arguments(trainable, reader.names)
+    trainables.prepare(trainable, *first)
+    if isinstance(trainable, Pair) and batches.length != 1:
+        trainable.require_amortized(*first)
+
+
+def _described(
+    model: Any, data: Any, batches: Batches, *, batch_size: int, seed: int
+) -> dict[str, Any]:
+    """What determines a run besides the settings of the players, as a checkpoint names it."""
+    return {
+        "model": str(getattr(model, "recipe", None) or type(model).__name__),
+        "seed": seed,
+        "batch_size": data.batch_size if isinstance(data, DataLoader) else batch_size,
+        "batches": batches.length,
+        "num_data": num_data(batches),
+        "binarization": getattr(data, "binarization", None),
+    }
+
+
+def _continue(run: Run, checkpoint: _files.PathLike, resume: bool, override: Sequence[str]) -> None:
+    """Continue from a checkpoint, if there is one to resume from."""
+    if resume and Path(checkpoint).exists():
+        run.load(_files.read(checkpoint, "checkpoint"), checkpoint, override)
+    if run.world.writes:
+        _files.tidy(checkpoint)
+
+
 @contextmanager
-def _keeping(run: Run) -> Iterator[None]:
+def _finishing(run: Run) -> Iterator[None]:
     """Leave the averaged weights in the model, and the history in what ends the run early."""
     try:
         yield
     except BaseException as error:
         with suppress(AttributeError):
             error.history = run.history  # type: ignore[attr-defined]
-        if isinstance(error, KeyboardInterrupt) and run.average is not None:
-            run.average.exchange()
+        if isinstance(error, KeyboardInterrupt):
+            run.swap_averages()
         raise
-    if run.average is not None:
-        run.average.exchange()
+    run.swap_averages()
 
 
-def _complaints(objective: Any) -> Iterator[str]:
+def _warnings(objective: Any) -> Iterator[str]:
     """What the schedules of an objective have to say after training."""
     for schedule in objective.modules() if isinstance(objective, nn.Module) else ():
-        if isinstance(schedule, Schedule) and (complaint := schedule.complaint()):
-            yield complaint
-
-
-def _due(step: int, interval: int | None, otherwise: bool = False) -> bool:
-    return otherwise if interval is None else step % interval == 0
-
-
-def _write(run: Run, path: _files.PathLike, kind: str, state: Mapping[str, Any]) -> None:
-    if run.world.writes:
-        _files.write(path, kind, state)
-
-
-def _num_data(batches: Batches) -> int | None:
-    """How many data an epoch is drawn from, where that is known."""
-    tensors, loader = getattr(batches, "tensors", None), getattr(batches, "loader", None)
-    if tensors is not None:
-        return len(tensors[0])
-    chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # of some of the data
-    source: Any = getattr(loader, "dataset", None) if chosen is None else chosen
-    return len(source) if hasattr(source, "__len__") else None
-
-
-def _tell_size(trainable: Trainable, num_data: int | None) -> None:
-    """Let an objective know how many data there are."""
-    objective = getattr(trainable, "objective", None)
-    if isinstance(objective, Objective):
-        objective.observe_size(num_data)
-
-
-def _evaluate(
-    run: Run,
-    held_out: Batches,
-    seed: int,
-    patience: int | None,
-    model: Any,
-    checkpoint: _files.PathLike | None,
-) -> dict[str, float]:
-    """Record the metrics of held-out data, and keep the best weights."""
-    with ExitStack() as stack:
-        if run.average is not None:
-            stack.enter_context(run.average.standing_in())
-        _tell_size(run.trainable, _num_data(held_out))
-        stack.callback(_tell_size, run.trainable, run.settings["num_data"])
-        found = _validate(run.trainable, held_out, seed)
-        run.history.amend(found)
-        score = _score(found)
-        if math.isnan(score) and (patience is not None or run.awaits_plateaus):
-            names = ", ".join(found) or "none"
-            raise ValueError(f"expected a loss or an ELBO of validation data, got metrics {names}")
-        if run.judge(score) and checkpoint is not None:
-            recipe, state = getattr(model, "recipe", None), run.trainable.state_dict()
-            best = _files.model_payload(recipe, state)
-            best |= {"metrics": found, "step": run.history.steps}
-            _write(run, f"{checkpoint}.best", "model", best)
-    return found
-
-
-def _score(found: Mapping[str, float]) -> float:
-    """How good held-out data look, the lower the better; NaN where nothing tells."""
-    scores = -found.get("val_elbo", math.nan), found.get("val_loss", math.nan)
-    known = [score for score in scores if not math.isnan(score)]
-    return next(filter(math.isfinite, known), known[0] if known else math.nan)
-
-
-def _validate(trainable: Trainable, batches: Batches, seed: int) -> dict[str, float]:
-    """Means per datum over held-out data, prefixed ``val_``, with draws of their own."""
-    totals: dict[str, float] = {}
-    count = 0
-    with generators.seeded(seed):
-        for batch in batches.epoch(0):
-            count += len(batch[0])
-            for name, value in trainable.evaluate(*batch).items():
-                totals[name] = totals.get(name, 0.0) + float(value) * len(batch[0])
-    return {f"val_{name}": total / count for name, total in totals.items()}
-
-
-@contextmanager
-def _interruptions() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that a step is finished before the run stops."""
-    asked, since = threading.Event(), [math.inf]
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(*_: Any) -> None:
-        if time.monotonic() - since[0] > REPEATED:
-            raise KeyboardInterrupt
-        since[0] = min(since[0], time.monotonic())
-        asked.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+        if isinstance(schedule, Schedule) and (warning := schedule.warning()):
+            yield warning

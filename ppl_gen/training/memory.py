@@ -21,7 +21,7 @@ LARGEST = 32 * 2**20
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def retained() -> Iterator[None]:
     """Keep freed memory in the process, and give it back at the end.
 
     For a training loop of one's own; :func:`ppl_gen.fit` does it. Without glibc, or for blocks of
@@ -38,6 +38,9 @@ def kept() -> Iterator[None]:
     finally:
         library.mallopt(TRIM_THRESHOLD, 2 * LARGEST)
         library.malloc_trim(0)
+
+
+kept = retained
 
 
 @cache

@@ -31,6 +31,11 @@ def hint(differing: Iterable[str]) -> str:
     return "start anew, or resume with the same"
 
 
+def of_player(value: Any, player: str) -> Any:
+    """A setting that is one value for all players or a dictionary by player."""
+    return value[player] if isinstance(value, Mapping) else value
+
+
 def change_lr(optimizer: Optimizer, scheduler: LRScheduler | None, old: float, new: float) -> None:
     """Go on as if the base learning rate had always been the new one.
 

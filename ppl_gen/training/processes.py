@@ -1,4 +1,4 @@
-"""Several processes that train one model: who does what, and how they agree.
+"""Several processes that train one model: shares, sums and broadcasts.
 
 Started by ``torchrun``, each process takes its share of every batch; gradients, being sums over
 data, are added up, so a step equals that of one process with the whole batch. Schedules and
@@ -50,7 +50,7 @@ class World:
         return rows[self.rank :: self.size]
 
     @torch.no_grad()
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+    def reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace every gradient by its sum over the processes; none stays none."""
         if self.size == 1:
             return
@@ -62,7 +62,7 @@ class World:
         for p, part, known in zip(parameters, sums, present.tolist(), strict=True):
             p.grad = part.view_as(p).to(p.dtype) if known else None
 
-    def combine(
+    def reduce_metrics(
         self, metrics: Mapping[str, Tensor], loss: float, weight: int
     ) -> tuple[dict[str, Tensor], float]:
         """Means of metrics over the data of all processes, this one's counting ``weight``, and the
@@ -80,7 +80,7 @@ class World:
         }
         return means, loss
 
-    def anywhere(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:
         """Whether a flag is set in any process."""
         if self.size == 1:
             return flag
@@ -89,7 +89,7 @@ class World:
         return bool(found)
 
     @torch.no_grad()
-    def agree(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the tensors of process 0."""
         if self.size > 1:
             for tensor in tensors:
@@ -110,8 +110,8 @@ def launched() -> bool:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
-    """Join the other processes that ``torchrun`` started, if it did, for a while.
+def process_group() -> Iterator[World]:
+    """Temporarily join the other processes, if ``torchrun`` started any.
 
     A process that dies makes the others fail within a minute instead of waiting for ever.
     """

@@ -1,194 +1,256 @@
-"""A training run: one step of every player, and the complete state to continue from."""
+"""A training run: the steps of every player, and the complete state to continue from.
+
+Where a step is a :class:`~ppl_gen.staging.full_step.WholeStep`, Python has nothing to do between
+two steps, and for small models that is most of the time, so that several are taken in one call. The
+steps are the same however many those are.
+"""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch import Tensor
 
 from ppl_gen._files import PathLike
 from ppl_gen.staging import StagingError, stage_function
+from ppl_gen.staging.full_step import WholeStep
 from ppl_gen.staging.staged import warn
+from ppl_gen.staging.updates import Update, UpdateRule
 from ppl_gen.training import generators, overrides
-from ppl_gen.training.batches import Batch, Batches
+from ppl_gen.training import trainable as trainables
+from ppl_gen.training.batches import Batch, Batches, TensorBatches
 from ppl_gen.training.history import History
+from ppl_gen.training.players import plateaus, split_states
 from ppl_gen.training.processes import World
-from ppl_gen.training.trainable import Trainable, Turn, fill
-
-MakeOptimizer: TypeAlias = Callable[[Sequence[Tensor], float], Optimizer]
-MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
+from ppl_gen.training.trainable import AnyTurn, SingleLoss, Trainable, Turn, as_turn, fill
 
 # A player whose losses are more than this is given a new function in every step.
 LOSSES = 16
+# How long the steps of one call may take, and how many they may be.
+SECONDS, MOST = 0.1, 256
 
 
 class NonFiniteLossError(ArithmeticError):
     """A loss became NaN or infinite; the message names the step, the batch and the site."""
 
 
-class Average:
-    """Exponential moving averages of parameters, which can stand in for them for a while.
+@dataclass
+class Event:
+    """A step that was taken, as the hooks of the loop see it.
 
-    Args:
-        parameters: whose averages to keep.
-        decay: of the averages, in (0, 1).
+    Attributes:
+        step: its number, from 1.
+        metrics: of the step; hooks add theirs.
+        epoch_ended: whether it was the last of its epoch.
+        synchronized: whether the state of the run is that after this step, not after a later one.
+        interrupted: set by a hook, makes the run end with ``KeyboardInterrupt``.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decay: float):
-        self.parameters, self.decay = list(parameters), decay
-        self.averages = [p.detach().clone() for p in self.parameters]
+    step: int
+    metrics: dict[str, float]
+    epoch_ended: bool
+    synchronized: bool
+    interrupted: bool = False
 
-    def by_parameter(self) -> dict[Tensor, Tensor]:
-        return dict(zip(self.parameters, self.averages, strict=True))
-
-    @torch.no_grad()
-    def update(self) -> None:
-        torch._foreach_lerp_(self.averages, [p.data for p in self.parameters], 1 - self.decay)
-
-    @torch.no_grad()
-    def exchange(self) -> None:
-        """Swap parameters and averages."""
-        for p, average in zip(self.parameters, self.averages, strict=True):
-            current = p.detach().clone()
-            p.copy_(average)
-            average.copy_(current)
-
-    @contextmanager
-    def standing_in(self) -> Iterator[None]:
-        self.exchange()
-        try:
-            yield
-        finally:
-            self.exchange()
+    def is_due(self, every: int | None) -> bool:
+        """Whether the step is a multiple of ``every``, or without it the last of an epoch."""
+        return self.epoch_ended if every is None else self.step % every == 0
 
 
 class Run:
-    """Players, optimisers, averages, history and position of a training run.
+    """Takes the steps of a training run and owns all of its state; iterating gives the steps.
 
     Args:
         trainable: prepared on a first batch.
-        optimizer: makes an optimiser of a player's parameters and a learning rate.
-        lr: the learning rate.
-        scheduler: makes a learning-rate scheduler of an optimiser, stepped after every step of it,
-            or after every validation if it waits for a plateau.
+        rules: what follows the gradients of each player.
+        source: of the batches.
+        epochs: how many to take in all.
+        patience: stop after this many validations without improvement.
+        intervals: in steps, of the hooks that need the state as it is after a step.
         staged: see :func:`ppl_gen.fit`.
-        clip_norm: the largest gradient norm of a player.
-        ema: the decay of the averages of the weights.
+        steps_per_call: how many steps to take in one call, or ``"auto"`` for as many as take
+            :data:`SECONDS`.
         world: the processes that take the steps together.
         settings: what else determines the run, by name; a resumed run must have the same.
 
-    Raises:
-        ValueError: the optimiser or scheduler is no torch one, or of a kind that cannot be used.
+    Attributes:
+        history: of the metrics of all steps.
+        epoch: the number of epochs that have ended.
+        batch: the number of steps since then.
+        steps_per_call: how many are taken in one call at present, at most.
     """
 
     def __init__(
         self,
         trainable: Trainable,
-        optimizer: MakeOptimizer,
-        lr: float,
-        scheduler: MakeScheduler | None,
-        staged: str | bool,
-        clip_norm: float | None,
-        ema: float | None,
-        world: World,
-        settings: Mapping[str, Any],
+        rules: Mapping[str, UpdateRule],
+        source: Batches,
+        *,
+        epochs: int = 1,
+        patience: int | None = None,
+        intervals: Iterable[int] = (),
+        staged: str | bool = "auto",
+        steps_per_call: int | str = "auto",
+        world: World | None = None,
+        settings: Mapping[str, Any] | None = None,
     ):
-        self.trainable, self.staged, self.clip_norm = trainable, staged, clip_norm
-        self.world = world
-        self.players = {name: list(ps) for name, ps in trainable.players.items()}
-        self.optimizers = {
-            name: _usable_optimizer(optimizer(ps, lr)) for name, ps in self.players.items()
-        }
-        self.schedulers = {
-            name: _usable_scheduler(scheduler(o))
-            for name, o in self.optimizers.items()
-            if scheduler is not None
-        }
-        self.settings = {
-            "optimizer": _kinds(self.optimizers),
-            "scheduler": _kinds(self.schedulers),
-            "lr": lr,
-            "clip_norm": clip_norm,
-            "ema": ema,
-            **settings,
-        }
-        self.every = [p for ps in self.players.values() for p in ps]
-        self.average = None if ema is None else Average(self.every, ema)
-        self.steps: dict[Any, Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {}
+        self.trainable, self.rules, self.source = trainable, dict(rules), source
+        self.epochs, self.patience, self.intervals = epochs, patience, list(intervals)
+        self.staged, self.world = staged, World() if world is None else world
+        self.settings = dict(settings or {})
+        self.parameters = [p for rule in self.rules.values() for p in rule.parameters]
+        self.averages = [rule.ema for rule in self.rules.values() if rule.ema is not None]
         self.history = History()
         self.epoch = self.batch = 0
         self.best, self.waited = math.inf, 0
+        self._automatic = steps_per_call == "auto"
+        self.steps_per_call = 1 if isinstance(steps_per_call, str) else steps_per_call
+        self._steps: dict[Any, Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {}
+        self._single = trainables.single_loss(trainable)
+        self._whole = None if self._single is None else self._whole_step(self._single)
+        self._buffers = list(trainables.buffers(trainable))
         self._epoch_generators = generators.state()
         self._resumed: dict[str, Any] | None = None
         self._warned = False
+        self._synchronized = True
 
-    @property
-    def awaits_plateaus(self) -> bool:
-        """Whether a scheduler is stepped by validations."""
-        return any(isinstance(s, ReduceLROnPlateau) for s in self.schedulers.values())
+    # --- Steps ------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Event]:
+        """Take the remaining steps."""
+        while self.epoch < self.epochs and not self.is_exhausted():
+            for several in _together(self._rest_of_epoch(), self._steps_of_next_call):
+                for metrics in self.take(several):
+                    event = self._event(metrics)
+                    yield event
+                    if event.interrupted:
+                        raise KeyboardInterrupt
+                    if self.is_exhausted():
+                        return
+
+    def _event(self, metrics: dict[str, float]) -> Event:
+        ended = self.source.is_last(self.batch)
+        if ended:
+            self.epoch, self.batch = self.epoch + 1, 0
+        return Event(self.history.steps, metrics, ended, self._synchronized)
+
+    def _steps_of_next_call(self) -> int:
+        if self._whole is None or not isinstance(self.source, TensorBatches):
+            return 1
+        return min(self.steps_per_call, self.steps_until_due() or self.steps_per_call)
+
+    def steps_until_due(self) -> int | None:
+        """Steps before the next scheduled validation or checkpoint within an epoch."""
+        return min((n - self.history.steps % n for n in self.intervals), default=None)
+
+    def take(self, batches: Sequence[Batch]) -> Iterator[dict[str, float]]:
+        """One step on each of some batches of one shape; the metrics of each."""
+        single, whole, started = self._single, self._whole, time.perf_counter()
+        if single is None or whole is None:
+            yield from map(self.step, batches)
+            return
+        before = torch.get_rng_state(), [buffer.clone() for buffer in self._buffers]
+        taken = whole.take(batches)
+        if taken is None:
+            yield from map(self.step, batches)
+            return
+        self._adapt(time.perf_counter() - started, len(batches))
+        if single.check is not None:
+            single.check()
+
+        def rewind() -> None:
+            torch.set_rng_state(before[0])
+            fill(self._buffers, before[1])
+            whole.replay(batches[:i])
+
+        for i, recorded in enumerate(taken):
+            self._require_finite(recorded["loss"], self._whole_turn(batches[i]), rewind)
+            self._record(recorded)
+            self._synchronized = i + 1 == len(batches)
+            yield recorded
+
+    def _whole_turn(self, batch: Batch) -> Turn:
+        assert self._single is not None
+        return Turn(self._single.player, self._single.loss, batch)
+
+    def _adapt(self, seconds: float, steps: int) -> None:
+        """Adapt the number of steps per call to the duration of a call."""
+        if self._automatic and seconds < SECONDS / 2 and steps == self.steps_per_call < MOST:
+            self.steps_per_call *= 2
+        elif self._automatic and seconds > SECONDS:
+            self.steps_per_call = max(1, self.steps_per_call // 2)
+
+    def _whole_step(self, single: SingleLoss) -> WholeStep | None:
+        """What takes whole steps, if these can be taken without looking at gradients in between."""
+        players = Turn(single.player, single.loss).players
+        if not self.staged or set(players) != set(self.rules) or self.world.size > 1:
+            return None
+        rules = [self.rules[player] for player in players]
+        if not all(rule.expressible() for rule in rules) or len(set(map(_is_fused, rules))) > 1:
+            return None
+        return WholeStep(single.loss, self.parameters, Update(rules, single.advance))
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step of every turn; the metrics of all of them."""
-        recorded: dict[str, float] = {}
-        turns = iter(self.trainable.losses(*batch))
+        """One optimiser step of every turn; the metrics of each player, means over its turns."""
+        seen: dict[str, list[float]] = {}
+        single = self._single
+        turns = iter((self.trainable.losses if single is None else single.turns)(*batch))
         turn = next(turns, None)
         while turn is not None:
-            player, args = turn[0], turn[2] if len(turn) > 2 else ()
-            before = torch.get_rng_state()
-            loss, metrics = self._stage(turn)(*args)
-            if not math.isfinite(loss.item()):
-                self.stop(player, loss.item(), before, args)
-            self.world.add_gradients(self.players[player])
-            metrics, total = self.world.combine(metrics, loss.item(), len(batch[0]))
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.players[player], self.clip_norm)
-            self.optimizers[player].step()
-            scheduler = self.schedulers.get(player)
-            if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step()
-            prefix = f"{player}_" if len(self.players) > 1 else ""
-            recorded |= {f"{prefix}{name}": float(v) for name, v in metrics.items()}
-            recorded[f"{prefix}loss"] = total
+            metrics, recorded = self._take_turn(as_turn(turn), len(batch[0]))
+            for name, value in recorded.items():
+                seen.setdefault(name, []).append(value)
             turn = _next(turns, metrics)
-        if self.average is not None:
-            self.average.update()
-        self.world.agree(self.trainable.buffers())
-        self.record(recorded)
-        return recorded
+        for average in self.averages:
+            average.update()
+        self.world.broadcast(trainables.buffers(self.trainable))
+        means = {n: vs[0] if len(vs) == 1 else sum(vs) / len(vs) for n, vs in seen.items()}
+        self._record(means)
+        return means
 
-    def record(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step on the current batch."""
-        self.history.record(metrics)
-        self.batch += 1
+    def _take_turn(self, turn: Turn, weight: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """An optimiser step; its metrics as they are and as they are recorded."""
+        self._require_players(turn)
+        rules = [self.rules[player] for player in turn.players]
+        before = torch.get_rng_state()
+        loss, metrics = self._stage(turn)(*turn.args)
+        self._require_finite(loss.item(), turn, partial(torch.set_rng_state, before))
+        for rule in rules:
+            self.world.reduce_gradients(rule.parameters)
+        metrics, total = self.world.reduce_metrics(metrics, loss.item(), weight)
+        prefix = "" if self._is_of_all(turn) else f"{'_'.join(turn.players)}_"
+        recorded = {f"{prefix}{name}": float(v) for name, v in metrics.items()}
+        for rule in rules:
+            rule.step()
+        if turn.after is not None:
+            turn.after()
+        return metrics, recorded | {f"{prefix}loss": total}
 
-    def judge(self, score: float) -> bool:
-        """Take note of a validation, the lower its score the better; whether it is the best."""
-        for scheduler in self.schedulers.values():
-            if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step(score)
-        better = score < self.best
-        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
-        return better
+    def _is_of_all(self, turn: Turn) -> bool:
+        return len(set(turn.players)) == len(self.rules)
+
+    def _require_players(self, turn: Turn) -> None:
+        if not set(turn.players) <= self.rules.keys():
+            names = ", ".join(self.rules)
+            raise ValueError(f"expected a turn of a player among {names}, got {turn.player!r}")
 
     def _stage(self, turn: Turn) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
         """The step of a turn: staged once per loss, or eager for a closure."""
-        player, loss_of = turn[0], turn[1]
-        if player not in self.players:
-            names = ", ".join(self.players)
-            raise ValueError(f"expected a turn of a player among {names}, got {player!r}")
-        parameters, key = self.players[player], (player, _identity(loss_of))
-        fixed = len(turn) > 2
-        if fixed and key not in self.steps and len(self.steps) >= LOSSES:
+        parameters = [p for player in turn.players for p in self.rules[player].parameters]
+        key, fixed = (turn.players, _identity(turn.loss)), bool(turn.args)
+        if fixed and key not in self._steps and len(self._steps) >= LOSSES:
             reason = (
-                f"{player} has a new loss in every step: make it a method, or pass what changes"
+                f"{turn.player} has a new loss in every step: make it a method, or pass what "
+                "changes"
             )
             if self.staged is True:
                 raise StagingError(f"this step cannot be staged: {reason}")
@@ -197,46 +259,92 @@ class Run:
                 warn(f"this step runs eagerly: {reason}")
             fixed = False
         if not fixed:
-            return stage_function(loss_of, parameters, staged=False)
-        if key not in self.steps:
-            self.steps[key] = stage_function(loss_of, parameters, staged=self.staged)
-        return self.steps[key]
+            return stage_function(turn.loss, parameters, staged=False)
+        if key not in self._steps:
+            self._steps[key] = stage_function(turn.loss, parameters, staged=self.staged)
+        return self._steps[key]
 
-    def stop(self, player: str, value: float, rng_state: Tensor, args: tuple[Any, ...]) -> None:
+    def _record(self, metrics: Mapping[str, float]) -> None:
+        """Take note of a step on the current batch."""
+        self.history.record(metrics)
+        self.batch += 1
+
+    def _require_finite(self, loss: float, turn: Turn, rewind: Callable[[], object]) -> None:
+        """Refuse a loss that is not finite; ``rewind`` puts back what its step drew from."""
+        if not math.isfinite(loss):
+            rewind()
+            self._raise_nonfinite(loss, turn)
+
+    def _raise_nonfinite(self, loss: float, turn: Turn) -> None:
         """Raise an error that says where and why a loss is not finite."""
         where = f"step {self.history.steps + 1} (epoch {self.epoch + 1}, batch {self.batch + 1})"
-        torch.set_rng_state(rng_state)
         try:
             with torch.no_grad():
-                found = self.trainable.culprits(*args)
+                found = trainables.nonfinite_sites(self.trainable, *turn.args)
         except Exception:  # whatever the programs do with such numbers must not hide where they are
             found = []
-        if not all(p.isfinite().all() for p in self.every):
+        if not all(p.isfinite().all() for p in self.parameters):
             found.append("the parameters, since an earlier step")
-        whose = f"loss of {player}" if len(self.players) > 1 else "loss"
+        whose = "loss" if self._is_of_all(turn) else f"loss of {' and '.join(turn.players)}"
         sites = f"; not finite: {', '.join(found)}" if found else ""
-        raise NonFiniteLossError(f"the {whose} became {value} at {where}{sites}")
+        raise NonFiniteLossError(f"the {whose} became {loss} at {where}{sites}")
+
+    # --- Validations ------------------------------------------------------------------------------
+
+    def is_exhausted(self) -> bool:
+        """Whether validations have not improved for too long."""
+        return self.patience is not None and self.waited >= self.patience
+
+    @property
+    def needs_score(self) -> bool:
+        """Whether anything depends on the scores of validations."""
+        return self.patience is not None or bool(plateaus(self.rules.values()))
+
+    def track_best(self, score: float) -> bool:
+        """Take note of a validation, the lower its score the better; whether it is the best."""
+        for scheduler in plateaus(self.rules.values()):
+            scheduler.step(score)
+        better = score < self.best
+        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
+        return better
+
+    def swap_averages(self) -> None:
+        """Swap the weights and their averages, where there are any."""
+        for average in self.averages:
+            average.swap()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Temporarily swap in the averaged weights, where there are any."""
+        with ExitStack() as stack:
+            for average in self.averages:
+                stack.enter_context(average.swapped())
+            yield
+
+    # --- State ------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on; call it in every process."""
+        rules = self.rules.items()
+        schedulers = {name: rule.scheduler for name, rule in rules if rule.scheduler is not None}
         return {
             "settings": self.settings,
-            "trainable": self.trainable.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "schedulers": {name: _plain(s.state_dict()) for name, s in self.schedulers.items()},
-            "weights": self._averaged(),
+            "trainable": trainables.state_dict(self.trainable),
+            "optimizers": {name: rule.optimizer.state_dict() for name, rule in rules},
+            "schedulers": {name: _plain(s.state_dict()) for name, s in schedulers.items()},
+            "weights": self._averaged_state(),
             "history": self.history.state(),
             "position": [self.epoch, self.batch],
             "patience": [self.best, self.waited],
             "generators": self.world.gather([self._epoch_generators, generators.state()]),
         }
 
-    def _averaged(self) -> dict[str, Any] | None:
+    def _averaged_state(self) -> dict[str, Any] | None:
         """What the trainable would be with the averaged weights, if there are any."""
-        if self.average is None:
+        if not self.averages:
             return None
-        with self.average.standing_in():
-            return copy.deepcopy(self.trainable.state_dict())
+        with self.averaged():
+            return copy.deepcopy(trainables.state_dict(self.trainable))
 
     def load(self, state: Mapping[str, Any], path: PathLike, override: Sequence[str] = ()) -> None:
         """Continue from a state.
@@ -250,33 +358,41 @@ class Run:
             ValueError: the state is of another model, of other settings or another number of
                 processes; the message names what differs.
         """
-        before = copy.deepcopy(self.trainable.state_dict())
+        before = copy.deepcopy(trainables.state_dict(self.trainable))
         try:
             self._require_same(state["settings"], len(state["generators"]), override)
-            if self.average is not None:
-                self.trainable.load_state_dict(state["weights"])
-                fill(self.average.averages, [p.detach() for p in self.average.parameters])
-            self.trainable.load_state_dict(state["trainable"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-            for name, scheduler in self.schedulers.items():
-                scheduler.load_state_dict(state["schedulers"][name])
-            if "lr" in override:
-                self._change_lr(state["settings"]["lr"])
-            self.history = History.from_state(state["history"])
-            self.epoch, self.batch = state["position"]
-            if "batch_size" in override:
-                self.batch = overrides.batch(self.batch, state["settings"], self.settings)
-            self.best, self.waited = state["patience"]
-            for found in state["generators"][self.world.rank]:
-                generators.restore(found)
-            self._epoch_generators, self._resumed = state["generators"][self.world.rank]
+            self._enter(state, override)
         except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
-            self.trainable.load_state_dict(before)
+            trainables.load_state_dict(self.trainable, before)
             reason = " ".join(str(error).split())[:600]
             raise ValueError(
                 f"expected a checkpoint of this model and its settings, {path} differs: {reason}"
             ) from error
+
+    def _enter(self, state: Mapping[str, Any], override: Sequence[str]) -> None:
+        history = History.from_state(state["history"])
+        if self.averages:
+            trainables.load_state_dict(self.trainable, state["weights"])
+            for average in self.averages:
+                average.restart(history.steps)
+        trainables.load_state_dict(self.trainable, state["trainable"])
+        optimizers, schedulers = split_states(state["optimizers"], self.rules), state["schedulers"]
+        for name, rule in self.rules.items():
+            rule.optimizer.load_state_dict(dict(optimizers[name]))
+            if rule.scheduler is not None:
+                own = name if name in schedulers else min(schedulers)  # one for all players
+                rule.scheduler.load_state_dict(schedulers[own])
+            if "lr" in override:
+                held = state["settings"]["lr"], self.settings["lr"]
+                old, new = (overrides.of_player(lr, name) for lr in held)
+                overrides.change_lr(rule.optimizer, rule.scheduler, old, new)
+        self.history, (self.epoch, self.batch) = history, state["position"]
+        if "batch_size" in override:
+            self.batch = overrides.batch(self.batch, state["settings"], self.settings)
+        self.best, self.waited = state["patience"]
+        for found in state["generators"][self.world.rank]:
+            generators.restore(found)
+        self._epoch_generators, self._resumed = state["generators"][self.world.rank]
 
     def _require_same(
         self, stored: Mapping[str, Any], processes: int, override: Sequence[str]
@@ -289,11 +405,7 @@ class Run:
             each = (f"{k} was {found.get(k)} and is {own[k]}" for k in differ)
             raise ValueError(f"{'; '.join(each)} ({overrides.hint(differ)})")
 
-    def _change_lr(self, old: float) -> None:
-        for name, optimizer in self.optimizers.items():
-            overrides.change_lr(optimizer, self.schedulers.get(name), old, self.settings["lr"])
-
-    def batches(self, source: Batches) -> Iterator[Batch]:
+    def _rest_of_epoch(self) -> Iterator[Batch]:
         """The batches of the current epoch that are still to come."""
         if self._resumed is not None and self.batch == 0:
             generators.restore(self._resumed)
@@ -302,7 +414,7 @@ class Run:
             self._epoch_generators = generators.state()
         else:
             generators.restore(self._epoch_generators)
-        rest = source.epoch(self.epoch)
+        rest = self.source.epoch(self.epoch)
         for _ in range(self.batch):
             next(rest)
         if self._resumed is not None:
@@ -311,7 +423,26 @@ class Run:
         return rest
 
 
-def _next(turns: Iterator[Turn], metrics: Mapping[str, Tensor]) -> Turn | None:
+def _together(batches: Iterable[Batch], most: Callable[[], int]) -> Iterator[list[Batch]]:
+    """Consecutive batches of one shape, at most ``most()``; none is drawn before it is needed."""
+    held: list[Batch] = []
+    for batch in batches:
+        if held and [t.shape for t in batch] != [t.shape for t in held[0]]:
+            yield held
+            held = []
+        held.append(batch)
+        if len(held) >= most():
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _is_fused(rule: UpdateRule) -> bool:
+    return bool(rule.optimizer.param_groups[0]["fused"])
+
+
+def _next(turns: Iterator[AnyTurn], metrics: Mapping[str, Tensor]) -> AnyTurn | None:
     """Resume a sequence of turns, a generator with the metrics of the turn it ended."""
     try:
         return turns.send(metrics) if isinstance(turns, Generator) else next(turns)
@@ -327,38 +458,6 @@ def _identity(function: Callable[..., Any]) -> Any:
         return id(function)
     cells = (cell.cell_contents for cell in function.__closure__ or ())
     return function.__code__, *map(id, (*cells, *(function.__defaults__ or ())))
-
-
-def _usable_optimizer(made: Any) -> Optimizer:
-    """What a user's function made, if steps can be taken with it."""
-    if not isinstance(made, Optimizer):
-        raise ValueError(
-            "expected optimizer(parameters, lr) to make a torch.optim.Optimizer, got "
-            f"{type(made).__name__}"
-        )
-    if isinstance(made, torch.optim.SparseAdam):
-        raise ValueError("expected an optimiser of dense gradients, SparseAdam takes sparse ones")
-    closure = inspect.signature(made.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise ValueError(
-            f"expected an optimiser that takes a step from one gradient, {type(made).__name__} "
-            "evaluates the loss again by a closure, where draws and schedules would differ"
-        )
-    return made
-
-
-def _usable_scheduler(made: Any) -> LRScheduler:
-    if not isinstance(made, LRScheduler):
-        raise ValueError(
-            f"expected scheduler(optimizer) to make an LRScheduler, got {type(made).__name__}"
-        )
-    if isinstance(made, ReduceLROnPlateau) and made.mode != "min":
-        raise ValueError(f"expected mode='min', lower scores being better, got {made.mode!r}")
-    return made
-
-
-def _kinds(parts: Mapping[str, Any]) -> str:
-    return ", ".join(sorted({type(part).__name__ for part in parts.values()})) or "none"
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,115 +8,195 @@ player.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-import pyro
 import torch
-from pyro import poutine
-from pyro.infer.autoguide import AutoGuide, AutoMessenger
-from pyro.infer.elbo import ELBOModule
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen._modes import evaluating
-from ppl_gen._store import unregistered
-from ppl_gen.models.vae import VAE
-from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
-from ppl_gen.objectives.terms import Program, terms
-from ppl_gen.schedules import Constant, Schedule
-from ppl_gen.staging.sandbox import RandomState, Sandbox
-from ppl_gen.staging.staged import BASELINE
-from ppl_gen.training import generators, parameter_store
-from ppl_gen.training.processes import World
-
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-# What a pair finds out by itself.
-DERIVED = ("_loss", "_by_position", "_names", "_parameters", "_buffers", "_stored", "_counts")
-Turn: TypeAlias = tuple[str, Loss, tuple[Any, ...]] | tuple[str, Loss]
 
 
-class Solo(NamedTuple):
-    """A sequence of turns that is one turn for every batch, with the batch as its arguments.
+class Turn(NamedTuple):
+    """An optimiser step of a player.
 
     Attributes:
-        player: whose turn it is.
+        player: whose step it is, or several players that take one on the same loss.
+        loss: a function to the loss and its metrics.
+        args: its arguments. Without any it is a closure, which is evaluated eagerly.
+        after: called after the optimiser's step, to clip weights for example.
+
+    >>> Turn("critic", critic.loss, (x,), after=critic.clip)
+    """
+
+    player: str | tuple[str, ...]
+    loss: Loss
+    args: tuple[Any, ...] = ()
+    after: Callable[[], object] | None = None
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return (self.player,) if isinstance(self.player, str) else tuple(self.player)
+
+
+AnyTurn: TypeAlias = Turn | tuple[str, Loss] | tuple[str, Loss, tuple[Any, ...]]
+Turns: TypeAlias = Generator[AnyTurn, Mapping[str, Tensor], None]
+
+
+def as_turn(turn: Any) -> Turn:
+    """A turn as it is, or one of a tuple of a player, a loss and perhaps its arguments."""
+    if isinstance(turn, Turn):
+        return turn
+    if not isinstance(turn, tuple) or len(turn) not in (2, 3):
+        raise ValueError(f"expected a Turn(player, loss, args, after) of losses, got {turn!r}")
+    return Turn(*turn)
+
+
+class SingleLoss(NamedTuple):
+    """The same turn for every batch, with the batch as its arguments.
+
+    Attributes:
+        player: see :class:`Turn`.
         loss: the function of the turn.
         advance: what follows the step, given its metrics: tensors are changed in place, no more.
         check: raises ``ValueError`` where a step has left something that cannot be trained.
     """
 
-    player: str
+    player: str | tuple[str, ...]
     loss: Loss
-    advance: Callable[[Mapping[str, Tensor]], None]
-    check: Callable[[], None]
+    advance: Callable[[Mapping[str, Tensor]], None] | None = None
+    check: Callable[[], None] | None = None
+
+    def turns(self, *batch: Tensor) -> Turns:
+        """What :meth:`Trainable.losses` gives for it."""
+        metrics = yield Turn(self.player, self.loss, batch)
+        if self.advance is not None:
+            self.advance(metrics)
+        if self.check is not None:
+            self.check()
 
 
-class Trainable:
-    """What :func:`ppl_gen.fit` trains; a subclass defines ``players`` and ``losses``.
+@runtime_checkable
+class Trainable(Protocol):
+    """What :func:`ppl_gen.fit` trains: any object with ``players`` and ``losses``.
 
-    Any object with these two is accepted; what else it defines replaces the defaults here. What
-    steps change is taken to be the parameters of the players and what the modules among the
-    attributes hold; an object that changes more says so in ``state_dict`` and ``load_state_dict``.
+    With the same loss for every batch, a method ``loss`` of the batch takes the place of
+    ``losses``; such steps are taken several in a call, like those of a :class:`ppl_gen.Pair`.
+
+    What steps change is taken to be the parameters of the players and what the modules among the
+    attributes hold. An object may define what this module has functions for, by the same names and
+    without the first argument: ``prepare``, ``evaluate``, ``running``, ``buffers``,
+    ``nonfinite_sites``, ``name_arguments``, ``state_dict`` and ``load_state_dict``; and
+    ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``ema`` and ``clip_norm`` of
+    ``fit`` where none are given.
     """
 
     @property
     def players(self) -> Mapping[str, Iterable[Tensor]]:
         """Parameters by player."""
-        raise NotImplementedError
+        ...
 
-    def losses(self, *batch: Tensor) -> Iterator[Turn]:
-        """The turns of one batch: a player, a function to its loss and metrics, its arguments.
+    def losses(self, *batch: Tensor) -> Iterable[AnyTurn]:
+        """The turns of one batch, each a :class:`Turn` or a tuple of its first two or three parts.
 
-        A loss is a sum over the batch, as in Pyro: several processes add theirs up. A turn without
-        arguments is a closure, which is evaluated eagerly. A generator receives the metrics of the
-        turn it ended from each ``yield``.
+        A loss is a sum over the batch, as in Pyro: several processes add theirs up. A generator
+        receives the metrics of the turn it ended from each ``yield``.
         """
-        raise NotImplementedError
+        single = _of_one_loss(self)
+        if single is None:
+            raise ValueError(f"expected {type(self).__name__} to define losses or loss")
+        return single.turns(*batch)
 
-    def solo(self) -> Solo | None:
-        """What :meth:`losses` comes down to, if that is simple enough for steps without Python."""
-        return None
 
-    def name_arguments(self, names: Sequence[str]) -> None:
-        """Be given batches whose tensors have names from now on, or no names."""
-        if names:
-            raise ValueError(
-                f"expected tensors, got dictionaries of {', '.join(names)}: only a Pair takes these"
-            )
+def _of_one_loss(trainable: Any) -> SingleLoss | None:
+    loss = getattr(trainable, "loss", None)
+    names = tuple(trainable.players)
+    return SingleLoss(names[0] if len(names) == 1 else names, loss) if callable(loss) else None
 
-    def prepare(self, *batch: Tensor) -> None:
-        """Check a first batch and create whatever is created lazily."""
 
-    def evaluate(self, *batch: Tensor) -> Mapping[str, Tensor]:
-        """Metrics of held-out data, means per datum; changes nothing."""
-        return {}
+def single_loss(trainable: Trainable) -> SingleLoss | None:
+    """What the losses come down to, if that is simple enough for steps without Python."""
+    own = getattr(trainable, "single_loss", None)
+    if own is not None:
+        return own()
+    varying = getattr(type(trainable), "losses", Trainable.losses) is not Trainable.losses
+    varying |= "losses" in getattr(trainable, "__dict__", {})
+    return None if varying else _of_one_loss(trainable)
 
-    def running(self) -> AbstractContextManager[None]:
-        """The context in which everything runs."""
-        return nullcontext()
 
-    def buffers(self) -> Iterable[Tensor]:
-        """Tensors that steps change besides the parameters."""
-        return (buffer for module in _modules_of(self) for buffer in module.buffers())
+def turns(trainable: Trainable, *batch: Tensor) -> Iterable[AnyTurn]:
+    """The turns of one batch."""
+    single = single_loss(trainable)
+    return trainable.losses(*batch) if single is None else single.turns(*batch)
 
-    def culprits(self, *args: Any) -> list[str]:
-        """The sites whose log-probability is not finite for these arguments of a loss."""
-        return []
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "players": {name: [p.detach() for p in ps] for name, ps in self.players.items()},
-            "modules": [module.state_dict() for module in _modules_of(self)],
-        }
+def fit_defaults(trainable: Trainable) -> Mapping[str, Any]:
+    """Settings of :func:`ppl_gen.fit` for where none are given."""
+    return getattr(trainable, "fit_defaults", {})
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, parameters in self.players.items():
-            fill(parameters, state["players"][name])
-        for module, stored in zip(_modules_of(self), state["modules"], strict=True):
-            module.load_state_dict(stored)
+
+def name_arguments(trainable: Trainable, names: Sequence[str]) -> None:
+    """Be given batches whose tensors have names from now on, or no names."""
+    if own := getattr(trainable, "name_arguments", None):
+        own(names)
+    elif names:
+        raise ValueError(
+            f"expected tensors, got dictionaries of {', '.join(names)}: only a Pair takes these"
+        )
+
+
+def prepare(trainable: Trainable, *batch: Tensor) -> None:
+    """Check a first batch and create whatever is created lazily."""
+    if own := getattr(trainable, "prepare", None):
+        own(*batch)
+
+
+def evaluate(trainable: Trainable, *batch: Tensor) -> Mapping[str, Tensor]:
+    """Metrics of held-out data, means per datum; changes nothing."""
+    own = getattr(trainable, "evaluate", None)
+    return own(*batch) if own else {}
+
+
+def running(trainable: Trainable) -> AbstractContextManager[None]:
+    """The context in which everything runs."""
+    own = getattr(trainable, "running", None)
+    return own() if own else nullcontext()
+
+
+def buffers(trainable: Trainable) -> Iterable[Tensor]:
+    """Tensors that steps change besides the parameters."""
+    if own := getattr(trainable, "buffers", None):
+        return own()
+    return (buffer for module in _modules_of(trainable) for buffer in module.buffers())
+
+
+def nonfinite_sites(trainable: Trainable, *args: Any) -> list[str]:
+    """The sites whose log-probability is not finite for these arguments of a loss."""
+    own = getattr(trainable, "nonfinite_sites", None)
+    return own(*args) if own else []
+
+
+def state_dict(trainable: Trainable) -> dict[str, Any]:
+    """Everything that steps change, but for what belongs to optimisers."""
+    if own := getattr(trainable, "state_dict", None):
+        return own()
+    return {
+        "players": {name: [p.detach() for p in ps] for name, ps in trainable.players.items()},
+        "modules": [module.state_dict() for module in _modules_of(trainable)],
+    }
+
+
+def load_state_dict(trainable: Trainable, state: Mapping[str, Any]) -> None:
+    """Put everything back that :func:`state_dict` gave."""
+    if own := getattr(trainable, "load_state_dict", None):
+        own(state)
+        return
+    for name, parameters in trainable.players.items():
+        fill(parameters, state["players"][name])
+    for module, stored in zip(_modules_of(trainable), state["modules"], strict=True):
+        module.load_state_dict(stored)
 
 
 @torch.no_grad()
@@ -129,383 +209,8 @@ def fill(tensors: Iterable[Tensor], stored: Iterable[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def _modules_of(owner: Trainable) -> list[nn.Module]:
+def _modules_of(trainable: Trainable) -> list[nn.Module]:
     """The modules among the attributes of what is trained, or that itself."""
-    subject = getattr(owner, "_trainable", owner)
-    if isinstance(subject, nn.Module):
-        return [subject]
-    return [leaf for leaf in tree_leaves(vars(subject)) if isinstance(leaf, nn.Module)]
-
-
-class _Adapted(Trainable):
-    """An object with players and losses, with defaults for the rest."""
-
-    def __init__(self, trainable: Any):
-        self._trainable = trainable
-        for name in vars(Trainable):
-            if not name.startswith("_") and name != "players" and hasattr(trainable, name):
-                setattr(self, name, getattr(trainable, name))
-
-    @property
-    def players(self) -> Mapping[str, Iterable[Tensor]]:
-        return self._trainable.players
-
-
-class Pair(Trainable):
-    """Any Pyro model and guide with an objective, as something to train.
-
-    Args:
-        model: a Pyro program.
-        guide: a Pyro program with the same arguments.
-        objective: a ``pyro.infer.ELBO``; ours by default.
-
-    Parameters are found by running the objective once on the first batch: those of ``pyro.param``,
-    of ``pyro.module`` and of PyroModules alike.
-    """
-
-    def __init__(self, model: Program, guide: Program, objective: pyro.infer.ELBO | None = None):
-        self.model, self.guide = model, guide
-        self.objective = ELBO() if objective is None else objective
-        loss = loss_function(model, guide, self.objective)
-        self._by_position = _recording_schedules(loss, _schedules(self.objective))
-        self._loss = self._by_position
-        self._names: tuple[str, ...] = ()
-        self._parameters: dict[str, Tensor] = {}
-        self._buffers: dict[str, Tensor] = {}
-        self._stored: int | None = None
-        self._counts: dict[int, int] = {}
-
-    def name_arguments(self, names: Sequence[str]) -> None:
-        """Pass the tensors of a batch to the programs by name; by position without names."""
-        self._names, self._loss = tuple(names), self._by_position
-        if names:
-            self._loss = lambda *batch: self._by_position(**self._named(batch))
-
-    def _named(self, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self._names, batch, strict=True))
-
-    def prepare(self, *batch: Tensor) -> None:
-        before = set(pyro.get_param_store().keys())
-        random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
-        with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
-            try:
-                loss, _ = self._loss(*batch)
-            except Exception as error:
-                parameter_store.require_current(captured.trace, None)
-                if old := sorted(before & captured.trace.nodes.keys()):
-                    error.add_note(
-                        f"Pyro's parameter store held {', '.join(old)} before: if an earlier model "
-                        "made them, call pyro.clear_param_store() before one is built anew"
-                    )
-                raise
-            parameter_store.require_current(captured.trace, loss)
-            if World.current().size > 1:
-                self._require_shareable(*batch)
-        sandbox.restore()
-        random.restore()
-        _set_baselines(baselines)
-        sites = captured.trace.nodes.items()
-        self._parameters = {
-            name: leaf
-            for name, site in sites
-            if not name.startswith(BASELINE)
-            and (leaf := cast(Any, site["value"]).unconstrained()).requires_grad
-        }
-        if not self._parameters:
-            raise ValueError("expected a model or guide with parameters to train, got none")
-        written = {f"tensor {i}": tensor for i, (tensor, _) in enumerate(sandbox.written)}
-        owned = self._owned_buffers()
-        known = {id(tensor) for tensor in (*self._parameters.values(), *owned.values())}
-        self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
-        self._stored = len(pyro.get_param_store())
-
-    def require_amortized(self, *batch: Tensor) -> None:
-        """Refuse an automatic guide that knows the latents of data by their place in a batch.
-
-        Raises:
-            ValueError: such a guide; in batches of some of the data, that place means nothing.
-        """
-        guide = getattr(self.guide, "__self__", self.guide)
-        if not isinstance(guide, (AutoGuide, AutoMessenger)):
-            return
-        with self._left_alone(), torch.no_grad():
-            trace = poutine.trace(self.model).get_trace(*batch)
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
-                continue
-            frames = [f for f in site["cond_indep_stack"] if f.size == len(batch[0])]
-            if any(f.full_size in (None, f.size) for f in frames):
-                raise ValueError(
-                    f"expected all data in one batch, or a guide that computes {name!r} from the "
-                    f"data of its batch: {type(guide).__name__} has parameters for every place of "
-                    f"the plate {frames[0].name!r}, which other data take in every batch. A plate "
-                    "of all data with subsample=, the numbers of the rows, tells it which they are"
-                )
-
-    @property
-    def players(self) -> dict[str, list[Tensor]]:
-        unique = {id(leaf): leaf for leaf in self._parameters.values()}
-        return {"pair": list(unique.values())}
-
-    def losses(self, *batch: Tensor) -> Generator[Turn, Mapping[str, Tensor], None]:
-        metrics = yield "pair", self._loss, batch
-        self._advance(metrics)
-        self._check()
-
-    def solo(self) -> Solo | None:
-        if type(self).losses is not Pair.losses:
-            return None
-        return Solo("pair", self._loss, self._advance, self._check)
-
-    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        with self._left_alone(), torch.no_grad():
-            loss, metrics = self._loss(*batch)
-            count = self._num_data(*batch)
-        schedules = _schedules(self.objective)
-        found = {name: value for name, value in metrics.items() if name not in schedules}
-        return found | {"loss": loss / count}
-
-    def _num_data(self, *batch: Tensor) -> int:
-        """For how many data the loss of a batch stands: all of a subsampled plate, or its rows."""
-        rows = len(batch[0])
-        if rows not in self._counts:
-            with generators.seeded(0):
-                drawn = poutine.trace(self.guide).get_trace(*batch)
-                run = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
-            self._counts[rows] = _size_of_plate(run, rows)
-        return self._counts[rows]
-
-    def buffers(self) -> Iterable[Tensor]:
-        return self._buffers.values()
-
-    def culprits(self, *batch: Tensor) -> list[str]:
-        """The sites whose log-probability is not finite on this batch, ``x`` or ``z (guide)``."""
-        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
-        t = terms(self.model, self.guide, args, kwargs)
-        found = [f"{site} (model)" for site, v in t.log_p.items() if not v.isfinite().all()]
-        found += [f"{site} (guide)" for site, v in t.log_q.items() if not v.isfinite().all()]
-        return found + ([] if t.log_lik.isfinite().all() else ["the observed sites"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that steps change, and where programs that have not run yet look for it."""
-        if not self._parameters:
-            raise ValueError(
-                "expected a pair that fit has trained, or that prepare(*batch) has run once, got "
-                "one whose parameters are not known yet"
-            )
-        return {
-            "parameters": {name: p.detach() for name, p in self._parameters.items()},
-            "buffers": {name: b.detach() for name, b in self._buffers.items()},
-            "baselines": _baselines(),
-            "constraints": parameter_store.described(self._parameters),
-            "homes": parameter_store.homes(self._parameters, self._reached()),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put everything where it was; parameters may still have to be created by the programs."""
-        if not self._parameters:
-            return self._enter(state)
-        for kind, own in ("parameters", self._parameters), ("buffers", self._buffers):
-            if odd := sorted(set(own) ^ set(state[kind])):
-                raise ValueError(f"expected the {kind} of this pair, {', '.join(odd)} differ")
-            fill(own.values(), (state[kind][name] for name in own))
-        _set_baselines(state["baselines"])
-
-    def _enter(self, state: Mapping[str, Any]) -> None:
-        own, stored = self._owned_buffers(), state["buffers"]
-        if odd := sorted(set(own) ^ set(stored)):
-            raise ValueError(
-                f"expected the buffers of this pair, {', '.join(odd)} differ: if running the "
-                "programs creates them, run pair.prepare(*batch) first"
-            )
-        parts = state["parameters"], state["constraints"], state["homes"]
-        parameter_store.enter(*parts, self._reached())
-        fill(own.values(), (stored[name] for name in own))
-        _set_baselines(state["baselines"])
-
-    def _reached(self) -> dict[str, nn.Module]:
-        return parameter_store.modules(self.model, self.guide, self.objective)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The programs, and those parameters that only the store holds."""
-        own = {name: value for name, value in vars(self).items() if name not in DERIVED}
-        store = pyro.get_param_store()
-        names = [n for n in self._parameters if n in store and parameter_store.DIVIDER not in n]
-        for parameter in self._parameters.values():
-            vars(parameter).pop("unconstrained", None)  # Pyro's weak reference
-        kept = {n: (store._params[n], store._constraints[n]) for n in names}
-        return own | {"stored": kept}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        stored = state.pop("stored")
-        Pair.__init__(self, state["model"], state["guide"], state["objective"])
-        vars(self).update(state)
-        store = pyro.get_param_store()
-        for name, (value, constraint) in stored.items():
-            if name not in store:
-                store.set_state({"params": {name: value}, "constraints": {name: constraint}})
-            elif not torch.equal(store._params[name], value):
-                raise ValueError(
-                    f"expected no other value of {name!r} in Pyro's parameter store, which is "
-                    "shared by all programs: call pyro.clear_param_store() first"
-                )
-
-    def _modules(self) -> list[nn.Module]:
-        """The model, the guide and the objective, or what they are methods of."""
-        parts = [getattr(p, "__self__", p) for p in (self.model, self.guide, self.objective)]
-        return [part for part in dict.fromkeys(parts) if isinstance(part, nn.Module)]
-
-    def _owned_buffers(self) -> dict[str, Tensor]:
-        return {
-            f"{name} of {type(module).__name__} {i}": buffer
-            for i, module in enumerate(self._modules())
-            for name, buffer in module.named_buffers()
-        }
-
-    @contextmanager
-    def _left_alone(self) -> Iterator[None]:
-        """Evaluate, and put everything back that running the programs changes."""
-        before, baselines = [b.clone() for b in self.buffers()], _baselines()
-        with ExitStack() as stack:
-            for module in self._modules():
-                stack.enter_context(evaluating(module))
-            yield
-        fill(self.buffers(), before)
-        _set_baselines(baselines)
-
-    def _advance(self, metrics: Mapping[str, Tensor]) -> None:
-        if isinstance(self.objective, Objective):
-            self.objective.update(metrics)
-
-    def _check(self) -> None:
-        """Refuse parameters that the optimiser does not have."""
-        if self._stored in (None, len(pyro.get_param_store())):
-            return
-        new = set(pyro.get_param_store().keys()) - set(self._parameters)
-        if late := sorted(name for name in new if not name.startswith(BASELINE)):
-            raise ValueError(
-                "expected the first batch to create every parameter, later ones created "
-                f"{', '.join(late)}: call pyro.param for these on every batch"
-            )
-        self._stored = len(pyro.get_param_store())
-
-    def _require_shareable(self, *batch: Tensor) -> None:
-        """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
-        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
-        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(self.model, trace=drawn)
-        observed = poutine.trace(replayed).get_trace(*args, **kwargs)
-        for name, site in (*observed.nodes.items(), *drawn.nodes.items()):
-            if site["type"] != "sample" or site_is_subsample(site):
-                continue
-            if (site["infer"] or {}).get("_deterministic"):
-                continue
-            local = any(frame.size == len(batch[0]) for frame in site["cond_indep_stack"])
-            if not local or torch.as_tensor(site["scale"] != 1).any():
-                raise ValueError(
-                    f"expected every site in a plate over the batch, unscaled, so that processes "
-                    f"can add their losses up, got {name!r}: train this pair in one process"
-                )
-
-
-def _schedules(objective: Any) -> dict[str, Schedule]:
-    """The schedules of an objective that change, by attribute."""
-    named = objective.named_modules() if isinstance(objective, Objective) else ()
-    changing = ((n, m) for n, m in named if isinstance(m, Schedule) and not isinstance(m, Constant))
-    return dict(changing)
-
-
-def _recording_schedules(loss: Loss, schedules: Mapping[str, Schedule]) -> Loss:
-    """A loss whose metrics hold the values that some schedules have in it."""
-    if not schedules:
-        return loss
-
-    def recorded(*args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {name: schedule.value.clone() for name, schedule in schedules.items()}
-        total, metrics = loss(*args, **kwargs)
-        return total, metrics | {n: value for n, value in values.items() if n not in metrics}
-
-    return recorded
-
-
-def _size_of_plate(trace: poutine.Trace, rows: int) -> int:
-    """The size of the plate of the data among those of the observed sites."""
-    frames = [
-        frame
-        for site in trace.nodes.values()
-        if site["type"] == "sample" and site["is_observed"] and not site_is_subsample(site)
-        for frame in site["cond_indep_stack"]
-        if rows in (frame.size, frame.full_size)
-    ]
-    return max((int(frame.full_size or frame.size) for frame in frames), default=rows)
-
-
-def _baselines() -> dict[str, Tensor]:
-    """The running averages that Pyro keeps in its parameter store."""
-    store = pyro.get_param_store()
-    return {n: store[n].detach().clone() for n in list(store.keys()) if n.startswith(BASELINE)}
-
-
-def _set_baselines(values: Mapping[str, Tensor]) -> None:
-    store = pyro.get_param_store()
-    for name in _baselines().keys() - values.keys():
-        del store[name]
-    for name, value in values.items():
-        store[name] = value
-
-
-class _ModulePair(Pair):
-    """A model of this package: its parameters are known and need no parameter store."""
-
-    def __init__(self, module: VAE):
-        super().__init__(module.model, module.guide, module.objective)
-        self.module = module
-
-    def prepare(self, *batch: Tensor) -> None:
-        self.module.check(batch[0])
-        self.module.check_labels(batch[1] if len(batch) > 1 else None, len(batch[0]))
-        named = self.module.named_parameters()
-        self._parameters = {name: p for name, p in named if p.requires_grad}
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        if not self.module.training:
-            self.module.train()
-        with unregistered():
-            yield
-
-    def buffers(self) -> Iterable[Tensor]:
-        return self.module.buffers()
-
-    def _num_data(self, *batch: Tensor) -> int:
-        return len(batch[0])
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.module.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.module.load_state_dict(state)
-
-
-def as_trainable(model: Any) -> Trainable:
-    """A :class:`Trainable` as it is, or one for a VAE or for an object with players and losses.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(model, VAE):
-        return _ModulePair(model)
-    if isinstance(model, Trainable):
-        return model
-    if hasattr(model, "players") and hasattr(model, "losses"):
-        return _Adapted(model)
-    if isinstance(model, (pyro.infer.SVI, pyro.infer.ELBO, ELBOModule)):
-        raise ValueError(
-            f"expected what is to be trained, got an object of {type(model).__name__}: pass "
-            "ppl_gen.Pair(model, guide, objective), and the optimiser as optimizer=, one of "
-            "torch.optim such as torch.optim.Adam"
-        )
-    raise ValueError(
-        "expected a model of ppl_gen.zoo, a ppl_gen.Pair(model, guide, objective) or a Trainable, "
-        f"got {type(model).__name__}"
-    )
+    if isinstance(trainable, nn.Module):
+        return [trainable]
+    return [leaf for leaf in tree_leaves(vars(trainable)) if isinstance(leaf, nn.Module)]

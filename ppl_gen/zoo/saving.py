@@ -16,7 +16,8 @@ from ppl_gen import zoo
 from ppl_gen._files import PathLike, model_payload, read, write
 from ppl_gen.data.tables import Schema
 from ppl_gen.models.vae import VAE
-from ppl_gen.training.trainable import as_trainable
+from ppl_gen.training.pairs import as_trainable
+from ppl_gen.training.trainable import load_state_dict, state_dict
 
 
 def newest(folder: Path) -> Path:
@@ -62,7 +63,7 @@ def save(model: Any, path: PathLike) -> None:
         raise ValueError(
             f"expected a ppl_gen.Pair, a Trainable or a ppl_gen.VAE to save, got {kind}"
         ) from error
-    write(path, "model", model_payload(getattr(model, "recipe", None), trainable.state_dict()))
+    write(path, "model", model_payload(getattr(model, "recipe", None), state_dict(trainable)))
 
 
 def load(path: PathLike, into: Any = None) -> Any:
@@ -92,7 +93,7 @@ def load(path: PathLike, into: Any = None) -> Any:
             into.schema = Schema.restored(payload["schema"])
         return into
     try:
-        as_trainable(into).load_state_dict(state)
+        load_state_dict(as_trainable(into), state)
     except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:600]
         raise ValueError(

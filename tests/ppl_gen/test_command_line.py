@@ -216,7 +216,7 @@ def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, caps
         (["train", "vae", "--data", "nowhere"], "nowhere"),
         (["train", "vae", "--latent-dim", "0"], "at least one dimension, got 0"),
         (["train", "vae", "--lr", "-1"], "lr > 0"),
-        (["train", "vae", "--epochs", "0"], "at least one epoch, got 0"),
+        (["train", "vae", "--epochs", "0"], "epochs >= 1, got 0"),
         (["train", "gumbel_vae", "--final-temperature", "0"], "positive final_temperature, got 0"),
         (["evaluate", "nowhere", "--images", "-5"], "at least one image, got -5"),
         (["train", "sc_vae", "--num-classes", "10"], "no labels with sparse codes"),

@@ -60,7 +60,7 @@ def test_an_interrupted_run_finishes_its_step_and_keeps_the_best_and_the_last(ti
 
 
 def test_a_second_interruption_stops_at_once(x, monkeypatch):
-    monkeypatch.setattr("ppl_gen.training.loop.REPEATED", 0.0)
+    monkeypatch.setattr("ppl_gen.training.hooks.REPEATED", 0.0)
     reached = []
 
     def twice(metrics):
@@ -145,8 +145,9 @@ def test_averaged_weights_are_the_moving_average_of_the_weights(x):
     ppl_gen.fit(plain, x, epochs=2, batch_size=8, callbacks=[remember], **QUIET)
     ppl_gen.fit(model, x, epochs=2, batch_size=8, ema=0.8, **QUIET)
     averages = trail[0]
-    for current in trail[1:]:
-        averages = [0.8 * a + 0.2 * p for a, p in zip(averages, current, strict=True)]
+    for n, current in enumerate(trail[1:]):
+        d = min(0.8, (1 + n) / (10 + n))
+        averages = [d * a + (1 - d) * p for a, p in zip(averages, current, strict=True)]
     for found, expected in zip(model.parameters(), averages, strict=True):
         torch.testing.assert_close(found, expected)
 

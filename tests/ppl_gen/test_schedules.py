@@ -136,15 +136,15 @@ def test_a_controller_says_that_it_could_not_reach_its_set_point(kl, said):
     controller = PIController(8.0, integral=0.05, maximum=3.0)
     for _ in range(99):
         controller.update({"kl": torch.tensor(kl)})
-    assert controller.complaint() is None
+    assert controller.warning() is None
     for _ in range(60):
         controller.update({"kl": torch.tensor(kl)})
-    assert re.search(f"kl to settle at the set point 8, but .*{said}", controller.complaint())
+    assert re.search(f"kl to settle at the set point 8, but .*{said}", controller.warning())
     restored = PIController(8.0, integral=0.05, maximum=3.0)
     restored.load_state_dict(controller.state_dict())
-    assert restored.complaint() == controller.complaint()
+    assert restored.warning() == controller.warning()
     controller.update({"kl": torch.tensor(8.0 - (kl - 8.0))})
-    assert controller.complaint() is None
+    assert controller.warning() is None
 
 
 def test_training_warns_of_a_set_point_out_of_reach_and_of_no_other():

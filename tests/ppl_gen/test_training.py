@@ -17,7 +17,7 @@ from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import StagingError, StagingWarning
 from ppl_gen.training.batches import as_batches
-from ppl_gen.training.loop import NonFiniteLossError
+from ppl_gen.training.run import NonFiniteLossError
 
 QUIET = {"staged": False, "progress": False}
 
@@ -305,7 +305,7 @@ def test_labels_of_a_data_set_are_looked_at_before_any_work(x):
     ("options", "match"),
     [
         ({"epochs": True}, "whole number from 0 for epochs, got True"),
-        ({"batch_size": True}, "batch size of at least one, got True"),
+        ({"batch_size": True}, "batch_size >= 1, got True"),
         ({"lr": True}, "lr > 0, got True"),
         ({"epochs": -1}, "whole number from 0 for epochs, got -1"),
         ({"epochs": 1.5}, "whole number from 0 for epochs, got 1.5"),
@@ -317,7 +317,7 @@ def test_labels_of_a_data_set_are_looked_at_before_any_work(x):
         ({"lr": "fast"}, "lr > 0, got 'fast'"),
         ({"lr": math.inf}, "lr > 0, got inf"),
         ({"clip_norm": -1}, "clip_norm > 0, got -1"),
-        ({"batch_size": 0}, "batch size of at least one, got 0"),
+        ({"batch_size": 0}, "batch_size >= 1, got 0"),
         ({"resume": True}, "checkpoint path to resume from"),
     ],
 )

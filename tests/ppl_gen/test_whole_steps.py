@@ -15,7 +15,7 @@ from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
 from ppl_gen.staging import backends, torch_internals
 from ppl_gen.staging.full_step import WholeStep
-from ppl_gen.training.loop import NonFiniteLossError
+from ppl_gen.training.run import NonFiniteLossError
 
 X = torch.rand(23, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
 OPTIONS = {"epochs": 4, "batch_size": 5, "lr": 1e-2, "progress": False}

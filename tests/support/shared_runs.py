@@ -171,7 +171,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--kill", type=int)
     options = parser.parse_args()
-    with processes.joined() as world:
+    with processes.process_group() as world:
         if options.kill is not None:
             strike = signal_at(3, signal.SIGKILL, world.rank == options.kill)
             train("deterministic", 8, epochs=10_000, callbacks=[strike])

@@ -26,11 +26,11 @@ import ppl_gen
 from ppl_gen import objectives, zoo
 from ppl_gen._store import unregistered
 from ppl_gen.models.vae import VAE
-from ppl_gen.training import adam, memory
-from ppl_gen.training.calls import Calls
-from ppl_gen.training.processes import World
+from ppl_gen.training import memory
+from ppl_gen.training.batches import as_batches
+from ppl_gen.training.pairs import as_trainable
+from ppl_gen.training.players import settings, update_rules
 from ppl_gen.training.run import Run
-from ppl_gen.training.trainable import as_trainable
 
 LR = 1e-3
 FLOOR = 1e-5  # of the posterior's standard deviation
@@ -378,7 +378,7 @@ def staged_step(problem: Problem) -> Contestant:
                 step(next(batches))
                 optimizer.step()
 
-    return Contestant(run, _loss_of(vae), around=memory.kept)
+    return Contestant(run, _loss_of(vae), around=memory.retained)
 
 
 def fit_steps(
@@ -388,17 +388,19 @@ def fit_steps(
     vae = problem.vae()
     trainable = as_trainable(vae)
     trainable.prepare(problem.batches[0])
-    loop = Run(trainable, adam, LR, None, staged, None, None, World(), {})
-    calls, batches = Calls(loop, steps_per_call), cycle(problem.batches)
+    chosen = settings(trainable, lr=LR, optimizer=None, clip_norm=None, ema=None)
+    rules, source = update_rules(trainable, chosen), as_batches(problem.batches[0], 1, seed=0)
+    loop = Run(trainable, rules, source, staged=staged, steps_per_call=steps_per_call)
+    batches = cycle(problem.batches)
 
     def run(steps: int) -> None:
         with unregistered(), pyro.validation_enabled(False):
             while steps:
-                several = min(steps, calls.steps)
-                for _ in calls.take([(next(batches),) for _ in range(several)]):
+                several = min(steps, loop.steps_per_call)
+                for _ in loop.take([(next(batches),) for _ in range(several)]):
                     steps -= 1
 
-    return Contestant(run, _loss_of(vae), around=memory.kept)
+    return Contestant(run, _loss_of(vae), around=memory.retained)
 
 
 def fit_singly(problem: Problem) -> Contestant:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -14,6 +15,7 @@ from ppl_gen.models.vae import VAE
 from ppl_gen.networks import MLP, Shape
 from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.density_ratio import Discriminator
+from ppl_gen.training.players import adam
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae
 
@@ -21,11 +23,24 @@ from ppl_gen.zoo.variational.vae import vae
 class Factored(VAE):
     """A VAE whose guide declares the losses of two players, its own and a discriminator's.
 
-    Neither depends on the other's weights, so a step on the sum is a step of each.
+    Neither depends on the other's weights, so a step on the sum is a step of each. Their optimisers
+    are those of Kim and Mnih (2018), with a shorter memory for the discriminator's gradients.
     """
 
     discriminator: Discriminator
     gamma: float
+    fit_defaults: ClassVar[dict[str, Any]] = {
+        "lr": 1e-4,
+        "optimizer": {"vae": adam, "discriminator": partial(adam, betas=(0.5, 0.9))},
+    }
+
+    @property
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by player, for :func:`ppl_gen.fit`."""
+        discriminator = list(self.discriminator.parameters())
+        own = set(map(id, discriminator))
+        others = [p for p in self.parameters() if id(p) not in own]
+        return {"vae": others, "discriminator": discriminator}
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         register(self)
@@ -50,15 +65,16 @@ def factor_vae(
 ) -> VAE:
     r"""The VAE with :math:`\gamma` times the total correlation of its codes as a further loss.
 
-    A discriminator, trained beside it at the same learning rate, estimates it from how well codes
-    can be told from the same codes with each dimension permuted over the batch.
+    A discriminator, trained beside it, estimates it from how well codes can be told from the same
+    codes with each dimension permuted over the batch. :func:`ppl_gen.fit` knows them as the players
+    ``vae`` and ``discriminator``, whose learning rates are both 1e-4 by default.
 
     Args:
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         gamma: the weight of the total correlation, above zero.
         discriminator: a module from ``(..., Z)`` to logits ``(..., 1)``; by default three hidden
-            layers of 100 (the paper has six of 1,000, and learns them more slowly).
+            layers of 100 (the paper has six of 1,000).
         parts: other arguments of :func:`ppl_gen.zoo.vae`.
     """
     if not is_positive(gamma):
