@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoGuide, AutoMessenger
 from pyro.infer.elbo import ELBOModule
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen import generators, parameter_store
+from ppl_gen.minibatches import Division
 from ppl_gen.objectives import ELBO, Objective, loss_function
 from ppl_gen.processes import World
 from ppl_gen.schedules import Constant, Schedule
@@ -217,28 +217,16 @@ class Pair(Trainable):
         self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
         self._stored = len(pyro.get_param_store())
 
-    def require_amortized(self, *batch: Tensor) -> None:
-        """Refuse an automatic guide that knows the latents of data by their place in a batch.
+    def require_divisible(self, *batch: Tensor) -> None:
+        """Refuse programs for which a batch of some of the data cannot stand for all of them.
 
         Raises:
-            ValueError: such a guide; in batches of some of the data, that place means nothing.
+            ValueError: see :meth:`ppl_gen.minibatches.Division.require`.
         """
-        guide = getattr(self.guide, "__self__", self.guide)
-        if not isinstance(guide, (AutoGuide, AutoMessenger)):
-            return
-        with self._left_alone(), torch.no_grad():
-            trace = poutine.trace(self.model).get_trace(*batch)
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
-                continue
-            frames = [f for f in site["cond_indep_stack"] if f.size == len(batch[0])]
-            if any(f.full_size in (None, f.size) for f in frames):
-                raise ValueError(
-                    f"expected all data in one batch, or a guide that computes {name!r} from the "
-                    f"data of its batch: {type(guide).__name__} has parameters for every place of "
-                    f"the plate {frames[0].name!r}, which other data take in every batch. A plate "
-                    "of all data with subsample=, the numbers of the rows, tells it which they are"
-                )
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        division = Division(self.model, self.guide, args, kwargs)
+        with self._left_alone():
+            division.require(self._parameters, shared=not _is_weighed(self.objective))
 
     @property
     def players(self) -> dict[str, list[Tensor]]:
@@ -413,6 +401,12 @@ def _schedules(objective: Any) -> dict[str, Schedule]:
     return dict(changing)
 
 
+def _is_weighed(objective: Any) -> bool:
+    """Whether the user has weighed the latents against the data in another way."""
+    weight = getattr(objective, "weight", None)
+    return isinstance(weight, Constant) and weight.value.item() != 1
+
+
 def _recording_schedules(loss: Loss, schedules: Mapping[str, Schedule]) -> Loss:
     """A loss whose metrics hold the values that some schedules have in it."""
     if not schedules:
@@ -477,6 +471,9 @@ class _ModulePair(Pair):
 
     def _num_data(self, *batch: Tensor) -> int:
         return len(batch[0])
+
+    def require_divisible(self, *batch: Tensor) -> None:
+        """A VAE computes the latents of every datum from it, and shares none."""
 
     def state_dict(self) -> dict[str, Any]:
         return self.module.state_dict()

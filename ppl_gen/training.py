@@ -137,9 +137,9 @@ def fit(
         reach its set point says so in a warning, and so does a warm-up that training cut short.
 
     Raises:
-        ValueError: data or settings that do not fit, an automatic guide with parameters for every
-            place in a batch of some of the data, or a checkpoint of another run, raised before any
-            training.
+        ValueError: data or settings that do not fit, programs for which batches of some of the
+            data cannot stand for all of them (see :mod:`ppl_gen.minibatches`), or a checkpoint of
+            another run, raised before any training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
             at once. The model keeps the last weights, or their averages where there are, as it
@@ -189,7 +189,7 @@ def fit(
         trainable.name_arguments(reader.names)
         trainable.prepare(*first)
         if isinstance(trainable, Pair) and batches.length != 1:
-            trainable.require_amortized(*first)
+            trainable.require_divisible(*first)
         settings: dict[str, Any] = {
             "model": str(getattr(model, "recipe", None) or type(model).__name__),
             "seed": seed,
