@@ -31,6 +31,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from ppl_gen.agreement import require_aligned, require_same_shape
 from ppl_gen.closed_forms import base_of, closed_kl
 
 Program: TypeAlias = Callable[..., Any]
@@ -261,6 +262,8 @@ class _Collector:
             if site["is_observed"] and (name not in self.observed or _is_declared(site))
         }
         self._require_agreement()
+        for site in self.observed.values():
+            require_aligned(site, PARTICLES)
         for name, site in self.guide.items():
             if site["infer"].get(GIVEN):
                 site["cond_indep_stack"] = self.model[name]["cond_indep_stack"]
@@ -282,7 +285,9 @@ class _Collector:
                     "pyro.infer.TraceEnum_ELBO() as the objective"
                 )
         for name, site in self.guide.items():
-            if name not in self.model and not site["infer"].get("is_auxiliary"):
+            if name in self.model:
+                require_same_shape(name, site["fn"], self.model[name]["fn"])
+            elif not site["infer"].get("is_auxiliary"):
                 raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
         if missing := [name for name in self.model if name not in self.guide]:
             raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")

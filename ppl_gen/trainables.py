@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen import generators, parameter_store
+from ppl_gen.agreement import KNOWN, require_agreement
 from ppl_gen.minibatches import Division
 from ppl_gen.objectives import ELBO, Objective, loss_function
 from ppl_gen.processes import World
@@ -186,6 +187,7 @@ class Pair(Trainable):
         before = set(pyro.get_param_store().keys())
         random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
         with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
+            self._require_agreement(*batch)
             try:
                 loss, _ = self._loss(*batch)
             except Exception as error:
@@ -256,10 +258,15 @@ class Pair(Trainable):
         rows = len(batch[0])
         if rows not in self._counts:
             with generators.seeded(0):
-                drawn = poutine.trace(self.guide).get_trace(*batch)
-                run = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
-            self._counts[rows] = _size_of_plate(run, rows)
+                self._counts[rows] = _size_of_plate(self._traces(*batch)[1], rows)
         return self._counts[rows]
+
+    def _traces(self, *batch: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
+        """The guide's trace, and the model's replayed against it."""
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(self.model, trace=drawn)
+        return drawn, poutine.trace(replayed).get_trace(*args, **kwargs)
 
     def buffers(self) -> Iterable[Tensor]:
         return self._buffers.values()
@@ -375,12 +382,18 @@ class Pair(Trainable):
             )
         self._stored = len(pyro.get_param_store())
 
+    def _require_agreement(self, *batch: Tensor) -> None:
+        """Check what objectives of Pyro check where its validation is on; ours look themselves."""
+        if isinstance(self.objective, KNOWN):
+            try:
+                traces = self._traces(*batch)
+            except Exception:  # the loss will say what is wrong
+                return
+            require_agreement(self.objective, *traces)
+
     def _require_shareable(self, *batch: Tensor) -> None:
         """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
-        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
-        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(self.model, trace=drawn)
-        observed = poutine.trace(replayed).get_trace(*args, **kwargs)
+        drawn, observed = self._traces(*batch)
         for name, site in (*observed.nodes.items(), *drawn.nodes.items()):
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
