@@ -25,26 +25,21 @@ def _beta_moments(a, b):
 
 @example
 def baseball_pooled():
-    """One rate of hits for all players, with its own beta as the guide."""
+    """One rate of hits for all players, whose beta is nearly a logit-normal."""
 
     def model(at_bats, hits):
         phi = pyro.sample("phi", dist.Uniform(0.0, 1.0))
         with pyro.plate("players", len(hits)):
             pyro.sample("hits", dist.Binomial(at_bats, phi), obs=hits)
 
-    def guide(at_bats, hits):
-        pyro.sample("phi", dist.Beta(positive("a", 150.0), positive("b", 450.0)))
-
     total, tries = HITS.sum().item(), AT_BATS.sum().item()
     return Example(
         model,
-        guide,
+        AutoNormal(model),
         (AT_BATS, HITS),
         report={"phi": site("phi")},
         exact=lambda: {"phi": _beta_moments(1 + total, 1 + tries - total)},
         contains=True,
-        lr=1.0,
-        epochs=1000,
     )
 
 
@@ -158,8 +153,7 @@ def schools(model, auto=AutoNormal, **options):
         (EFFECTS, ERRORS),
         report={"mu": site("mu"), "log tau": lambda v: v["tau"].log()},
         exact=schools_posterior,
-        epochs=1000,
-        **options,
+        **{"epochs": 1000} | options,
     )
 
 
@@ -209,7 +203,7 @@ def eight_schools_by_hand():
             loc, scale = real("loc", torch.zeros(8)), positive("scale", torch.full((8,), 5.0))
             pyro.sample("theta", dist.Normal(loc, scale))
 
-    return schools(centred, lambda model: guide)
+    return schools(centred, lambda model: guide, epochs=2000, lr=0.3)
 
 
 @example
