@@ -23,7 +23,7 @@ def require_agreement(model: Mapping[str, Site], guide: Mapping[str, Site]) -> N
     drawn = [site["fn"] for name, site in guide.items() if name not in model]
     moved = any(not isinstance(base_of(fn), Delta) for fn in drawn)
     for name, twin in model.items():
-        _require_shape(guide[name], twin)
+        require_shape(guide[name], twin)
         _require_sizes(guide[name], twin)
         if twin["mask"] is not False:
             require_support(name, guide[name]["fn"], twin["fn"], moved=moved)
@@ -38,7 +38,7 @@ def _require_no_enumeration(sites: Mapping[str, Site]) -> None:
             )
 
 
-def _require_shape(site: Site, twin: Site) -> None:
+def require_shape(site: Site, twin: Site) -> None:
     """The shapes of a site and its twin are the same, ones to the left apart.
 
     Broadcast, one draw would stand for several latents, or each for every other.

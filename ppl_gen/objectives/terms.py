@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from ppl_gen.objectives.agreement import require_agreement
+from ppl_gen.objectives.alignment import require_aligned
 from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.weights import (
     Scale,
@@ -279,6 +280,8 @@ class _Collector:
             if site["is_observed"] and (name not in self.observed or _is_declared(site))
         }
         require_agreement(self.model, self.guide)
+        for site in self.observed.values():
+            require_aligned(site, PARTICLES)
         for name, site in self.guide.items():
             if site["infer"].get(GIVEN):
                 site["cond_indep_stack"] = self.model[name]["cond_indep_stack"]

@@ -156,7 +156,7 @@ def _score(found: Mapping[str, float]) -> float:
 def tell_size(trainable: Trainable, batches: Batches) -> None:
     """Let an objective know how many data there are."""
     objective, size = getattr(trainable, "objective", None), num_data(batches)
-    if isinstance(objective, Objective) and size is not None:
+    if isinstance(objective, Objective):
         objective.observe_size(size)
 
 

@@ -133,9 +133,9 @@ def fit(
         reach its set point says so in a warning, and so does a warm-up that training cut short.
 
     Raises:
-        ValueError: data or settings that do not fit, an automatic guide with parameters for every
-            place in a batch of some of the data, or a checkpoint of another run, raised before any
-            training.
+        ValueError: data or settings that do not fit, programs for which batches of some of the data
+            cannot stand for all of them (see :mod:`ppl_gen.training.minibatches`), or a checkpoint
+            of another run, raised before any training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
             at once. The model keeps the last weights, or their averages where there are, as it
@@ -187,7 +187,9 @@ def fit(
         if players.plateaus(rules.values()) and held_out is None:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         stack.enter_context(_finishing(run))
-        tell_size(trainable, batches)
+        for source in (held_out, batches):
+            if source is not None:
+                tell_size(trainable, source)
         world.broadcast([*run.parameters, *trainables.buffers(trainable)])
         if checkpoint is not None:
             _continue(run, checkpoint, resume, override)
@@ -237,7 +239,7 @@ def _prepare(trainable: trainables.Trainable, batches: Batches, reader: Reader) 
     trainables.name_arguments(trainable, reader.names)
     trainables.prepare(trainable, *first)
     if isinstance(trainable, Pair) and batches.length != 1:
-        trainable.require_amortized(*first)
+        trainable.require_divisible(*first)
 
 
 def _described(

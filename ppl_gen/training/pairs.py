@@ -9,7 +9,6 @@ from typing import Any, cast
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoGuide, AutoMessenger
 from pyro.infer.elbo import ELBOModule
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
@@ -18,11 +17,13 @@ from ppl_gen._modes import evaluating
 from ppl_gen._store import unregistered
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
+from ppl_gen.objectives.stock import KNOWN, require_granted
 from ppl_gen.objectives.terms import Program, terms
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.training import generators, parameter_store
+from ppl_gen.training.minibatches import Division
 from ppl_gen.training.processes import World
 from ppl_gen.training.trainable import Loss, SingleLoss, Trainable, Turns, fill
 
@@ -71,6 +72,7 @@ class Pair:
         before = set(pyro.get_param_store().keys())
         random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
         with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
+            self._require_granted(*batch)
             try:
                 loss, _ = self._loss(*batch)
             except Exception as error:
@@ -102,28 +104,16 @@ class Pair:
         self._buffers = owned | {name: t for name, t in written.items() if id(t) not in known}
         self._stored = len(pyro.get_param_store())
 
-    def require_amortized(self, *batch: Tensor) -> None:
-        """Refuse an automatic guide that knows the latents of data by their place in a batch.
+    def require_divisible(self, *batch: Tensor) -> None:
+        """Refuse programs for which a batch of some of the data cannot stand for all of them.
 
         Raises:
-            ValueError: such a guide; in batches of some of the data, that place means nothing.
+            ValueError: see :meth:`ppl_gen.training.minibatches.Division.require`.
         """
-        guide = getattr(self.guide, "__self__", self.guide)
-        if not isinstance(guide, (AutoGuide, AutoMessenger)):
-            return
-        with self._left_alone(), torch.no_grad():
-            trace = poutine.trace(self.model).get_trace(*batch)
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
-                continue
-            frames = [f for f in site["cond_indep_stack"] if f.size == len(batch[0])]
-            if any(f.full_size in (None, f.size) for f in frames):
-                raise ValueError(
-                    f"expected all data in one batch, or a guide that computes {name!r} from the "
-                    f"data of its batch: {type(guide).__name__} has parameters for every place of "
-                    f"the plate {frames[0].name!r}, which other data take in every batch. A plate "
-                    "of all data with subsample=, the numbers of the rows, tells it which they are"
-                )
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        division = Division(self.model, self.guide, args, kwargs)
+        with self._left_alone():
+            division.require(self._parameters, shared=not _is_weighed(self.objective))
 
     @property
     def players(self) -> dict[str, list[Tensor]]:
@@ -154,10 +144,15 @@ class Pair:
         rows = len(batch[0])
         if rows not in self._counts:
             with generators.seeded(0):
-                drawn = poutine.trace(self.guide).get_trace(*batch)
-                run = poutine.trace(poutine.replay(self.model, trace=drawn)).get_trace(*batch)
-            self._counts[rows] = _size_of_plate(run, rows)
+                self._counts[rows] = _size_of_plate(self._traces(*batch)[1], rows)
         return self._counts[rows]
+
+    def _traces(self, *batch: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
+        """The guide's trace, and the model's replayed against it."""
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(self.model, trace=drawn)
+        return drawn, poutine.trace(replayed).get_trace(*args, **kwargs)
 
     def buffers(self) -> Iterable[Tensor]:
         return self._buffers.values()
@@ -273,12 +268,18 @@ class Pair:
             )
         self._stored = len(pyro.get_param_store())
 
+    def _require_granted(self, *batch: Tensor) -> None:
+        """Check what objectives of Pyro check where its validation is on; ours look themselves."""
+        if isinstance(self.objective, KNOWN):
+            try:
+                traces = self._traces(*batch)
+            except Exception:  # the loss will say what is wrong
+                return
+            require_granted(self.objective, *traces)
+
     def _require_shareable(self, *batch: Tensor) -> None:
         """Refuse programs whose losses on the parts of a batch do not sum to that on the whole."""
-        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
-        drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(self.model, trace=drawn)
-        observed = poutine.trace(replayed).get_trace(*args, **kwargs)
+        drawn, observed = self._traces(*batch)
         for name, site in (*observed.nodes.items(), *drawn.nodes.items()):
             if site["type"] != "sample" or site_is_subsample(site):
                 continue
@@ -297,6 +298,12 @@ def _schedules(objective: Any) -> dict[str, Schedule]:
     named = objective.named_modules() if isinstance(objective, Objective) else ()
     changing = ((n, m) for n, m in named if isinstance(m, Schedule) and not isinstance(m, Constant))
     return dict(changing)
+
+
+def _is_weighed(objective: Any) -> bool:
+    """Whether the user has weighed the latents against the data in another way."""
+    weight = getattr(objective, "weight", None)
+    return isinstance(weight, Constant) and weight.value.item() != 1
 
 
 def _recording_schedules(loss: Loss, schedules: Mapping[str, Schedule]) -> Loss:
@@ -376,6 +383,9 @@ class _ModulePair(Pair):
 
     def _num_data(self, *batch: Tensor) -> int:
         return len(batch[0])
+
+    def require_divisible(self, *batch: Tensor) -> None:
+        """A VAE computes the latents of every datum from it, and shares none."""
 
     def state_dict(self) -> dict[str, Any]:
         return self.module.state_dict()

@@ -327,7 +327,7 @@ def test_a_compressed_file_is_unpacked_no_further_than_the_limit(tmp_path, monke
     path = tmp_path / "n.bif.gz"
     path.write_bytes(gzip.compress(b" " * 5_000_000 + BIF.encode()))
     assert len(graphs.load(path).nodes) == len(graphs.load(path, tables=False).nodes)
-    monkeypatch.setattr(graphs.files, "_MOST_UNPACKED", 3_000_000)
+    monkeypatch.setattr("graphs.files.load_save._MOST_UNPACKED", 3_000_000)
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"n\.bif\.gz: expected at most 3000000 bytes .*unpack it"):
         graphs.load(path)

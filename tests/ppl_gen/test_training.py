@@ -153,7 +153,7 @@ def test_the_checkpoint_of_another_model_is_refused(x, tmp_path):
 
 def regression(x, y):
     weight = pyro.sample("weight", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-    with pyro.plate("data", len(x)):
+    with pyro.plate("data", 200, subsample_size=len(x)):
         pyro.sample("y", dist.Normal(x @ weight, 0.1), obs=y)
 
 
@@ -173,7 +173,7 @@ def test_any_pyro_pair_trains(objective):
 
 
 def test_a_pair_resumes_exactly(tmp_path):
-    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     y = x.sum(1)
 
     def guide(x, y):
@@ -184,7 +184,7 @@ def test_a_pair_resumes_exactly(tmp_path):
     def train(epochs, **options):
         pyro.clear_param_store()
         pair = ppl_gen.Pair(regression, guide)
-        history = ppl_gen.fit(pair, (x, y), epochs=epochs, batch_size=20, **QUIET, **options)
+        history = ppl_gen.fit(pair, (x, y), epochs=epochs, batch_size=80, **QUIET, **options)
         return history["loss"], {k: v.detach().clone() for k, v in pyro.get_param_store().items()}
 
     expected, parameters = train(5)
