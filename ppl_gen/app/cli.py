@@ -155,9 +155,9 @@ def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     import ppl_gen
+    from ppl_gen import _processes as processes
     from ppl_gen import zoo
     from ppl_gen.app import sources
-    from ppl_gen.training import processes
 
     checkpoint = arguments.out / "checkpoint.pt"
     if checkpoint.exists() and not arguments.resume:

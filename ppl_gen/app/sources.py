@@ -63,7 +63,7 @@ def _holds_images(folder: Path) -> bool:
 
 def values(part: Any) -> Any:
     """The images of a set, or the cells of a table."""
-    from ppl_gen.models.reading import pixels_or_cells  # reading is made of models
+    from ppl_gen.data.reading import pixels_or_cells  # reading is made of models
 
     return pixels_or_cells(part)
 

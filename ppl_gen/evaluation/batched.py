@@ -13,10 +13,10 @@ from torch import Tensor
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
-from ppl_gen.models.reading import Batch, Reader, pixels_or_cells
+from ppl_gen.data.batches import as_batches, data_and_condition, gathered, regrouped
+from ppl_gen.data.reading import Batch, Reader, pixels_or_cells
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.terms import Terms, terms
-from ppl_gen.training.batches import as_batches, gathered, regrouped
 
 
 def binarization(images: Any) -> str:
@@ -83,7 +83,7 @@ def images_and_labels(vae: VAE, images: Any, labels: Any) -> tuple[Tensor, Tenso
     """Checked images, and labels where the model is conditional, in one piece."""
     _require_vae(vae)
     if labels is not None:
-        x, y = Reader(vae).data_and_condition(images, labels)
+        x, y = data_and_condition(vae, images, labels)
     elif isinstance(images, Tensor):
         x, y = images, None
     else:

@@ -9,9 +9,9 @@ import torch
 
 from ppl_gen._checks import is_whole
 from ppl_gen._store import unregistered
-from ppl_gen.models.reading import Reader
+from ppl_gen.data.batches import as_batches, data_and_condition
+from ppl_gen.data.reading import Reader
 from ppl_gen.models.vae import VAE
-from ppl_gen.training.batches import as_batches
 
 
 def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -> np.ndarray:
@@ -36,7 +36,7 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
         raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
     if not is_whole(batch_size, 1):
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
-    source = data if labels is None else Reader(model).data_and_condition(data, labels)
+    source = data if labels is None else data_and_condition(model, data, labels)
     batches = as_batches(source, batch_size, 0, reader=Reader(model))
     with unregistered(), torch.random.fork_rng():
         found = [model.code(*batch[:2]).cpu().numpy() for batch in batches.in_order()]

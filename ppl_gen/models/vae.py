@@ -271,9 +271,9 @@ class VAE(nn.Module):
         """All data and their condition as tensors."""
         if isinstance(x, Tensor) and (y is None or isinstance(y, Tensor)):
             return x, y
-        from ppl_gen.models.reading import Reader
+        from ppl_gen.data.batches import data_and_condition
 
-        return Reader(self).data_and_condition(x, y)
+        return data_and_condition(self, x, y)
 
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""

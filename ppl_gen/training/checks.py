@@ -10,8 +10,8 @@ from typing import Any
 from pyro.optim import PyroOptim
 
 from ppl_gen._checks import is_whole
+from ppl_gen.data.batches import Batches, TensorBatches
 from ppl_gen.models.vae import VAE
-from ppl_gen.training.batches import Batches, TensorBatches
 
 
 def callables(

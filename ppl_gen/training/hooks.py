@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeAlias
 from tqdm.auto import tqdm
 
 from ppl_gen import _files
+from ppl_gen._processes import World
+from ppl_gen.data.batches import Batches, num_data
 from ppl_gen.objectives.elbo import Objective
 from ppl_gen.training import generators
 from ppl_gen.training import trainable as trainables
-from ppl_gen.training.batches import Batches, num_data
-from ppl_gen.training.processes import World
 from ppl_gen.training.run import Event, Run
 from ppl_gen.training.trainable import Trainable
 

@@ -18,12 +18,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ppl_gen import _files
-from ppl_gen.models.reading import Reader
+from ppl_gen._processes import World
+from ppl_gen.data.batches import Batches, as_batches, num_data
+from ppl_gen.data.reading import Reader
 from ppl_gen.schedules import Schedule
 from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.training import checks, generators, memory, overrides, players
 from ppl_gen.training import trainable as trainables
-from ppl_gen.training.batches import Batches, as_batches, num_data
 from ppl_gen.training.history import History
 from ppl_gen.training.hooks import (
     Callback,
@@ -37,7 +38,6 @@ from ppl_gen.training.hooks import (
 )
 from ppl_gen.training.pairs import Pair, as_trainable
 from ppl_gen.training.players import MakeOptimizer, MakeScheduler
-from ppl_gen.training.processes import World
 from ppl_gen.training.run import Run
 
 
@@ -83,7 +83,7 @@ def fit(
             or not, or a ``DataLoader``. A dictionary, or batches that are dictionaries, are given
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
             labels name the classes of a conditional model. See
-            :func:`ppl_gen.training.batches.as_batches`.
+            :func:`ppl_gen.data.batches.as_batches`.
         epochs: passes over the data, in total when resuming.
         batch_size: rows per step and process.
         lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.

@@ -14,6 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from ppl_gen._modes import evaluating
+from ppl_gen._processes import World
 from ppl_gen._store import unregistered
 from ppl_gen.models.vae import VAE
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
@@ -24,7 +25,6 @@ from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.training import generators, parameter_store
 from ppl_gen.training.minibatches import Division
-from ppl_gen.training.processes import World
 from ppl_gen.training.trainable import Loss, SingleLoss, Trainable, Turns, fill
 
 # What a pair finds out by itself.

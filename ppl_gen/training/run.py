@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 from ppl_gen._files import PathLike
+from ppl_gen._processes import World
+from ppl_gen.data.batches import Batch, Batches, TensorBatches
 from ppl_gen.staging import StagingError, stage_function
 from ppl_gen.staging.full_step import WholeStep
 from ppl_gen.staging.staged import warn
 from ppl_gen.staging.updates import Update, UpdateRule
 from ppl_gen.training import generators, overrides
 from ppl_gen.training import trainable as trainables
-from ppl_gen.training.batches import Batch, Batches, TensorBatches
 from ppl_gen.training.history import History
 from ppl_gen.training.players import plateaus, split_states
-from ppl_gen.training.processes import World
 from ppl_gen.training.trainable import AnyTurn, SingleLoss, Trainable, Turn, as_turn, fill
 
 # A player whose losses are more than this is given a new function in every step.

@@ -14,9 +14,9 @@ import torch
 from killed_runs import same
 from torch.utils._pytree import tree_flatten
 
+from ppl_gen._processes import World
+from ppl_gen.data.batches import as_batches
 from ppl_gen.data.image_set import ImageSet
-from ppl_gen.training.batches import as_batches
-from ppl_gen.training.processes import World
 
 PROGRAM = Path(shared_runs.__file__)
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

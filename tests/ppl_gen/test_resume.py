@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 import ppl_gen
 from ppl_gen import _files, zoo
+from ppl_gen.data.batches import as_batches
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController, WarmUp
 from ppl_gen.training import generators
-from ppl_gen.training.batches import as_batches
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "resume.py"
 X = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()

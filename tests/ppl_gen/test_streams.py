@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import ppl_gen
 from ppl_gen import metrics, zoo
-from ppl_gen.training.batches import regrouped
+from ppl_gen.data.batches import regrouped
 
 N = 613
 X, Y = torch.rand(N, 1, 4, 4), torch.arange(N) % 3

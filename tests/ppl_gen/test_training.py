@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ppl_gen
 from ppl_gen import zoo
+from ppl_gen.data.batches import as_batches
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import StagingError, StagingWarning
-from ppl_gen.training.batches import as_batches
 from ppl_gen.training.run import NonFiniteLossError
 
 QUIET = {"staged": False, "progress": False}

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
 
 import ppl_gen
+from ppl_gen.data.batches import as_batches
 from ppl_gen.training import generators
-from ppl_gen.training.batches import as_batches
 
 Moments = dict[str, tuple[float, float]]
 

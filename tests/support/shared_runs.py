@@ -18,9 +18,9 @@ from torch.optim import lr_scheduler
 
 import ppl_gen
 from ppl_gen import _files, zoo
+from ppl_gen import _processes as processes
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
-from ppl_gen.training import processes
 
 ROWS = 41  # the parts of the last batch differ in size
 QUIET = {"staged": False, "progress": False}

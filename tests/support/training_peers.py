@@ -25,9 +25,9 @@ from torch.nn import functional
 import ppl_gen
 from ppl_gen import objectives, zoo
 from ppl_gen._store import unregistered
+from ppl_gen.data.batches import as_batches
 from ppl_gen.models.vae import VAE
 from ppl_gen.training import memory
-from ppl_gen.training.batches import as_batches
 from ppl_gen.training.pairs import as_trainable
 from ppl_gen.training.players import settings, update_rules
 from ppl_gen.training.run import Run

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ppl_gen._checks import is_whole
-from ppl_gen.models.reading import Batch, Reader, pixels_or_cells, require_in_order
-from ppl_gen.training.processes import World
+from ppl_gen._processes import World
+from ppl_gen.data.reading import Batch, Reader, pixels_or_cells, require_in_order
 
 
 class Batches(Protocol):
@@ -281,6 +281,21 @@ def gathered(data: Any, reader: Reader) -> Batch:
     if not found:
         raise ValueError("expected data, got none")
     return _joined(found)
+
+
+def data_and_condition(model: Any, x: Any, y: Any) -> tuple[Tensor, Any]:
+    """All data of a generative model and their condition, given apart or together, in one piece.
+
+    Raises:
+        ValueError: another model, or what :func:`as_batches` refuses.
+    """
+    reader = Reader(model)
+    if reader.vae is None:
+        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
+    if y is not None and reader.conditional:
+        return reader.condition_apart(x, y)
+    parts = gathered(x, reader)
+    return parts[0], parts[1] if reader.conditional and len(parts) > 1 else None
 
 
 def regrouped(batches: Iterator[Batch], size: int) -> Iterator[Batch]:

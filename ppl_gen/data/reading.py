@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from ppl_gen.data.tables import Table
 from ppl_gen.data.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
-from ppl_gen.models.vae import VAE
 
 Batch = tuple[Tensor, ...]
 
@@ -36,7 +35,8 @@ class Reader:
 
     def __init__(self, model: Any = None, *, learn: bool = False):
         self.model, self.learn, self.names = model, learn, ()
-        self.vae = model if isinstance(model, VAE) else None
+        # a generative model, known by what it is asked for here: data know no model
+        self.vae = model if hasattr(model, "condition") and hasattr(model, "data_shape") else None
         self.conditional = self.vae is not None and self.vae.condition.size > 0
         self.partial = self.vae is not None and self.vae.condition.partial
         self.dtype = None if self.vae is None else next(self.vae.parameters()).dtype
@@ -88,15 +88,9 @@ class Reader:
             return (x, *(self._any(part, i) for i, part in enumerate(parts[1:], 1)))
         return (x, *self._condition(parts[1:]))
 
-    def data_and_condition(self, x: Any, y: Any) -> tuple[Tensor, Any]:
-        """All data and their condition, given apart or together, in one piece."""
-        if self.vae is None:
-            raise ValueError(f"expected a ppl_gen.VAE, got {type(self.model).__name__}")
-        if y is None or not self.conditional:
-            from ppl_gen.training.batches import gathered  # which reads by means of this
-
-            parts = gathered(x, self)
-            return parts[0], parts[1] if self.conditional and len(parts) > 1 else None
+    def condition_apart(self, x: Any, y: Any) -> tuple[Tensor, Any]:
+        """All data in memory and their condition, given apart."""
+        assert self.vae is not None
         self._require_kinds(x)
         found = pixels_or_cells(x)
         return self._data(x if found is None else found), self.vae.condition.tensor(y)
