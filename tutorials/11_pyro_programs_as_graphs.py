@@ -41,7 +41,7 @@ def arrows(graph: nx.DiGraph) -> str:
 
 def picture(name: str, draw: Any, **options: Any) -> None:
     """Show one drawing as a figure of its own."""
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
     draw(ax=figure.subplots(), **options)
     tutorial.show(figure, name)
 

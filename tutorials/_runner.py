@@ -116,7 +116,7 @@ class Tutorial:
         elif self._out is not None:
             self._out.mkdir(parents=True, exist_ok=True)
             path = self._out / f"{name}.png"
-            figure.savefig(path, dpi=130)
+            figure.savefig(path, dpi=130, bbox_inches="tight")
             print(f"\nFigure: {path}")
 
     def _run(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -171,7 +171,7 @@ def in_notebook() -> bool:
 def _display(figure: Figure, name: str) -> None:
     """Display a figure whichever backend matplotlib has."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
     picture = {"image/png": buffer.getvalue(), "text/plain": f"Figure {name}"}
     vars(builtins)["display"](picture, raw=True)
 
