@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 
+import pyro.distributions as dist
 import torch
 from _runner import Tutorial, table
 from matplotlib.axes import Axes
@@ -32,7 +33,6 @@ from matplotlib.figure import Figure
 import ppl_gen
 from ppl_gen import VAE, metrics, plot, zoo
 from ppl_gen.data import ImageSet, mnist
-from ppl_gen.relaxed import one_hot
 
 tutorial = Tutorial(__name__, "Gumbel-Softmax and vector quantization.")
 main = tutorial.main
@@ -52,8 +52,8 @@ def relaxed_draws(temperature: float, draws: int) -> torch.Tensor:
     """Draws of one relaxed variable, ``(draws, 3)``."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        law = one_hot(PROBABILITIES.log()[None], temperature)
-        return torch.Tensor(law.sample((draws,)))[:, 0]
+        q = dist.RelaxedOneHotCategorical(torch.tensor(temperature), PROBABILITIES)
+        return q.sample((draws,))
 
 
 def draw_simplex(ax: Axes, temperatures: tuple[float, ...] = (2.0, 0.5, 0.1)) -> None:
