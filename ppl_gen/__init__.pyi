@@ -10,6 +10,7 @@ from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
 from . import schedules as schedules
+from . import sparse_coding as sparse_coding
 from . import zoo as zoo
 from .checkpoints import load as load
 from .checkpoints import save as save
