@@ -249,6 +249,12 @@ def test_tutorials_run_and_their_numbers_hold(name, tmp_path, capsys):
     plt.close("all")
 
 
+@pytest.mark.parametrize("name", CHECKS)
+def test_importing_a_tutorial_computes_nothing(name, capsys):
+    assert load(name).tutorial.results == {}
+    assert capsys.readouterr().out == ""
+
+
 UNREADABLE = {
     "a dictionary": r"\{['\"(\d]",
     "a number of all its digits": r"\d\.\d{8,}",

@@ -89,7 +89,7 @@ show_sprites()
 # and only the middle term, the total correlation, says that dimensions depend on each other. The
 # β-TCVAE (Chen et al. 2018) multiplies that one alone.
 #
-# Four models are trained, which takes some minutes in all.
+# Four models are trained, which takes several minutes in all.
 
 # %%
 BETAS = {"β = 1": 1.0, "β = 8": 8.0, "β = 20": 20.0}

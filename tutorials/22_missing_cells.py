@@ -194,7 +194,7 @@ def scores(drawn: Tensor, point: Tensor, truth: Tensor, gone: Tensor) -> dict[st
 
 
 def measurements(gone: Tensor) -> Tensor:
-    """The removed cells without those of the diagnosis, which is no number."""
+    """The removed cells without those of the diagnosis, which is not a number."""
     measured = gone.clone()
     measured[:, -1] = False
     return measured

@@ -1,7 +1,7 @@
 """Run a tutorial cell by cell: as a notebook, as a script, or from a test.
 
-A tutorial is a file of cells. Each section of it is a function that computes, prints and shows its
-result, and is called in the cell after its definition::
+A tutorial is a file of ``# %%`` cells. Each of its sections is a function that computes, prints and
+shows a result, and is called in the cell after its definition::
 
     tutorial = Tutorial(__name__, "Bayesian networks, step by step.")
     main = tutorial.main
@@ -15,8 +15,8 @@ result, and is called in the cell after its definition::
     models = train()
 
 In a notebook and in a script these calls run from top to bottom. When the file is imported they are
-only noted down, and ``main(smoke, out)`` runs them. A notebook takes the short settings where the
-environment variable ``TUTORIALS_SMOKE`` is set.
+only recorded, and ``main(smoke, out)`` runs them. In a notebook the environment variable
+``TUTORIALS_SMOKE`` selects the short settings.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Tutorial:
     """The sections of one tutorial and what they found.
 
     Attributes:
-        smoke: whether to take short settings.
+        smoke: whether to use short settings.
         results: the values kept, by name.
         options: further options of the command line, by name.
     """
@@ -70,7 +70,7 @@ class Tutorial:
         self.options = found
 
     def section(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Let calls of the function run at once in a notebook or script, and in ``main`` else."""
+        """Run calls of a function at once in a notebook or script, in ``main`` otherwise."""
 
         @wraps(function)
         def call(*args: Any) -> Any:
@@ -87,8 +87,8 @@ class Tutorial:
         """Run all sections of an imported tutorial in order.
 
         Args:
-            smoke: take short settings.
-            out: folder for the figures, which are not written without it.
+            smoke: use short settings.
+            out: folder for the figures; without it they are not written.
             **options: further options of the tutorial, as on its command line.
 
         Returns:
@@ -110,7 +110,7 @@ class Tutorial:
         self.results |= values
 
     def show(self, figure: Figure, name: str) -> None:
-        """Display a figure in a notebook; elsewhere write ``NAME.png`` where there is a folder."""
+        """Display a figure in a notebook; elsewhere write ``NAME.png`` if there is a folder."""
         if in_notebook():
             _display(figure, name)
         elif self._out is not None:
@@ -136,7 +136,7 @@ class Tutorial:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows in aligned columns, numbers to three or four digits and truth as yes or no."""
+    """Print rows in aligned columns, numbers to three decimals and truth values as yes or no."""
     body = [list(row) for row in rows]
     numeric = [all(_is_number(row[i]) for row in body) for i in range(len(columns))]
     cells = [list(columns), *([as_text(value) for value in row] for row in body)]
@@ -153,7 +153,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A value as a reader wants it."""
+    """A value in the form a reader wants."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -182,7 +182,7 @@ def _is_number(value: Any) -> bool:
 
 def _lines_above(function: Callable[..., Any]) -> list[str]:
     code = function.__code__
-    return Path(code.co_filename).read_text().splitlines()[: code.co_firstlineno]
+    return Path(code.co_filename).read_text(encoding="utf-8").splitlines()[: code.co_firstlineno]
 
 
 def _underlined(text: str, line: str) -> None:
