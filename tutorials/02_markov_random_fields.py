@@ -7,8 +7,8 @@
 # $$P(x) = \frac{1}{Z} \prod_k \varphi_k(x_{C_k}), \qquad Z = \sum_x \prod_k \varphi_k(x_{C_k}).$$
 #
 # A potential is not a probability: only ratios of its entries have a meaning. $Z$, a sum over all
-# assignments, makes the product a distribution. This tutorial computes $Z$ exactly, takes
-# its derivative, and uses both to learn a field of handwritten digits and to clean them.
+# assignments, makes the product a distribution. This tutorial computes $Z$ exactly, takes its
+# derivative, and uses both to learn a field of handwritten digits and to clean them.
 
 # %%
 from __future__ import annotations

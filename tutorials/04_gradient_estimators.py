@@ -281,9 +281,10 @@ cool_down()
 # ## A Gaussian VAE
 #
 # In a variational autoencoder $f(z) = \log q_\phi(z \mid x) - \log p(x, z)$, and $\phi$ are the
-# weights of the encoder. (Note the joint: with $\log p(x \mid z)$ in its place it is not a bound.)
-# A likelihood of hundreds of pixels makes $f$ huge, and the score function multiplies by all of it.
-# The estimator is an argument of the objective, so the same model trains with either.
+# weights of the encoder. (Note the joint: the source prints $\log p(x \mid z)$ in its place, which
+# gives no bound.) A likelihood of hundreds of pixels makes $f$ huge, and the score function
+# multiplies by all of it. The estimator is an argument of the objective, so the same model trains
+# with either.
 
 
 # %%

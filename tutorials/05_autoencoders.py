@@ -95,7 +95,14 @@ losses_are_likelihoods()
 #
 # The table has the geometric mean of σ over images and dimensions, the standard deviation of the
 # means over images, the expected log-likelihood of the reconstruction in nats per image, and the
-# Fréchet distance (FID) of samples to test images, which is better when lower.
+# Fréchet distance (FID) of samples to test images, which is better when lower. It compares the
+# first two moments of features, here those of a digit classifier,
+#
+# $$\mathrm{FID} = \|\mu_1 - \mu_2\|^2
+#   + \mathrm{Tr}\bigl(\Sigma_1 + \Sigma_2 - 2(\Sigma_1 \Sigma_2)^{1/2}\bigr),$$
+#
+# the *squared* 2-Wasserstein distance of two Gaussians. (The source prints the first term without
+# the square and ½ in place of the exponent, and calls the result the distance itself.)
 
 
 # %%
