@@ -165,7 +165,7 @@ runs = close_the_loop()
 # one seed used here the first half is confirmed and the second is not: from 8 to 14 nats the
 # distortion falls from 123 to 105 nats, and the FID falls with it, from 12.3 to 10.2.
 #
-# Three seeds on 8,000 images in 20 dimensions say the same (`tests/benchmarks/mnist.py control`):
+# Three seeds on 8,000 images in 20 dimensions agree (`tests/benchmarks/mnist.py control`):
 # FID 11.6 ± 0.5 at 8 nats and 8.7 ± 0.3 at 14. Further set points complete the picture: the FID is
 # lowest at 20 nats (8.4 ± 0.3), is 8.8 at 26, where the controller ends at β = 1, and 9.4 at 32,
 # where it ends at 0.6. Too little KL blurs the samples; with too much, draws from the prior fall
