@@ -122,14 +122,16 @@ def train_all() -> dict[str, VAE]:
     chunks, epochs = (1, 7) if smoke else (50, 16)
     images = torch.cat([grid.tensor(2_048, generator) for _ in range(chunks)])
     held_out = grid.tensor(200 if smoke else 1_000, generator)
-    models = {name: train(name, images, epochs) for name in MODELS}
+    models = {}
+    for name in MODELS:
+        print(f"Training {name} for {len(images) * epochs // 128:,} steps.", flush=True)
+        models[name] = train(name, images, epochs)
     costs = {name: metrics.rate_distortion(vae, held_out) for name, vae in models.items()}
     tutorial.keep(
         active_units={name: cost.active_units for name, cost in costs.items()},
         rate={name: cost.rate for name, cost in costs.items()},
         distortion={name: cost.distortion for name, cost in costs.items()},
     )
-    print(f"{len(images) * epochs // 128:,} steps each, seed {tutorial.options['seed']}.")
     table(
         ("model", "rate in nats", "distortion in nats", "active units of 10"),
         [(n, f"{c.rate:.1f}", f"{c.distortion:.1f}", c.active_units) for n, c in costs.items()],
