@@ -8,6 +8,7 @@ from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
 from . import schedules as schedules
+from . import sparse_coding as sparse_coding
 from . import zoo as zoo
 from .evaluation.embedding import embed as embed
 from .evaluation.imputation import impute as impute

@@ -1,10 +1,17 @@
-"""Every tutorial runs, writes its figure, and its numbers are right.
+"""Every tutorial runs as a script and as a notebook, its numbers are right, and it shows them.
 
 A tutorial joins by a function below that asserts on what its ``main(smoke=True)`` returns.
 """
 
+import __future__
+
+import ast
+import builtins
+import contextlib
 import importlib.util
+import io
 import math
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -233,12 +240,86 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_tutorials_run_and_their_numbers_hold(name, tmp_path):
+def test_tutorials_run_and_their_numbers_hold(name, tmp_path, capsys):
     found = load(name).main(smoke=True, out=tmp_path)
     CHECKS[name](found)
     figures = [path for path in tmp_path.rglob("*.png") if path.stat().st_size > 10_000]
     assert figures
+    assert_readable(capsys.readouterr().out)
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_importing_a_tutorial_computes_nothing(name, capsys):
+    assert load(name).tutorial.results == {}
+    assert capsys.readouterr().out == ""
+
+
+UNREADABLE = {
+    "a dictionary": r"\{['\"(\d]",
+    "a number of all its digits": r"\d\.\d{8,}",
+    "an object": r"PosixPath|WindowsPath|tensor\(|array\(|np\.|<\w+[ .].*>",
+}
+
+
+def assert_readable(text: str) -> None:
+    """No line shows a value as Python writes it."""
+    for what, pattern in UNREADABLE.items():
+        lines = [line for line in text.splitlines() if re.search(pattern, line)]
+        assert not lines, f"expected text for readers, got {what} in {lines}"
+
+
+@pytest.mark.parametrize(
+    "text", ["kl: {8.0: 7.99}", "{'VAE': 1}", "0.30000000000000004", "[PosixPath('a')]"]
+)
+def test_values_as_python_writes_them_are_not_readable(text):
+    with pytest.raises(AssertionError, match="expected text for readers"):
+        assert_readable(text)
+
+
+Section = tuple[str, list[str]]
+
+
+def sections(path: Path) -> list[Section]:
+    """The headings of a notebook in order, each with the code cells below it."""
+    found: list[Section] = [("", [])]
+    for cell in re.split(r"^# %%", path.read_text(), flags=re.MULTILINE)[1:]:
+        heading = re.search(r"^# ## (.*)", cell, flags=re.MULTILINE)
+        if not cell.startswith(" [markdown]"):
+            found[-1][1].append(cell)
+        elif heading:
+            found.append((heading[1], []))
+    return found
+
+
+def run_cell(cell: str, namespace: dict[str, Any], display: Callable[..., None]) -> None:
+    """Execute a cell and display the value of its last line."""
+    body = ast.parse(cell).body
+    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    flags = __future__.annotations.compiler_flag
+    exec(compile(ast.Module(body, []), "<cell>", "exec", flags), namespace)
+    if last is not None:
+        value = eval(compile(ast.Expression(last.value), "<cell>", "eval", flags), namespace)
+        if value is not None:
+            display(value)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_section_of_a_notebook_shows_its_result(name, monkeypatch):
+    displayed: list[Any] = []
+    monkeypatch.setattr(builtins, "display", lambda v, **_: displayed.append(v), raising=False)
+    monkeypatch.setenv("TUTORIALS_SMOKE", "1")
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for heading, cells in sections(FOLDER / f"{name}.py"):
+        displayed.clear()
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            for cell in cells:
+                run_cell(cell, namespace, displayed.append)
+        if heading and cells:
+            assert displayed or printed.getvalue().strip(), f"{heading!r} shows nothing"
+        assert_readable(printed.getvalue())
+    CHECKS[name](namespace["tutorial"].results)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("[0-9]*.py")), ids=lambda path: path.stem)

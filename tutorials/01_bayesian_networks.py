@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Bayesian networks: what a product of conditionals asserts
 #
-# A Bayesian network writes a joint distribution as one conditional per variable,
+# A Bayesian network writes a joint distribution as one conditional distribution per variable,
 #
 # $$P(x_1, \dots, x_n) = \prod_i P(x_i \mid \mathrm{pa}_i),$$
 #
-# and draws an arrow from every parent to its child. The arrows may form no cycle. The product
-# *asserts independences*: they hold whatever numbers stand in the tables, and a path rule finds
-# them in the graph. On a path of arrows in any directions, each inner node is
+# and draws an arrow from every parent to its child. The arrows may not form a cycle. The product
+# *asserts independences*: they hold whatever numbers stand in the tables, and d-separation finds
+# them in the graph. On a path, whichever way its arrows point, each inner node is
 #
 # - a *chain* $a \to b \to c$ or a *fork* $a \leftarrow b \to c$: open unless $b$ is observed;
 # - a *collider* $a \to b \leftarrow c$: closed, unless $b$ or a descendant of $b$ is observed.
@@ -19,43 +19,92 @@
 # %%
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
+from _runner import Tutorial, table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import graphs
 
+tutorial = Tutorial(__name__, "Bayesian networks, step by step.")
+main = tutorial.main
+
 # %% [markdown]
 # ## A first network
 #
 # Six binary variables. The product below is the model; nothing else is needed to question it.
-# A table of the joint distribution has $2^6 - 1 = 63$ free numbers. The product needs one for each
-# variable and each state of its parents: $1 + 1 + 1 + 4 + 2 + 4 = 13$.
+# A table of the joint distribution has $2^6 - 1 = 63$ free parameters. The product needs one for
+# each variable and each state of its parents: $1 + 1 + 1 + 4 + 2 + 4 = 13$.
 
 # %%
 DIAGNOSIS = "P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T)"
 
-QUERIES = [
-    "F ⟂ D",
-    "S ⟂ D | I",
-    "M ⟂ F",
-    "M ⟂ F | D",
-    "M ⟂ T | D",
-    "M ⟂ S | I",
-    "M ⟂ F | T",
-]
+
+@tutorial.section
+def free_parameters() -> None:
+    """Count the free parameters of the full table and of the product, for binary variables."""
+    model = graphs.parse(DIAGNOSIS)
+    full = 2 ** len(model.nodes) - 1
+    product = sum(2 ** len(factor.given) for factor in model.factors)
+    tutorial.keep(factorization=model.latex(), free_numbers=(full, product))
+    print("The model:", model)
+    table(("free parameters", "ours", "by hand"), [("table", full, 63), ("product", product, 13)])
 
 
-def free_numbers(model: graphs.Factorization) -> tuple[int, int]:
-    """Free numbers of the full table and of the product, for binary variables."""
-    return 2 ** len(model.nodes) - 1, sum(2 ** len(factor.given) for factor in model.factors)
+# %%
+free_parameters()
 
+# %% [markdown]
+# ## Seven questions
+#
+# `graphs.query` reads a question as it is written on paper. Its answer is true or false and carries
+# the reason: an active path, or what blocks every path. In the figure the observed variables are
+# shaded and an active path is orange.
+#
+# The source answers the same questions. It differs from us on the last one.
+
+# %%
+SOURCE = {
+    "F ⟂ D": False,
+    "S ⟂ D | I": True,
+    "M ⟂ F": True,
+    "M ⟂ F | D": False,
+    "M ⟂ T | D": False,
+    "M ⟂ S | I": False,
+    "M ⟂ F | T": False,
+}
+
+
+@tutorial.section
+def seven_questions() -> list[graphs.Independence]:
+    """Ask, compare with the source, and draw each answer."""
+    model = graphs.parse(DIAGNOSIS)
+    answers = [graphs.query(model, text) for text in SOURCE]
+    tutorial.keep(
+        answers={str(r): r.holds for r in answers},
+        paths={str(r): r.path for r in answers},
+        reasons={str(r): r.explain() for r in answers},
+    )
+    table(
+        ("independent?", "ours", "the source", "agrees?"),
+        [(r, r.holds, SOURCE[str(r)], r.holds == SOURCE[str(r)]) for r in answers],
+    )
+    print(f"\nOne answer in full:\n{answers[3].explain()}")
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    panels = figure.subplots(2, 4)
+    for ax, answer in zip(panels.flat, answers, strict=False):
+        answer.draw(ax)
+    panels.flat[-1].axis("off")
+    tutorial.show(figure, "01_queries")
+    return answers
+
+
+# %%
+answers = seven_questions()
 
 # %% [markdown]
 # ## Do the numbers agree?
@@ -76,20 +125,20 @@ def multiply(
     """The product of tables over some of the binary variables, with an axis per name."""
     axis = {v: i for i, v in enumerate(names)}
     product = np.ones((2,) * len(axis))
-    for scope, table in tables:
+    for scope, factor in tables:
         product = np.einsum(
-            product, range(len(axis)), table, [axis[v] for v in scope], range(len(axis))
+            product, range(len(axis)), factor, [axis[v] for v in scope], range(len(axis))
         )
     return product
 
 
 def random_joint(model: graphs.Factorization, seed: int) -> NDArray[np.float64]:
     """A joint table with an axis per variable, from random conditional tables."""
-    chosen = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     tables = []
     for factor in model.factors:
-        table = chosen.dirichlet([1.0, 1.0], size=(2,) * len(factor.given))
-        tables.append(((*factor.given, *factor.variables), table))
+        conditional = rng.dirichlet([1.0, 1.0], size=(2,) * len(factor.given))
+        tables.append(((*factor.given, *factor.variables), conditional))
     return multiply(model.nodes, tables)
 
 
@@ -111,29 +160,62 @@ def information(
     return entropy(x, given) + entropy(y, given) - entropy(x, y, given) - entropy(given)
 
 
+@tutorial.section
+def measure(answers: list[graphs.Independence]) -> None:
+    """The largest mutual information over random tables, for each question."""
+    model = graphs.parse(DIAGNOSIS)
+    joints = [random_joint(model, seed) for seed in range(3 if tutorial.smoke else 30)]
+    largest = {
+        str(r): max(information(joint, model.nodes, r.x, r.y, r.given) for joint in joints)
+        for r in answers
+    }
+    tutorial.keep(
+        largest_when_independent=max(largest[str(r)] for r in answers if r),
+        smallest_when_dependent=min(largest[str(r)] for r in answers if not r),
+    )
+    print(f"The largest mutual information in {len(joints)} random networks of this structure:")
+    table(
+        ("question", "the graph says", "information in nats"),
+        [(r, "independent" if r else "dependent", f"{abs(largest[str(r)]):.4f}") for r in answers],
+    )
+
+
+# %%
+measure(answers)
+
 # %% [markdown]
 # ## A tempting mistake
 #
-# "On the path M – I – T – F the collider is T, so observing T couples M and F." It reads well and
-# is wrong: the path runs through D, where the two arrows meet. T is a chain node, so observing it
-# *closes* the path. `graphs.check` answers a claim with the reason:
-#
-# ```
-# graphs.check(model, "not M ⟂ F | T")
-# ```
+# The source answers the last question so: on the path M – I – T – F the collider is T, hence
+# observing T couples M and F. It reads well and is wrong. The path runs through D, where the two
+# arrows meet. T is a chain node, so observing it *closes* the path. `graphs.check` takes a claim
+# and answers with the reason.
+
+
+# %%
+@tutorial.section
+def check_the_claim() -> None:
+    """Check the source's claim."""
+    verdict = graphs.check(graphs.parse(DIAGNOSIS), "not M ⟂ F | T")
+    tutorial.keep(mistake_holds=bool(verdict), mistake=verdict.explain())
+    print(verdict.explain())
+
+
+# %%
+check_the_claim()
 
 # %% [markdown]
 # ## A second network: blanket, moral graph, chordality
 #
-# Seven variables, one of them apart. Given its *Markov blanket*, its parents, its children and
-# their other parents, a variable is independent of everything else.
+# Seven variables, one of them isolated. Given its *Markov blanket* (its parents, its children and
+# their other parents) a variable is independent of everything else.
 #
-# The *moral graph* marries parents with a common child and drops the arrows: the smallest
-# undirected graph that asserts nothing false about the network. It may assert less. Here
-# $A \perp O$ and $A \perp B$ hold in the network, while in the moral graph both pairs are joined,
-# so the graph is no *perfect map*. Nor is any Bayesian network a perfect map of this moral graph:
-# that needs a *chordal* graph, in which every cycle of four or more has a chord. One added edge,
-# O – B, triangulates it; S – T does not.
+# The *moral graph* marries parents with a common child and drops the arrows. It is the smallest
+# undirected graph that asserts nothing false about the network. It may assert less: here
+# $A \perp O$ and $A \perp B$ hold in the network, while in the moral graph both pairs are adjacent,
+# so the graph is not a *perfect map*. Nor is any Bayesian network a perfect map of this moral
+# graph: that takes a *chordal* graph, in which every cycle of four or more nodes has a chord. One
+# fill-in edge, O – B, triangulates it; S – T does not.
 
 # %%
 CAMPUS = "P(C) P(O) P(A) P(S|O) P(T|O,A) P(B|S) P(M|B,T,A)"
@@ -146,18 +228,89 @@ def chordal_with(graph: nx.Graph, edge: tuple[str, ...]) -> bool:
     return bool(graphs.is_chordal(more))
 
 
+def joined(groups: Iterable[Iterable[str]]) -> list[str]:
+    """Sets of one-letter names as sorted words."""
+    return sorted("".join(sorted(group)) for group in groups)
+
+
+@tutorial.section
+def campus_structure() -> None:
+    """Derive what the source states about the second network."""
+    campus = graphs.parse(CAMPUS)
+    moral = graphs.moralize(campus)
+    blanket = sorted(graphs.markov_blanket(campus, "T"))
+    perfect = graphs.is_perfect_map(moral, of=campus)
+    found = {
+        "blanket_of_t": blanket,
+        "moral_edges": joined(moral.edges),
+        "cliques": joined(graphs.maximal_cliques(moral)),
+        "moral_is_perfect": bool(perfect),
+        "lost": str(perfect.counterexample),
+        "married_are_independent": {
+            f"{u} ⟂ {v}": graphs.independent(campus, u, v).holds for u, v in ("AO", "AB")
+        },
+        "moral_is_chordal": graphs.is_chordal(moral),
+        "chordless_cycle": graphs.chordless_cycle(moral),
+        "fill_in": [sorted(edge) for edge in graphs.triangulate(moral).graph["fill_in"]],
+        "chordal_with": {edge: chordal_with(moral, tuple(edge)) for edge in ("OB", "ST")},
+        "why_no_network": graphs.is_perfect_map(campus, of=moral).reason,
+    }
+    tutorial.keep(**found)
+    compare(found)
+    print(f"\nIs the network a perfect map of the moral graph?\n{found['why_no_network']}")
+
+
+def compare(found: dict[str, Any]) -> None:
+    """What the library finds beside what the source states."""
+    rows = [
+        ("Markov blanket of T", " ".join(found["blanket_of_t"]), "A B M O"),
+        ("moral edges", " ".join(found["moral_edges"]), "AB AM AO AT BM BS BT MT OS OT"),
+        ("maximal cliques", " ".join(found["cliques"]), "ABMT AOT BS C OS"),
+        ("moral graph is a perfect map", found["moral_is_perfect"], False),
+        ("an independence it loses", found["lost"], "O ⟂ A"),
+        ("moral graph is chordal", found["moral_is_chordal"], False),
+        ("chordal with O – B", found["chordal_with"]["OB"], True),
+        ("chordal with S – T", found["chordal_with"]["ST"], False),
+    ]
+    table(
+        ("campus network", "ours", "the source", "agrees?"),
+        [(*row, row[1] == row[2]) for row in rows],
+    )
+
+
+@tutorial.section
+def draw_maps() -> None:
+    """Draw the network, its moral graph and the triangulation."""
+    campus = graphs.parse(CAMPUS)
+    moral = graphs.moralize(campus)
+    filled = graphs.triangulate(moral)
+    blanket = graphs.markov_blanket(campus, "T")
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    graphs.draw(campus, left, observed=blanket, title="Markov blanket of T, shaded", legend=False)
+    graphs.draw(moral, middle, title="moral graph, marriages dashed")
+    graphs.draw(
+        filled, right, dashed=filled.graph["fill_in"], title="chordal with one fill-in edge"
+    )
+    tutorial.show(figure, "01_maps")
+
+
+# %%
+campus_structure()
+draw_maps()
+
 # %% [markdown]
-# ## A factorisation that looks right
+# ## A factorization that looks right
 #
-# Written as a Markov network, the second model was once given as
+# The source writes the moral graph's Markov network as
 #
 # $$\tfrac1Z\, \phi(C)\, \phi(O,S)\, \phi(B,S)\, \phi(O,T,A)\, \phi(A,T,M)\, \phi(B,T,M).$$
 #
-# Every edge of the *network* is in some factor. But $P(M \mid B, T, A)$ couples four variables, and
-# no factor holds $\{A, B, M, T\}$. The married edge A – B is lost with it, so the product asserts
-# $A \perp B \mid \{M, O, T\}$: false, since observing the collider M couples its parents. The
-# library names the scope, the false independence, and a network of the stated structure in which
-# it fails.
+# Every edge of the *Bayesian network* is in some factor. But $P(M \mid B, T, A)$ couples four
+# variables, and no factor covers $\{A, B, M, T\}$. The edge A – B, a marriage, is lost with it, so
+# the product asserts $A \perp B \mid \{M, O, T\}$. That is false: observing the collider M couples
+# its parents. The library names the missing scope and the false independence, and it constructs
+# conditional tables of the stated structure for which the independence fails numerically.
 
 # %%
 WRONG = "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,T,M) φ(B,T,M)"
@@ -169,128 +322,72 @@ def joint_of(network: Any) -> NDArray[np.float64]:
     return multiply(network.nodes, [(cpd.variables, cpd.values) for cpd in network.get_cpds()])
 
 
+@tutorial.section
+def check_the_factorization() -> None:
+    """Check the source's factorization and the corrected one."""
+    campus = graphs.parse(CAMPUS)
+    verdict = graphs.check(campus, WRONG)
+    (false,) = verdict.false_independencies
+    network = verdict.counterexample
+    refuted = information(joint_of(network), network.nodes, false.x, false.y, false.given)
+    right = bool(graphs.check(campus, RIGHT))
+    tutorial.keep(
+        wrong_holds=bool(verdict),
+        uncovered=joined(verdict.missing),
+        false_independence=str(false),
+        claimed_information=verdict.information,
+        counterexample_information=refuted,
+        right_holds=right,
+    )
+    print(verdict.explain())
+    print(f"\nMeasured in that network, the dependence is {refuted:.3f} nats, not 0.")
+    table(
+        ("factorization", "ours", "the source", "agrees?"),
+        [
+            ("φ(A,T,M) φ(B,T,M)", bool(verdict), True, False),
+            ("φ(A,B,T,M)", right, None, None),
+        ],
+    )
+
+
+# %%
+check_the_factorization()
+
 # %% [markdown]
 # ## Leaving a factor out
 #
-# C is apart from the rest. Summing it out of the *network* removes $P(C)$ and changes nothing else,
+# C is isolated. Summing it out of the *Bayesian network* removes $P(C)$ and changes nothing else,
 # because $\sum_c P(c) = 1$. Dropping $\phi(C)$ from the *Markov network* divides $Z$ by
 # $\sum_c \phi(c)$ and changes no probability of the other variables.
 
 
 # %%
-def without_factor(seed: int) -> dict[str, float]:
+@tutorial.section
+def without_factor() -> None:
     """Z with and without φ(C), the sum of φ(C), and the largest change of a probability."""
-    chosen = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     model = graphs.parse(RIGHT)
-    tables = [(f.scope, chosen.gamma(2.0, size=(2,) * len(f.scope))) for f in model.factors]
-    alone = next(table for scope, table in tables if scope == ("C",))
+    tables = [(f.scope, rng.gamma(2.0, size=(2,) * len(f.scope))) for f in model.factors]
+    alone = next(potential for scope, potential in tables if scope == ("C",))
     others = [v for v in model.nodes if v != "C"]
     whole = multiply(model.nodes, tables)
-    rest = multiply(others, [(scope, table) for scope, table in tables if scope != ("C",)])
+    rest = multiply(others, [(scope, factor) for scope, factor in tables if scope != ("C",)])
     marginal = whole.sum(model.nodes.index("C")) / whole.sum()
-    return {
+    found = {
         "z": float(whole.sum()),
         "z_without": float(rest.sum()),
         "sum_of_factor": float(alone.sum()),
         "change": float(np.abs(marginal - rest / rest.sum()).max()),
     }
-
-
-# %% [markdown]
-# ## All together
+    tutorial.keep(without_c=found)
+    table(
+        ("dropping φ(C)", "ours", "expected"),
+        [
+            ("Z before / Z after", found["z"] / found["z_without"], found["sum_of_factor"]),
+            ("largest change of a probability", found["change"], 0.0),
+        ],
+    )
 
 
 # %%
-def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
-    """Run the tutorial; the two figures are written to ``out`` where given.
-
-    Returns:
-        The answers, reasons and numbers a reader can compare.
-    """
-    model = graphs.parse(DIAGNOSIS)
-    answers = [graphs.query(model, text) for text in QUERIES]
-    draws = 3 if smoke else 30
-    joints = [random_joint(model, seed) for seed in range(draws)]
-    measured = {
-        str(r): [information(joint, model.nodes, r.x, r.y, r.given) for joint in joints]
-        for r in answers
-    }
-    mistake = graphs.check(model, "not M ⟂ F | T")
-
-    campus = graphs.parse(CAMPUS)
-    moral = graphs.moralize(campus)
-    filled = graphs.triangulate(moral)
-    perfect = graphs.is_perfect_map(moral, of=campus)
-    verdict = graphs.check(campus, WRONG)
-    (false,) = verdict.false_independencies
-    network = verdict.counterexample
-    refuted = information(joint_of(network), network.nodes, false.x, false.y, false.given)
-
-    results: dict[str, Any] = {
-        "factorization": model.latex(),
-        "free_numbers": free_numbers(model),
-        "answers": {str(r): r.holds for r in answers},
-        "paths": {str(r): r.path for r in answers},
-        "reasons": {str(r): r.explain() for r in answers},
-        "largest_when_independent": max(max(measured[str(r)]) for r in answers if r),
-        "smallest_when_dependent": min(max(measured[str(r)]) for r in answers if not r),
-        "mistake_holds": bool(mistake),
-        "mistake": mistake.explain(),
-        "blanket_of_t": sorted(graphs.markov_blanket(campus, "T")),
-        "moral_edges": sorted("".join(sorted(edge)) for edge in moral.edges),
-        "cliques": sorted("".join(sorted(clique)) for clique in graphs.maximal_cliques(moral)),
-        "moral_is_perfect": bool(perfect),
-        "lost": str(perfect.counterexample),
-        "married_are_independent": {
-            f"{u} ⟂ {v}": graphs.independent(campus, u, v).holds for u, v in ("AO", "AB")
-        },
-        "moral_is_chordal": graphs.is_chordal(moral),
-        "chordless_cycle": graphs.chordless_cycle(moral),
-        "fill_in": [sorted(edge) for edge in filled.graph["fill_in"]],
-        "chordal_with": {
-            "OB": chordal_with(moral, ("O", "B")),
-            "ST": chordal_with(moral, ("S", "T")),
-        },
-        "why_no_network": graphs.is_perfect_map(campus, of=moral).reason,
-        "wrong_holds": bool(verdict),
-        "uncovered": ["".join(sorted(scope)) for scope in verdict.missing],
-        "false_independence": str(false),
-        "claimed_information": verdict.information,
-        "counterexample_information": refuted,
-        "right_holds": bool(graphs.check(campus, RIGHT)),
-        "without_c": without_factor(seed=0),
-    }
-
-    queries = Figure(figsize=(13, 7), layout="constrained")
-    panels = queries.subplots(2, 4)
-    for ax, answer in zip(panels.flat, answers, strict=False):
-        answer.draw(ax)
-    panels.flat[-1].axis("off")
-
-    maps = Figure(figsize=(13, 4.5), layout="constrained")
-    left, middle, right = maps.subplots(1, 3)
-    blanket = graphs.markov_blanket(campus, "T")
-    graphs.draw(
-        campus, left, observed=blanket, title="the Markov blanket of T, shaded", legend=False
-    )
-    graphs.draw(moral, middle, title="moral graph, marriages dashed")
-    graphs.draw(
-        filled, right, dashed=filled.graph["fill_in"], title="one fill-in edge makes it chordal"
-    )
-    if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        results["figures"] = [folder / "01_queries.png", folder / "01_maps.png"]
-        for figure, path in zip((queries, maps), results["figures"], strict=True):
-            figure.savefig(path, dpi=130)
-    return results
-
-
-# %%
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Bayesian networks, step by step.")
-    parser.add_argument("--smoke", action="store_true", help="fewer random tables, in seconds")
-    parser.add_argument("--out", default="out", help="folder for the figures")
-    options, _ = parser.parse_known_args()
-    for name, value in main(options.smoke, options.out).items():
-        print(f"{name}: {value}")
+without_factor()

@@ -6,7 +6,7 @@
 # $$Z \sim \mathrm{Exponential}(1), \qquad X \mid Z \sim \mathrm{Exponential}(Z), \qquad
 #   q_\theta(z) = \theta^2 z\, e^{-\theta z} = \mathrm{Gamma}(2, \theta).$$
 #
-# Variational inference minimises the Kullback–Leibler divergence from the guide to the joint, which
+# Variational inference minimizes the Kullback–Leibler divergence from the guide to the joint, which
 # is the negative evidence lower bound. Here it can be integrated by hand. With
 # $\mathbb{E}_q[z] = 2/\theta$ and the logarithms of $z$ cancelling,
 #
@@ -21,14 +21,12 @@
 # %%
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyro
 import torch
+from _runner import Tutorial, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pyro.infer import SVI, Trace_ELBO
@@ -36,6 +34,19 @@ from scipy import integrate, stats
 from torch.distributions.constraints import positive
 
 from graphs import gamma
+
+tutorial = Tutorial(__name__, "Gamma variational inference, step by step.")
+main = tutorial.main
+X = 3.0  # the datum of most sections
+
+
+def panel() -> tuple[Figure, Axes]:
+    """A figure of one panel."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure, ax
+
 
 # %% [markdown]
 # ## The bound, and a check of the algebra
@@ -68,8 +79,25 @@ def draw_bound(ax: Axes, data: tuple[float, ...] = (0.5, 3.0, 20.0)) -> None:
     ax.set(xscale="log", ylim=(0, 20), xlabel=r"rate $\theta$ of the guide")
     ax.set_ylabel(r"$\mathrm{KL}(q_\theta \,\|\, p(x, z))$ in nats")
     ax.set_title(r"The bound touches the evidence at $\theta^\star = x + 1$", fontsize="medium")
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="small", loc="upper right")
 
+
+@tutorial.section
+def check_the_algebra() -> None:
+    """Compare the closed form with quadrature, and draw it."""
+    grid = [(theta, x) for x in (0.1, 3.0, 50.0) for theta in (0.2, 1.0, 10.0)]
+    rows = [(x, theta, gamma.kl(theta, x), kl_by_quadrature(theta, x)) for theta, x in grid]
+    gap = max(abs(exact - numeric) / exact for *_, exact, numeric in rows)
+    tutorial.keep(quadrature_gap=gap, evidence=-gamma.log_evidence(X))
+    table(("x", "θ", "closed form", "quadrature"), rows)
+    print(f"\nThey differ by {gap:.0e} of the value at most.")
+    figure, ax = panel()
+    draw_bound(ax)
+    tutorial.show(figure, "03_bound")
+
+
+# %%
+check_the_algebra()
 
 # %% [markdown]
 # ## The guide against the exact posterior
@@ -99,12 +127,25 @@ def draw_posterior(ax: Axes, x: float = 3.0) -> None:
     ax.legend(frameon=False, fontsize="small")
 
 
+@tutorial.section
+def compare_guides() -> None:
+    """What three guides lose."""
+    rows = [(theta, gamma.kl(theta, X) + gamma.log_evidence(X)) for theta in (2.0, X + 1, 8.0)]
+    table(("θ", "nats lost"), [(theta, abs(loss)) for theta, loss in rows])
+    figure, ax = panel()
+    draw_posterior(ax, X)
+    tutorial.show(figure, "03_posterior")
+
+
+# %%
+compare_guides()
+
 # %% [markdown]
 # ## The sharpest test there is
 #
 # The loss of one sample is $\log q_\theta(z) - \log p(x, z) = 2\log\theta - (\theta - x - 1) z$. At
 # $\theta^\star$ it does not depend on $z$: **every** single sample gives the evidence exactly. A
-# loss that fluctuates there is wrong. Pyro's own `Trace_ELBO` passes on `gamma.model` and
+# loss that fluctuates there is wrong. Pyro's own `Trace_ELBO` passes the test on `gamma.model` and
 # `gamma.guide`.
 
 
@@ -121,11 +162,32 @@ def loss_spread(theta: float, x: float, draws: int) -> tuple[float, float]:
     return float(np.mean(losses)), float(np.std(losses))
 
 
+@tutorial.section
+def spread_of_losses() -> None:
+    """Single-sample losses at the optimum and ten per cent beside it."""
+    torch.manual_seed(0)
+    best = gamma.optimum(X)
+    mean, spread = loss_spread(best, X, draws=200)
+    mean_beside, spread_beside = loss_spread(1.1 * best, X, draws=200)
+    tutorial.keep(loss_at_optimum=mean, spread_at_optimum=spread, spread_beside=spread_beside)
+    table(
+        ("200 single samples", "mean loss", "exact KL", "standard deviation"),
+        [
+            (f"θ = {best:g}, the optimum", mean, gamma.kl(best, X), spread),
+            (f"θ = {1.1 * best:g}", mean_beside, gamma.kl(1.1 * best, X), spread_beside),
+        ],
+    )
+    print(f"\n-log p(x) = 2 log(1 + x) = {-gamma.log_evidence(X):.3f} nats.")
+
+
+# %%
+spread_of_losses()
+
 # %% [markdown]
 # ## Stochastic variational inference
 #
 # In practice nobody integrates: SVI follows a noisy gradient. With $z = g/\theta$ and
-# $g \sim \mathrm{Gamma}(2, 1)$ the reparameterised gradient in $\log\theta$ is
+# $g \sim \mathrm{Gamma}(2, 1)$ the reparameterized gradient in $\log\theta$ is
 #
 # $$2 - g\,\theta^\star/\theta \quad\text{(usual)}, \qquad
 #   g\,(1 - \theta^\star/\theta) \quad\text{(without the score of the guide)}.$$
@@ -148,10 +210,10 @@ def usual_svi(x: float, start: float, steps: int, seed: int = 0) -> np.ndarray:
             torch.tensor(start).double(),
             constraint=positive,
         )
-        optimiser = pyro.optim.ClippedAdam(
+        optimizer = pyro.optim.ClippedAdam(
             {"lr": 0.2, "lrd": 0.02 ** (1 / steps), "betas": (0.9, 0.99)}
         )
-        svi = SVI(gamma.model, gamma.guide, optimiser, Trace_ELBO())
+        svi = SVI(gamma.model, gamma.guide, optimizer, Trace_ELBO())
         for _ in range(steps):
             path.append(store["theta"].item())
             svi.step(x)
@@ -171,66 +233,63 @@ def draw_paths(ax: Axes, fits: list[gamma.Fit], usual: np.ndarray) -> None:
     ax.legend(frameon=False, loc="upper right")
 
 
-# %% [markdown]
-# ## All together
-#
-# Fits for several $x$ from starts six orders of magnitude apart must lie on the line $x + 1$.
-
-
-# %%
-def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
-    """Run the tutorial; the figure is written to ``out`` where given.
-
-    Returns:
-        The numbers a reader can compare: the largest difference of the closed form from quadrature,
-        the single-sample spread at and beside the optimum, the fitted rates and their largest
-        relative error, and the error the usual gradient is left with.
-    """
+@tutorial.section
+def compare_gradients() -> None:
+    """Follow both gradients from several starts."""
     torch.manual_seed(0)
-    steps = 150 if smoke else 600
-    grid = [(theta, x) for x in (0.1, 3.0, 50.0) for theta in (0.2, 1.0, 10.0)]
-    gap = max(abs(gamma.kl(t, x) - kl_by_quadrature(t, x)) / gamma.kl(t, x) for t, x in grid)
-
-    x = 3.0
-    at_optimum = loss_spread(gamma.optimum(x), x, draws=200)
-    beside = loss_spread(1.1 * gamma.optimum(x), x, draws=200)
-
-    data = (0.01, 1.0, 100.0) if smoke else (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
-    fits = [gamma.fit(x, start=start, steps=steps) for x in data for start in (1e-3, 1e3)]
-    starts = [gamma.fit(x, start=start, steps=steps) for start in (1e-3, 0.1, 30.0, 1e3)]
-    usual = usual_svi(x, start=30.0, steps=steps)
-
-    figure = Figure(figsize=(10.5, 8), layout="constrained")
-    axes = figure.subplots(2, 2)
-    draw_bound(axes[0, 0])
-    draw_posterior(axes[0, 1], x)
-    draw_paths(axes[1, 0], starts, usual)
-    gamma.plot(fits, ax=axes[1, 1])
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-    results = {
-        "quadrature_gap": gap,
-        "evidence": -gamma.log_evidence(x),
-        "loss_at_optimum": at_optimum[0],
-        "spread_at_optimum": at_optimum[1],
-        "spread_beside": beside[1],
-        "thetas": {fit.x: fit.theta for fit in fits},
-        "largest_relative_error": max(abs(fit.theta / fit.optimum - 1) for fit in fits + starts),
-        "usual_gradient_error": float(np.abs(usual[-20:] / gamma.optimum(x) - 1).max()),
-    }
-    if out is not None:
-        path = Path(out) / "03_gamma_variational_inference.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        results["figure"] = path
-    return results
+    steps = 150 if tutorial.smoke else 600
+    fits = [gamma.fit(X, start=start, steps=steps) for start in (1e-3, 0.1, 30.0, 1e3)]
+    usual = usual_svi(X, start=30.0, steps=steps)
+    left = float(np.abs(usual[-20:] / gamma.optimum(X) - 1).max())
+    worst = max(abs(fit.theta / fit.optimum - 1) for fit in fits)
+    tutorial.keep(usual_gradient_error=left)
+    table(
+        (f"after {steps} steps", "relative error of θ"),
+        [("usual gradient, last 20 steps", left), ("without the score", worst)],
+    )
+    figure, ax = panel()
+    draw_paths(ax, fits, usual)
+    tutorial.show(figure, "03_paths")
 
 
 # %%
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Gamma variational inference, step by step.")
-    parser.add_argument("--smoke", action="store_true", help="fewer fits, in seconds")
-    parser.add_argument("--out", default="out", help="folder for the figure")
-    options, _ = parser.parse_known_args()
-    for name, value in main(options.smoke, options.out).items():
-        print(f"{name}: {value}")
+compare_gradients()
+
+# %% [markdown]
+# ## Every datum, every start
+#
+# Fits for several $x$, each from two starts six orders of magnitude apart, must lie on the line
+# $\theta^\star = x + 1$.
+
+
+# %%
+@tutorial.section
+def fit_many() -> None:
+    """Fit the guide to several data from distant starts."""
+    torch.manual_seed(0)
+    steps = 150 if tutorial.smoke else 600
+    data = (0.01, 1.0, 100.0) if tutorial.smoke else (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+    starts = (1e-3, 1e3)
+    fits = [gamma.fit(x, start=start, steps=steps) for x in data for start in starts]
+    worst = max(abs(fit.theta / fit.optimum - 1) for fit in fits)
+    tutorial.keep(thetas={fit.x: fit.theta for fit in fits}, largest_relative_error=worst)
+    table(
+        ("x", "start", "ours", "the source: x + 1", "agrees?"),
+        [
+            (
+                f"{fit.x:g}",
+                f"{start:g}",
+                f"{fit.theta:.6g}",
+                f"{fit.x + 1:.6g}",
+                abs(fit.theta / (fit.x + 1) - 1) < 1e-3,
+            )
+            for fit, start in zip(fits, starts * len(data), strict=True)
+        ],
+    )
+    figure, ax = panel()
+    gamma.plot(fits, ax=ax)
+    tutorial.show(figure, "03_gamma_variational_inference")
+
+
+# %%
+fit_many()

@@ -14,16 +14,13 @@
 # $$p(z) = \frac{1}{K} \sum_k q(z \mid u_k).$$
 #
 # A standard normal is simple, and the codes pay for being unlike it: in the worst case dimensions
-# collapse onto it and carry nothing.
+# collapse onto the prior and carry no information.
 
 # %%
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Any
-
 import torch
+from _runner import Tutorial, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,12 +28,19 @@ import ppl_gen
 from ppl_gen import VAE, metrics, plot, zoo
 from ppl_gen.data import ImageSet, mnist
 
+tutorial = Tutorial(__name__, "The VampPrior against the standard normal.")
+main = tutorial.main
+
 # %% [markdown]
 # ## Two models that differ in the prior
 #
 # The pseudo-inputs go through the encoder of the posterior itself, so `vamp_vae` adds nothing but
 # $K$ images. They start at training images. The KL to a mixture has no closed form and is
 # estimated from the sample that the bound uses anyway, $\log q(z \mid x) - \log p(z)$.
+#
+# The table compares active units, the KL (rate) and the part of it that depends on the prior
+# (marginal KL), a bound on the log-likelihood by importance sampling, and the FID of samples. All
+# but the last are in nats per image, under each model's own prior and for fixed binary images.
 
 
 # %%
@@ -53,6 +57,66 @@ def build(train: ImageSet, latent_dim: int, components: int) -> dict[str, VAE]:
         models[name] = make()
     return models
 
+
+def split() -> tuple[ImageSet, ImageSet]:
+    """Fixed binary images to train on and to test with."""
+    digits = mnist(binarize="static")
+    if tutorial.smoke:
+        return digits.train.subset(slice(600)), digits.test.subset(slice(100))
+    return digits.train, digits.test
+
+
+def fit(models: dict[str, VAE]) -> dict[str, VAE]:
+    """Train all models."""
+    epochs = 6 if tutorial.smoke else 40
+    for vae in models.values():
+        ppl_gen.fit(vae, split()[0], epochs=epochs, progress=False, staged=not tutorial.smoke)
+    return models
+
+
+@tutorial.section
+def compare_priors() -> dict[str, VAE]:
+    """Train both models with 20 latent dimensions, and measure them on test images."""
+    train, test = split()
+    models = fit(build(train, latent_dim=20, components=30 if tutorial.smoke else 200))
+    names = ("active_units", "rate", "marginal_kl", "log_likelihood", "fid")
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    for name, vae in models.items():
+        cost = metrics.rate_distortion(vae, test)
+        found["active_units"][name], found["rate"][name] = cost.active_units, cost.rate
+        found["marginal_kl"][name] = cost.marginal_kl
+        bound = metrics.log_likelihood(vae, test.images[:200], 20 if tutorial.smoke else 200)
+        found["log_likelihood"][name] = bound.mean().item()
+        if not tutorial.smoke:
+            distance = metrics.fid(mnist().test, vae.sample(len(test), seed=0))
+            found["fid"][name] = distance.value
+            tutorial.keep(extractor=distance.extractor)
+    tutorial.keep(**found)
+    table(
+        ("prior", "active units", "rate", "marginal KL", "log-likelihood", "FID"),
+        [(name, *(found[column].get(name) for column in names)) for name in models],
+    )
+    compare(found)
+    return models
+
+
+def compare(found: dict[str, dict[str, float]]) -> None:
+    """What the source claims of the two priors, beside what was measured."""
+    normal, vamp = "standard normal", "VampPrior"
+    claims = {
+        "the VampPrior is closer to the codes": found["marginal_kl"][vamp]
+        < found["marginal_kl"][normal],
+    }
+    if found["fid"]:
+        claims["it gives the better samples"] = found["fid"][vamp] < found["fid"][normal]
+    table(
+        ("claim", "ours", "the source", "agrees?"),
+        [(text, holds, True, holds) for text, holds in claims.items()],
+    )
+
+
+# %%
+models = compare_priors()
 
 # %% [markdown]
 # ## The two ends of the mixture
@@ -75,6 +139,23 @@ def ends(vae: VAE, images: torch.Tensor) -> dict[str, float]:
     return {"own": own.marginal_kl, "aggregate": found.marginal_kl}
 
 
+@tutorial.section
+def both_ends(models: dict[str, VAE]) -> None:
+    """The marginal KL under the simplest prior and under the aggregate posterior."""
+    found = ends(models["standard normal"], split()[1].images[:100])
+    tutorial.keep(mixture_ends=found)
+    table(
+        ("prior of the same model", "marginal KL in nats"),
+        [
+            ("its own, the standard normal", found["own"]),
+            ("all its posteriors at these images", found["aggregate"]),
+        ],
+    )
+
+
+# %%
+both_ends(models)
+
 # %% [markdown]
 # ## In two dimensions
 #
@@ -86,93 +167,82 @@ def ends(vae: VAE, images: torch.Tensor) -> dict[str, float]:
 def draw_prior(vae: VAE, digits: ImageSet, ax: Axes) -> None:
     """The prior, one shade per nat below its mode, and the codes of some images."""
     plot.latent_map(vae, digits.images[:800], digits.labels[:800], ax)
-    ax.get_legend().remove()
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     x, y = torch.meshgrid(
         torch.linspace(left, right, 120), torch.linspace(low, high, 120), indexing="xy"
     )
     density = vae.latents[0].prior().log_prob(torch.stack([x, y], -1))
     below = (density - density.max()).clamp(min=-8)
-    ax.contourf(x, y, below, levels=torch.linspace(-8, 0, 9), cmap="Greys", alpha=0.6, zorder=0)
+    ax.contourf(x, y, below, levels=torch.linspace(-8, 0, 9), cmap="Greys", alpha=0.4, zorder=0)
 
+
+@tutorial.section
+def two_dimensions() -> None:
+    """Train both models with two latent dimensions, and draw priors and codes."""
+    train, test = split()
+    flat = fit(build(train, latent_dim=2, components=30 if tutorial.smoke else 100))
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    for (name, vae), ax in zip(flat.items(), figure.subplots(1, 2), strict=True):
+        draw_prior(vae, test, ax)
+        ax.set_title(f"{name}: prior (grey) and codes by digit", fontsize="medium")
+    ax.get_legend().remove()
+    tutorial.show(figure, "08_two_dimensions")
+    costs = {name: metrics.rate_distortion(vae, test) for name, vae in flat.items()}
+    table(
+        ("two dimensions", "rate", "marginal KL"),
+        [(name, cost.rate, cost.marginal_kl) for name, cost in costs.items()],
+    )
+
+
+# %%
+two_dimensions()
 
 # %% [markdown]
-# ## All together
+# ## Samples, pseudo-inputs, active units
 #
-# The figures to compare: active units, the KL and its two parts, a bound on the log-likelihood by
-# importance sampling (all in nats per image, all under each model's own prior and fixed binary
-# images), and the FID of samples. The mutual information of $N$ images is at most $\log N$, and it
-# is *at* that bound here, so it tells nothing; the marginal KL does. With 200 components, 4,000
-# images and 40 epochs the VampPrior lowers the marginal KL from 18.1 to 16.0 nats, gains 3.1 nats
-# of log-likelihood (−106.0 to −102.9), and the FID of its samples falls from 11.3 to 3.3. No
-# dimension collapses under either prior with so few images and dimensions.
+# The learned pseudo-inputs need not look like images. A dimension is active if its posterior mean
+# varies over images, by the usual threshold of 0.01.
+
+
+# %%
+@tutorial.section
+def show_images(models: dict[str, VAE]) -> None:
+    """Samples under both priors, the pseudo-inputs, and how much each dimension varies."""
+    test = split()[1]
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    (first, second), (third, units) = figure.subplots(2, 2)
+    for (name, vae), ax in zip(models.items(), (first, second), strict=True):
+        plot.images(vae.sample(40, seed=0), ax, columns=8)
+        ax.set_title(f"{name}: samples", fontsize="medium")
+    plot.images(models["VampPrior"].latents[0].prior.pseudo_inputs[:40], third, columns=8)
+    third.set_title("learned pseudo-inputs", fontsize="medium")
+    for rank, (name, vae) in enumerate(models.items()):
+        spread = vae.code(test.images).detach().var(0).sort(descending=True).values
+        units.semilogy(range(1, 21), spread, "o-", ms=4, color=f"C{rank}", label=name)
+    units.axhline(0.01, color="0.5", lw=0.8, ls=":")
+    units.set(xlabel="dimension, sorted", ylabel=r"$\mathrm{Var}_x\,\mathbb{E}_q[z]$")
+    units.set_xticks(range(2, 21, 2))
+    units.set_title("Active units: above the dotted line", fontsize="medium")
+    units.legend(frameon=False)
+    units.spines[["top", "right"]].set_visible(False)
+    tutorial.show(figure, "08_vamp_prior")
+    print("\nActive units of 20:")
+    table(("prior", "active"), tutorial.results["active_units"].items())
+
+
+# %%
+show_images(models)
+
+# %% [markdown]
+# ## What the numbers say
+#
+# The mutual information of $N$ images is at most $\log N$, and it is *at* that bound here, so it is
+# uninformative; the marginal KL is not. With 200 components, 4,000 images and 40 epochs the
+# VampPrior lowers the marginal KL from 18.1 to 16.0 nats, gains 3.1 nats of log-likelihood (−106.0
+# to −102.9), and the FID of its samples falls from 11.3 to 3.3. No dimension collapses under either
+# prior with so few images and dimensions.
 #
 # With 40 dimensions and 8,000 images some do, under the standard normal (three seeds of
 # `tests/benchmarks/mnist.py vampprior`, 100 components): 32 ± 1 units are active, and all 40 under
 # the VampPrior, although its KL is lower, 24.6 against 28.1 nats. A learned prior has no scale, so
 # the threshold was taken relative to the posterior's own variance too, with the same counts.
-
-
-# %%
-def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
-    """Run the tutorial; the figure is written to ``out`` where given.
-
-    Returns:
-        By prior: active units, rate, marginal KL, a bound on the test log-likelihood, and, unless
-        ``smoke``, the FID of samples; and the marginal KLs of both ends of the mixture.
-    """
-    digits = mnist(binarize="static")
-    train, test = digits.train, digits.test
-    if smoke:
-        train, test = train.subset(slice(600)), test.subset(slice(100))
-    names = ("active_units", "rate", "marginal_kl", "log_likelihood", "fid")
-    results: dict[str, Any] = {name: {} for name in names}
-    settings = {"progress": False, "staged": not smoke, "epochs": 6 if smoke else 40}
-    models = build(train, latent_dim=20, components=30 if smoke else 200)
-    for name, vae in models.items():
-        ppl_gen.fit(vae, train, **settings)
-        found = metrics.rate_distortion(vae, test)
-        results["active_units"][name], results["rate"][name] = found.active_units, found.rate
-        results["marginal_kl"][name] = found.marginal_kl
-        bound = metrics.log_likelihood(vae, test.images[:200], 20 if smoke else 200)
-        results["log_likelihood"][name] = bound.mean().item()
-        if not smoke:
-            distance = metrics.fid(mnist().test, vae.sample(len(test), seed=0))
-            results["fid"][name], results["extractor"] = distance.value, distance.extractor
-    results["mixture_ends"] = ends(models["standard normal"], test.images[:100])
-
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    axes = figure.subplots(2, 3)
-    flat = build(train, latent_dim=2, components=30 if smoke else 100)
-    for (name, vae), ax in zip(flat.items(), axes[:, 0], strict=True):
-        ppl_gen.fit(vae, train, **settings)
-        draw_prior(vae, test, ax)
-        ax.set_title(f"{name}: prior (grey) and codes", fontsize="medium")
-    for (name, vae), ax in zip(models.items(), axes[:, 1], strict=True):
-        plot.images(vae.sample(40, seed=0), ax, columns=8)
-        ax.set_title(f"{name}: samples, 20 dimensions", fontsize="medium")
-    plot.images(models["VampPrior"].latents[0].prior.pseudo_inputs[:40], axes[1, 2], columns=8)
-    axes[1, 2].set_title("learned pseudo-inputs", fontsize="medium")
-    for rank, (name, vae) in enumerate(models.items()):
-        spread = vae.code(test.images).detach().var(0).sort(descending=True).values
-        axes[0, 2].semilogy(range(1, 21), spread, "o-", ms=4, color=f"C{rank}", label=name)
-    axes[0, 2].axhline(0.01, color="0.5", lw=0.8, ls=":")
-    axes[0, 2].set(xlabel="dimension, sorted", ylabel=r"$\mathrm{Var}_x\,\mathbb{E}_q[z]$")
-    axes[0, 2].set_title("Active units: above the dotted line", fontsize="medium")
-    axes[0, 2].legend(frameon=False)
-    if out is not None:
-        path = Path(out) / "08_vamp_prior.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        results["figure"] = path
-    return results
-
-
-# %%
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The VampPrior against the standard normal.")
-    parser.add_argument("--smoke", action="store_true", help="short training, in seconds")
-    parser.add_argument("--out", default="out", help="folder for the figure")
-    options, _ = parser.parse_known_args()
-    for name, value in main(options.smoke, options.out).items():
-        print(f"{name}: {value}")

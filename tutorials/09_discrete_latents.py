@@ -10,31 +10,32 @@
 # $$z = \mathrm{one\_hot}\big(\arg\max_k\,(\log \pi_k + g_k)\big) \sim \mathrm{Categorical}(\pi),
 #   \qquad y = \mathrm{softmax}\big((\log \pi + g) / \tau\big),$$
 #
-# and $y \to z$ as $\tau \to 0$, with gradients that grow without bound; so τ is lowered in
+# and $y \to z$ as $\tau \to 0$, with gradients that grow without bound; so τ is annealed in
 # training, but not to zero. In evaluation the code is discrete, and so is the reported bound.
 #
-# **Vector quantisation** (van den Oord, Vinyals and Kavukcuoglu 2017). The encoder's output $z_e$
+# **Vector quantization** (van den Oord, Vinyals and Kavukcuoglu 2017). The encoder's output $z_e$
 # is replaced by the nearest of $K$ learned vectors, $z_q = e_k$. Forward that is a step function;
 # backward its gradient is passed straight through to $z_e$. The posterior puts all mass on one
 # code, so its KL to a uniform prior is $\log K$ per position, whatever the image: a learned prior,
-# here autoregressive over positions, is what makes samples, and a shorter code.
+# here autoregressive over positions, makes samples possible and the code shorter.
 
 # %%
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
-from typing import Any
 
+import pyro.distributions as dist
 import torch
+from _runner import Tutorial, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ppl_gen
-from ppl_gen import metrics, plot, zoo
-from ppl_gen.data import mnist
-from ppl_gen.distributions.relaxed import one_hot
+from ppl_gen import VAE, metrics, plot, zoo
+from ppl_gen.data import ImageSet, mnist
+
+tutorial = Tutorial(__name__, "Gumbel-Softmax and vector quantization.")
+main = tutorial.main
 
 # %% [markdown]
 # ## The relaxation on three categories
@@ -51,8 +52,8 @@ def relaxed_draws(temperature: float, draws: int) -> torch.Tensor:
     """Draws of one relaxed variable, ``(draws, 3)``."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        law = one_hot(PROBABILITIES.log()[None], temperature)
-        return torch.Tensor(law.sample((draws,)))[:, 0]
+        q = dist.RelaxedOneHotCategorical(torch.tensor(temperature), PROBABILITIES)
+        return q.sample((draws,))
 
 
 def draw_simplex(ax: Axes, temperatures: tuple[float, ...] = (2.0, 0.5, 0.1)) -> None:
@@ -69,11 +70,94 @@ def draw_simplex(ax: Axes, temperatures: tuple[float, ...] = (2.0, 0.5, 0.1)) ->
     ax.set_title(r"Gumbel-Softmax draws, $\pi = (0.5, 0.3, 0.2)$", fontsize="medium")
 
 
+@tutorial.section
+def relax_three_categories() -> None:
+    """How often each entry is the largest, and how large it is."""
+    draws = {tau: relaxed_draws(tau, 20_000) for tau in (2.0, 0.5, 0.1)}
+    shares = {
+        tau: (y.argmax(1).bincount(minlength=3) / len(y)).tolist() for tau, y in draws.items()
+    }
+    mean_largest = {tau: y.amax(1).mean().item() for tau, y in draws.items()}
+    tutorial.keep(argmax_shares=shares, mean_largest=mean_largest)
+    entries = [f"largest is {k}" for k in (1, 2, 3)]
+    rows = [(f"τ = {tau:g}", *shares[tau], mean_largest[tau]) for tau in draws]
+    table(("", *entries, "mean of the largest"), [*rows, ("π", *PROBABILITIES.tolist(), 1.0)])
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    draw_simplex(figure.subplots())
+    tutorial.show(figure, "09_simplex")
+
+
+# %%
+relax_three_categories()
+
 # %% [markdown]
 # ## Two models
 #
-# 20 categorical variables of 10 values (at most $20 \log 10 = 46$ nats), and 16 positions with one
-# of 64 vectors (at most $16 \log 64 = 67$ nats).
+# The Gumbel-Softmax VAE has 20 categorical variables of 10 values (at most $20 \log 10 = 46$ nats),
+# the VQ-VAE 16 positions with one of 64 vectors each (at most $16 \log 64 = 67$ nats, which is what
+# a uniform prior would charge).
+
+
+# %%
+UNIFORM = {"Gumbel-Softmax": 20 * math.log(10), "VQ-VAE": 16 * math.log(64)}
+
+
+def split() -> tuple[ImageSet, ImageSet]:
+    """Training and test images."""
+    digits = mnist()
+    if tutorial.smoke:
+        return digits.train.subset(slice(1000)), digits.test.subset(slice(200))
+    return digits.train, digits.test
+
+
+@tutorial.section
+def train() -> dict[str, VAE]:
+    """Train both models, and split their discrete bounds into two terms."""
+    torch.manual_seed(0)
+    models = {"Gumbel-Softmax": zoo.gumbel_vae(), "VQ-VAE": zoo.vq_vae()}
+    data, test = split()
+    found: dict[str, dict[str, float]] = {n: {} for n in ("elbo", "reconstruction", "kl", "fid")}
+    for name, vae in models.items():
+        epochs, staged = (3, False) if tutorial.smoke else (40, True)
+        ppl_gen.fit(vae, data, epochs=epochs, lr=2e-3, progress=False, staged=staged)
+        terms = metrics.elbo_terms(vae, test)
+        found["elbo"][name], found["kl"][name] = terms.elbo, terms.kl
+        found["reconstruction"][name] = terms.reconstruction
+        if not tutorial.smoke:
+            distance = metrics.fid(test, vae.sample(len(test), seed=0))
+            found["fid"][name] = distance.value
+            tutorial.keep(extractor=distance.extractor)
+    tutorial.keep(**found, uniform_kl=UNIFORM)
+    table(
+        ("model", "ELBO", "reconstruction", "KL", "FID", "KL, uniform prior"),
+        [(n, *(found[column].get(n) for column in found), UNIFORM[n]) for n in models],
+    )
+    return models
+
+
+@tutorial.section
+def show_images(models: dict[str, VAE]) -> None:
+    """Reconstructions and samples of both models."""
+    x = split()[1].images[:8]
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    for (name, vae), row in zip(models.items(), figure.subplots(2, 2), strict=True):
+        plot.images(torch.cat([x, vae.reconstruct(x)]), row[0], columns=8)
+        row[0].set_title(f"{name}: test images, reconstructed", fontsize="medium")
+        plot.images(vae.sample(40, seed=0), row[1], columns=8)
+        row[1].set_title(f"{name}: samples", fontsize="medium")
+    tutorial.show(figure, "09_discrete_latents")
+
+
+# %%
+models = train()
+show_images(models)
+
+# %% [markdown]
+# ## Which codes are used
+#
+# A codebook can collapse onto few of its vectors. The *perplexity* is the exponential of the
+# entropy of the codes: the number of vectors that would be in use if all in use were equally
+# frequent.
 
 
 # %%
@@ -88,76 +172,23 @@ def draw_usage(ax: Axes, usage: metrics.CodebookUsage) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+@tutorial.section
+def codes_in_use(models: dict[str, VAE]) -> None:
+    """How many of the vectors of the VQ-VAE are used, and how evenly."""
+    usage = metrics.codebook_usage(models["VQ-VAE"], split()[1])
+    tutorial.keep(codes_used=usage.used, perplexity=usage.perplexity)
+    print(f"{usage.used} of {len(usage.counts)} vectors used, perplexity {usage.perplexity:.1f}.")
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    draw_usage(figure.subplots(), usage)
+    tutorial.show(figure, "09_codebook")
+
+
+# %%
+codes_in_use(models)
+
 # %% [markdown]
-# ## All together
+# ## What the numbers say
 #
 # In 40 epochs on 4,000 grey images the Gumbel-Softmax VAE reaches a discrete ELBO of −139 nats with
 # a KL of 17 of its 46 nats, the VQ-VAE −125 with 36 of 67: the learned prior saves almost half of
 # what a uniform one would cost. All 64 vectors are in use.
-
-
-# %%
-def main(smoke: bool = False, out: str | Path | None = None) -> dict[str, Any]:
-    """Run the tutorial; the figure is written to ``out`` where given.
-
-    Returns:
-        How often each entry of relaxed draws is the largest, by temperature, and the mean largest
-        entry; by model the discrete ELBO, the KL, the reconstruction term and, unless ``smoke``,
-        the FID of samples; the KL a uniform prior would cost; usage and perplexity of the codebook.
-    """
-    digits = mnist()
-    train, test = digits.train, digits.test
-    if smoke:
-        train, test = train.subset(slice(1000)), test.subset(slice(200))
-    draws = {tau: relaxed_draws(tau, 20_000) for tau in (2.0, 0.5, 0.1)}
-    largest = {tau: y.argmax(1).bincount(minlength=3) / len(y) for tau, y in draws.items()}
-    names = ("elbo", "kl", "reconstruction", "fid")
-    results: dict[str, Any] = {
-        "argmax_shares": {tau: share.tolist() for tau, share in largest.items()},
-        "mean_largest": {tau: y.amax(1).mean().item() for tau, y in draws.items()},
-        **{name: {} for name in names},
-    }
-    torch.manual_seed(0)
-    models = {"Gumbel-Softmax": zoo.gumbel_vae(), "VQ-VAE": zoo.vq_vae()}
-    for name, vae in models.items():
-        epochs = 3 if smoke else 40
-        ppl_gen.fit(vae, train, epochs=epochs, lr=2e-3, progress=False, staged=not smoke)
-        found = metrics.elbo_terms(vae, test)
-        results["elbo"][name], results["kl"][name] = found.elbo, found.kl
-        results["reconstruction"][name] = found.reconstruction
-        if not smoke:
-            distance = metrics.fid(test, vae.sample(len(test), seed=0))
-            results["fid"][name], results["extractor"] = distance.value, distance.extractor
-    usage = metrics.codebook_usage(models["VQ-VAE"], test)
-    results |= {
-        "uniform_kl": {"Gumbel-Softmax": 20 * math.log(10), "VQ-VAE": 16 * math.log(64)},
-        "codes_used": usage.used,
-        "perplexity": usage.perplexity,
-    }
-
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplots(2, 3)
-    draw_simplex(axes[0, 0])
-    draw_usage(axes[1, 0], usage)
-    for (name, vae), row in zip(models.items(), axes[:, 1:], strict=True):
-        x = test.images[:8]
-        plot.images(torch.cat([x, vae.reconstruct(x)]), row[0], columns=8)
-        row[0].set_title(f"{name}: test images, reconstructed", fontsize="medium")
-        plot.images(vae.sample(40, seed=0), row[1], columns=8)
-        row[1].set_title(f"{name}: samples", fontsize="medium")
-    if out is not None:
-        path = Path(out) / "09_discrete_latents.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        results["figure"] = path
-    return results
-
-
-# %%
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Gumbel-Softmax and vector quantisation.")
-    parser.add_argument("--smoke", action="store_true", help="short training, in seconds")
-    parser.add_argument("--out", default="out", help="folder for the figure")
-    options, _ = parser.parse_known_args()
-    for name, value in main(options.smoke, options.out).items():
-        print(f"{name}: {value}")
