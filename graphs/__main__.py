@@ -1,9 +1,9 @@
 """The command line: questions about a model, answered with reasons.
 
 ``python -m graphs MODEL QUERY...`` where MODEL is a file (.bif, .xmlbif, .uai, .net, also .gz), a
-factorisation such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", a graph such as "dag { A -> B }" or
+factorization such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", a graph such as "dag { A -> B }" or
 "A->C, C->B", or the name of a textbook example, and a QUERY is an independence such as
-"A _||_ C | B". Without a query the factorisation of the model is printed.
+"A _||_ C | B". Without a query the factorization of the model is printed.
 
 The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
 several were asked it is 0 or 2. Only the structure is read: neither pgmpy nor torch is imported.
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Textbook examples: {', '.join(textbook.NAMES)}.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a file, a factorisation, a graph or a textbook example")
+    add("model", metavar="MODEL", help="a file, a factorization, a graph or a textbook example")
     add("query", metavar="QUERY", nargs="*", help='an independence; "-" reads standard input')
     add("--queries", metavar="FILE", help="read more queries, one a line; # starts a comment line")
     add("--check", metavar="CLAIM", action="append", default=[], help="check a stated claim")
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-given", metavar="N", type=int, default=2, help="... given up to N others (2)")
     add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
     add("--draw", metavar="PNG", help="draw the graph, with the answers coloured")
-    add("--latex", action="store_true", help="print the factorisation and the answers as LaTeX")
+    add("--latex", action="store_true", help="print the factorization and the answers as LaTeX")
     add("--notations", action=_Notations, nargs=0, help="print the signs that are read, and exit")
     add("--version", action=_Version, nargs=0, help="print the version, and exit")
     add("--json", action="store_true", help="print one JSON document instead of text")
@@ -210,7 +210,7 @@ def _read_model(text: str) -> Any:
         if "(" in text:
             return parse(text)
     raise ValueError(
-        "expected a file (.bif, .xmlbif, .uai, .net, also .gz), a factorisation such as "
+        "expected a file (.bif, .xmlbif, .uai, .net, also .gz), a factorization such as "
         "P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
         f"({', '.join(textbook.NAMES)}), got {text!r}"
     )

@@ -79,7 +79,7 @@ def read_equality(text: str) -> Equality | None:
     if not right or not reader.done():
         return None
     if not any(factor.given for factor in left):
-        return None  # the factorisation of a joint distribution
+        return None  # the factorization of a joint distribution
     written = " = ".join(" ".join(map(str, side)) for side in (left, right))
     if len(left) > 1 or (len(right) == 1 and not _follows(left[0], right[0])):
         left, right = right, left

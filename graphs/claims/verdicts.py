@@ -4,7 +4,7 @@ An *independence* is true of a structure when it holds in every distribution of 
 exactly when the sets are (d-)separated (Verma and Pearl 1988; Geiger and Pearl 1988). A stated
 *dependence* is true when they are not, and then almost every distribution has it (Meek 1995).
 
-A *factorisation* with scopes :math:`C_1, \dots, C_m` is true of a model with factors over
+A *factorization* with scopes :math:`C_1, \dots, C_m` is true of a model with factors over
 :math:`D_1, \dots, D_n` when every :math:`D_j` lies in some :math:`C_k`: then the claimed factors
 can absorb the model's. Otherwise a distribution in which the variables of that :math:`D_j` act
 together has no such form, and mostly the claim asserts an independence that is false. A constant
@@ -150,7 +150,7 @@ def check(model: Model, claim: Any) -> Verdict:
               ``"not M _||_ F | T"``, ``"M !⟂ F"``, ``r"M \not\perp F"``, ``"M dependent on F"``;
             - an equality of conditional distributions, ``"P(A|B,C) = P(A|C)"`` or
               ``"P(A,B|C) = P(A|C) P(B|C)"``, with one distribution on a side;
-            - a factorisation, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
+            - a factorization, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
               reads, a :class:`graphs.Factorization`, or a graph, which claims its own
               :func:`graphs.factorization`.
 
@@ -166,7 +166,7 @@ def check(model: Model, claim: Any) -> Verdict:
     if isinstance(claim, Factorization | nx.Graph):
         return _check_factorization(model, factorization(claim))
     raise ValueError(
-        "expected an independence or a factorisation, as text or as a graphs.Independence, a "
+        "expected an independence or a factorization, as text or as a graphs.Independence, a "
         f"graphs.Factorization or a graph, got {type(claim).__name__}"
     )
 
@@ -271,16 +271,16 @@ def _theorem(answer: Independence) -> str:
     if graph.is_directed():
         return (
             "Soundness of d-separation: what it separates is independent in every distribution "
-            "that factorises over the DAG (Verma and Pearl 1988)."
+            "that factorizes over the DAG (Verma and Pearl 1988)."
         )
     return (
         "Global Markov property: what separates in the graph is independent in every distribution "
-        "that factorises over it, the direction of the Hammersley-Clifford theorem that needs no "
+        "that factorizes over it, the direction of the Hammersley-Clifford theorem that needs no "
         "positive probabilities (Lauritzen 1996, proposition 3.8)."
     )
 
 
-# --- Factorisations -----------------------------------------------------------------------------
+# --- Factorizations -----------------------------------------------------------------------------
 
 
 def _check_factorization(model: Model, claim: Factorization) -> Verdict:
@@ -469,7 +469,7 @@ def _left_out(
         covered = not _uncovered(_scopes(stated, frozenset(claim.nodes)), claim)
         yield (
             f"Summing {names} out joins the factors that mention it, {product}: the probabilities "
-            f"of the other variables {'still' if covered else 'no longer'} factorise as claimed"
+            f"of the other variables {'still' if covered else 'no longer'} factorize as claimed"
             + (", with other factors, and Z changes." if covered else ".")
         )
     if not marginal:

@@ -43,7 +43,7 @@ LogPotentials: TypeAlias = Sequence[Tensor] | Mapping[int, Tensor] | None
 
 
 def model_tables(model: Model) -> Tables:
-    """The checked tables of a model, or of a pair of a factorisation and its arrays.
+    """The checked tables of a model, or of a pair of a factorization and its arrays.
 
     Raises:
         ValueError: another type, or tables that do not fit (:mod:`graphs.parameters.tables`).

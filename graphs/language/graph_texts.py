@@ -39,7 +39,7 @@ _KINDS = {"directed": "->", "undirected": "--", "bidirected": "<->", "forward": 
 
 
 def is_graph_text(text: str) -> bool:
-    """Whether a text is one :func:`read_graph` reads, and no factorisation or file name.
+    """Whether a text is one :func:`read_graph` reads, and no factorization or file name.
 
     Tables of edges are not told from other text, so they do not count.
     """

@@ -1,4 +1,4 @@
-r"""Names and the text around them, as factorisations and independences are written.
+r"""Names and the text around them, as factorizations and independences are written.
 
 A name is a word of letters and digits of any script (``x1``, ``wet_grass``, ``var-3``), one with a
 LaTeX subscript (``x_{t-1}``), a word set in a font (``\mathrm{rain}``, ``\text{wet grass}``), a
@@ -203,7 +203,7 @@ def _character(escape: re.Match[str]) -> str:
 
 
 class Reader:
-    """A cursor over a text, shared by the readers of factorisations and of queries."""
+    """A cursor over a text, shared by the readers of factorizations and of queries."""
 
     def __init__(self, text: str, indices: Indices | None = None):
         self.text, self.position = text, 0

@@ -1,4 +1,4 @@
-r"""The one table of signs that statements, claims and factorisations are written with.
+r"""The one table of signs that statements, claims and factorizations are written with.
 
 :func:`graphs.query`, :func:`graphs.check` and :func:`graphs.parse` read the same signs with one
 meaning; :func:`notations` prints them.

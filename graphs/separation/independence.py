@@ -6,7 +6,7 @@ lets influence pass:
 - a chain :math:`a \to b \to c` or a fork :math:`a \leftarrow b \to c` when :math:`b \notin Z`,
 - a collider :math:`a \to b \leftarrow c` when b or a descendant of b is in Z.
 
-Without an active path :math:`X \perp Y \mid Z` in every distribution that factorises over the DAG;
+Without an active path :math:`X \perp Y \mid Z` in every distribution that factorizes over the DAG;
 with one, it fails in almost all of them (Pearl 1988; Koller and Friedman 2009, theorems 3.3 and
 3.5). In an undirected graph a path is active when it avoids Z (their definition 4.8). An edge with
 two heads, :math:`a \leftrightarrow b`, is a latent common cause of a and b; with a collider being a

@@ -122,7 +122,7 @@ class Factorization:
         return f"{left} = {constant}{' '.join(map(str, self.factors))}"
 
     def latex(self) -> str:
-        r"""The factorisation as LaTeX, without dollar signs; :func:`graphs.parse` reads it."""
+        r"""The factorization as LaTeX, without dollar signs; :func:`graphs.parse` reads it."""
         constant = "" if self.directed else rf"\frac{{{_plain(self.constant)}}}{{Z}}\,"
         left = f"P({', '.join(map(latex_name, self.nodes))})"
         return f"{left} = {constant}" + r"\,".join(f.latex() for f in self.factors)
@@ -175,6 +175,6 @@ def _validate(f: Factorization) -> None:
     if f.order and set(f.order) != mentioned:
         odd = sorted(map(str, set(f.order) ^ mentioned))
         raise ValueError(
-            "expected the same variables on both sides of the factorisation, got "
+            "expected the same variables on both sides of the factorization, got "
             f"{', '.join(odd)} on one side only"
         )

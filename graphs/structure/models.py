@@ -78,7 +78,7 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
 
 
 def factorization(model: Model) -> Factorization:
-    r"""The factorisation a model states.
+    r"""The factorization a model states.
 
     A DAG gives :math:`\prod_i P(x_i \mid \mathrm{pa}_i)`; a Markov network or factor graph with
     potentials gives one factor per potential; a bare undirected graph one per maximal clique (the
@@ -86,7 +86,7 @@ def factorization(model: Model) -> Factorization:
 
     Raises:
         ValueError: not a model, a directed cycle, a partially directed graph, or an edge with two
-            heads, whose latent common cause a factorisation would have to name.
+            heads, whose latent common cause a factorization would have to name.
     """
     if isinstance(model, Factorization):
         return model
@@ -99,7 +99,7 @@ def factorization(model: Model) -> Factorization:
         return _undirected(scopes)
     graph = as_graph(model, acyclic=False)
     if graph.is_directed():
-        refuse_bidirected(graph, "a DAG to factorise, in which every common cause is a node")
+        refuse_bidirected(graph, "a DAG to factorize, in which every common cause is a node")
         as_graph(graph)
         factors = tuple(Factor("P", (v,), tuple(graph.predecessors(v))) for v in graph)
         return Factorization(factors, True, tuple(graph))

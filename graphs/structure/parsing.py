@@ -1,4 +1,4 @@
-r"""Factorisations from text or LaTeX, as they are written in textbooks.
+r"""Factorizations from text or LaTeX, as they are written in textbooks.
 
 A product over an index, :math:`\prod_{i=1}^{3} p(x_i \mid y)`, is written out. Its body is what
 stands in brackets after the bounds, or else all that follows, up to the end of the term, to a
@@ -255,37 +255,37 @@ def read_product(reader: Reader) -> tuple[tuple[Factor, ...], bool, float]:
     return tuple(product.factors), bool(product.directed), product.constant
 
 
-# --- Factorisations -----------------------------------------------------------------------------
+# --- Factorizations -----------------------------------------------------------------------------
 
 
 def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorization:
-    r"""Read a factorisation as it is written in a textbook or in LaTeX.
+    r"""Read a factorization as it is written in a textbook or in LaTeX.
 
     Directed: ``P(M)P(S)P(F)P(I|M,S)``. Undirected: ``1/Z phi1(A,B) φ_2(B,C) \phi_{3}(C,D)``, with
     numbered, bare or repeated potentials, and numbers before them (``5 phi1(A,B)``, ``5/Z``), or in
     exponential form, ``exp(-E1(A,B) - E2(B,C))``, a potential for each function in the sum.
     A left-hand side ``P(A,B,C) = ...`` is optional and fixes the order of the nodes; ``1/Z`` may
     stand first or ``/Z`` last, and any of ``⋅ · × ∗ *`` or nothing between factors. A graph as
-    :func:`graphs.read_graph` reads it, such as ``dag { A -> B }``, gives its factorisation.
+    :func:`graphs.read_graph` reads it, such as ``dag { A -> B }``, gives its factorization.
 
     Products with numbers for bounds are written out: ``p(y) \prod_{i=1}^{3} p(x_i|y)`` has the
     nodes y, x_1, x_2 and x_3. A product extends over the brackets after it, or over all factors
     that follow up to the first that does not mention its index or another product over it.
 
     Args:
-        text: the factorisation.
+        text: the factorization.
         bounds: numbers for letters in bounds and subscripts, such as the N of
             ``\prod_{n=1}^{N}``.
 
     Raises:
         ValueError: the text cannot be read (the message points at the character), mixes
-            conditionals with potentials, or is no valid factorisation (:class:`Factorization`).
+            conditionals with potentials, or is no valid factorization (:class:`Factorization`).
 
     >>> parse(r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}).edges
     (('y', 'x_1'), ('y', 'x_2'))
     """
     if not isinstance(text, str):
-        raise ValueError(f"expected a factorisation as text, got {type(text).__name__}")
+        raise ValueError(f"expected a factorization as text, got {type(text).__name__}")
     if states_graph(text):
         return _of_graph(text)
     try:
@@ -318,14 +318,14 @@ def _of_graph(text: str) -> Factorization:
     graph = read_graph(text)
     for hidden in (v for v, latent in graph.nodes(data="latent") if latent):
         raise ValueError(
-            f"expected a graph without latent nodes to factorise, got {hidden!r}; "
+            f"expected a graph without latent nodes to factorize, got {hidden!r}; "
             "graphs.read_graph keeps them"
         )
     return factorization(graph)
 
 
 def states_graph(text: str) -> bool:
-    """Whether a text is a graph that :func:`graphs.read_graph` reads, and no factorisation."""
+    """Whether a text is a graph that :func:`graphs.read_graph` reads, and no factorization."""
     from graphs.language.graph_texts import is_graph_text
 
     reader = Reader(unframed(text))

@@ -102,8 +102,8 @@ def _refute() -> tuple[Section, Figure]:
     graphs.draw(moral, right, dashed=lost, title="the claim has no factor for the dashed edge")
     section = Section(
         "A homework claim, refuted",
-        f"Does the network {model} factorise as {graphs.parse(WRONG_CLAIM)}?",
-        [("claim", "holds"), ("the factorisation above", "yes" if verdict else "no")],
+        f"Does the network {model} factorize as {graphs.parse(WRONG_CLAIM)}?",
+        [("claim", "holds"), ("the factorization above", "yes" if verdict else "no")],
         verdict.explain(),
         numbers={"claim holds": float(bool(verdict))},
     )

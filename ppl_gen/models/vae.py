@@ -15,8 +15,7 @@ parents, and the decoder's second input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pyro
@@ -29,39 +28,13 @@ from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
 from ppl_gen.likelihoods.base import Likelihood
-from ppl_gen.models.conditions import Condition
+from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
-from ppl_gen.objectives.elbo import ELBO, Objective
+from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
 from ppl_gen.posteriors import Family
 
 if TYPE_CHECKING:
-    from ppl_gen.data.tables import Schema
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a zoo constructor built a model: its name and arguments.
-
-    Attributes:
-        obstacle: the argument that cannot be written to a file, if any.
-        schema: of the table that the model was trained on, if any.
-    """
-
-    name: str | None
-    arguments: dict[str, Any]
-    obstacle: str | None
-    schema: Schema | None = None
-
-    def __str__(self) -> str:
-        shown = ", ".join(f"{k}={v}" for k, v in self.arguments.items() if is_plain(v))
-        return f"{self.name}({shown})"
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value can be written to a file as it is: numbers, text, nothing, and tuples."""
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
+    pass
 
 
 class Latent(nn.Module):
@@ -86,7 +59,7 @@ class Latent(nn.Module):
         return self.family(self.encoder(x, *parents))
 
 
-class VAE(nn.Module):
+class VAE(GenerativeModel):
     """A Pyro model/guide pair over data of any shape: images, or the rows of a table.
 
     Args:
@@ -120,52 +93,11 @@ class VAE(nn.Module):
         num_covariates: int = 0,
         classes: Sequence[str] | None = None,
     ):
-        super().__init__()
-        self.data_shape = require_shape(data_shape)
+        super().__init__(data_shape, num_classes, num_covariates, classes)
         self.latents = cast(Sequence[Latent], nn.ModuleList(latents))
         self.decoder, self.likelihood = decoder, likelihood
         self.objective = ELBO() if objective is None else objective
-        names = None if classes is None else tuple(classes)
-        self.condition = Condition(num_classes, num_covariates, names)
-        self.recipe: Recipe | None = None
         likelihood.serve(self.data_shape)
-
-    @property
-    def num_classes(self) -> int:
-        """The number of labels, 0 for none."""
-        return self.condition.num_classes
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The names of the labels, where they are known."""
-        return self.condition.classes
-
-    def name_classes(self, classes: Sequence[str]) -> None:
-        """Name the labels; the names are saved with the model.
-
-        Raises:
-            ValueError: names that repeat, more than there are labels, or other than those it has.
-        """
-        if self.classes is not None and tuple(classes) != self.classes:
-            named = ", ".join(self.classes)
-            raise ValueError(f"expected the classes {named}, got {', '.join(classes)}")
-        self.condition.name(classes)
-        if self.recipe is not None:
-            arguments = {**self.recipe.arguments, "classes": self.classes}
-            self.recipe = replace(self.recipe, arguments=arguments)
-
-    @property
-    def schema(self) -> Schema | None:
-        """What the columns of its table are, once it has been trained on one.
-
-        A model with a schema reads frames by it, in the units of the table, and
-        ``vae.schema.to_frame(vae.sample(n))`` is in these units too.
-        """
-        return None if self.recipe is None else self.recipe.schema
-
-    @schema.setter
-    def schema(self, schema: Schema | None) -> None:
-        self.recipe = replace(self.recipe or Recipe(None, {}, ""), schema=schema)
 
     def __repr__(self) -> str:
         name = (self.recipe and self.recipe.name) or type(self).__name__
@@ -276,54 +208,19 @@ class VAE(nn.Module):
         return data_and_condition(self, x, y)
 
     def check(self, x: Tensor) -> None:
-        """Raise ``ValueError`` unless ``x`` is a batch of images this model can be given."""
-        if not isinstance(x, Tensor):
-            raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
-        self._require_shape(x)
+        """Raise ``ValueError`` unless ``x`` is a batch of data this model can be given."""
+        super().check(x)
         if is_readable(x):
             self.likelihood.check(x)
-        dtype = next(self.parameters()).dtype
-        if x.dtype != dtype:
-            raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
 
-    def _require_shape(self, x: Tensor) -> Tensor:
-        what = "images" if len(self.data_shape) == 3 else "data"
-        if tuple(x.shape[1:]) != self.data_shape:
-            expected = ", ".join(map(str, self.data_shape))
-            raise ValueError(f"expected {what} of shape (B, {expected}), got {tuple(x.shape)}")
-        if not x.is_floating_point():
-            raise ValueError(f"expected floating-point {what}, got {x.dtype}")
-        return x
+    # --- Training -------------------------------------------------------------------------------
 
-    def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
-        """The condition as networks see it, or nothing."""
-        if not self.condition.size:
-            return []
-        return [self.condition.vector(y, next(self.parameters()), size)]
-
-    def condition_of(self, y: Any) -> Tensor | None:
-        """The condition as the tensor that programs take; ``None`` for an unconditional model.
-
-        Args:
-            y: labels ``(B,)``, whole numbers or names that are known, covariates ``(B, C)``, or a
-                pair of both, which becomes one-hot labels beside covariates, ``(B, K + C)``.
-
-        Raises:
-            ValueError: a condition that the model does not know.
-        """
-        y = self.condition.tensor(y) if self.condition.size else None
-        self.check_labels(y)
-        return y
-
-    def check_labels(self, y: Tensor | None, size: int | None = None) -> None:
-        """Raise ``ValueError`` unless a conditional model is given a condition it knows.
-
-        Args:
-            y: the condition as a tensor ``(B, ...)``; not looked at by other models.
-            size: how many there must be, if that is known.
-        """
-        if self._label(y, size) and is_readable(cast(Tensor, y)):
-            self.condition.check(y)
+    def losses(self, *batch: Tensor) -> Generator[Any, Mapping[str, Tensor], None]:
+        """One turn of every player: the objective's loss on a batch, and its schedules' advance."""
+        names = tuple(self.players)
+        loss = loss_function(self.model, self.guide, self.objective)
+        metrics = yield names[0] if len(names) == 1 else names, loss, batch
+        self.objective.update(metrics)
 
     # --- Data -----------------------------------------------------------------------------------
 
@@ -379,13 +276,3 @@ class VAE(nn.Module):
 
 def _kind(part: Any) -> str:
     return type(part).__name__
-
-
-def require_shape(shape: Shape) -> Shape:
-    """The shape of a datum as a tuple of sizes, or ``ValueError``."""
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if not sizes or not all(is_whole(size, 1) for size in sizes):
-        raise ValueError(
-            f"expected a tuple of sizes, (D,) for rows or a data shape (C, H, W), got {shape}"
-        )
-    return sizes

@@ -86,7 +86,7 @@ class Terms:
         scales: by latent site, what its terms were multiplied by: its scale and mask together.
         weights: what handlers such as ``poutine.scale`` multiply the sites by, plates apart: a
             number or ``(B,)``; None where it varies within a datum.
-        factorise: whether the data do: no latent, factor or observation lies outside their plates.
+        factorize: whether the data do: no latent, factor or observation lies outside their plates.
         partial: plates outside the data plates of which only a subsample was seen.
         subsamples: the indices that plates drew, by plate.
         nesting: how many dimensions the plates of the programs take.
@@ -109,7 +109,7 @@ class Terms:
     scale: float = 1.0
     scales: dict[str, Scale] = field(default_factory=dict)
     weights: list[Scale | None] = field(default_factory=list)
-    factorise: bool = True
+    factorize: bool = True
     partial: frozenset[str] = frozenset()
     subsamples: dict[str, Tensor] = field(default_factory=dict)
     nesting: int = 0
@@ -135,14 +135,14 @@ class Terms:
         Handlers that treat sites differently count as 1.
         """
         weight = common(self.weights)
-        if self.factorise:
+        if self.factorize:
             return weight * self.scale
         return 1.0 if isinstance(weight, Tensor) and weight.numel() > 1 else weight
 
     def log_weight(self) -> Tensor:
         r""":math:`\log p(x, z) - \log q(z \mid x)` by datum, of shape ``(K, B)``.
 
-        :meth:`common_scale` is left out. With a global latent the data do not factorise: the shape
+        :meth:`common_scale` is left out. With a global latent the data do not factorize: the shape
         is then ``(K, 1)``, the weight of the whole data set.
 
         Raises:
@@ -151,14 +151,14 @@ class Terms:
         parts = [self.log_lik, *self.factors.values()]
         parts += [self.log_p[s] - self.log_q[s] for s in self.log_p]
         seen_in_part = set(self.partial)
-        if not self.factorise and self.scale != 1:
+        if not self.factorize and self.scale != 1:
             seen_in_part.add("the data")
         if seen_in_part and len(self.log_lik) > 1:
             raise ValueError(
                 "expected all data behind an importance weight, got a subsample of "
                 f"{', '.join(sorted(seen_in_part))}: its expectation would be no bound"
             )
-        if not self.factorise:
+        if not self.factorize:
             parts = [part.sum(1, keepdim=True) for part in parts]
         total, scale = functools.reduce(add, parts), self.common_scale()
         return total if isinstance(scale, float) and scale == 1 else total / scale
@@ -360,7 +360,7 @@ class _Collector:
             factors=factors,
             scale=math.prod(map(ratio, self.data.values())),
             weights=list(map(self.by_datum, weights)) if weighted else [],
-            factorise=all(map(self.is_local, every)),
+            factorize=all(map(self.is_local, every)),
             partial=frozenset(frame.name for frame in outside if ratio(frame) != 1),
             subsamples=self.subsamples,
             nesting=self.nesting,
@@ -511,7 +511,7 @@ def cat(draws: Iterable[Terms]) -> Terms:
         first.scale,
         first.scales,
         first.weights,
-        first.factorise,
+        first.factorize,
         first.partial,
         first.subsamples,
         first.nesting,

@@ -11,7 +11,7 @@ from pyro.optim import PyroOptim
 
 from ppl_gen._checks import is_whole
 from ppl_gen.data.batches import Batches, TensorBatches
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.base import GenerativeModel
 
 
 def callables(
@@ -61,7 +61,7 @@ def consistent(
 
 def batch(model: Any, tensors: Sequence[Any]) -> None:
     """Refuse images and labels that the model cannot be given."""
-    if isinstance(model, VAE):
+    if isinstance(model, GenerativeModel):
         model.check(tensors[0])
         model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
 
@@ -76,7 +76,7 @@ def values(model: Any, batches: Batches) -> None:
     if not isinstance(batches, TensorBatches):
         return
     batch(model, batches.tensors)
-    missing = isinstance(model, VAE) and model.likelihood.missing
+    missing = getattr(getattr(model, "likelihood", None), "missing", False)
     for position, tensor in enumerate(batches.tensors):
         if position == 0 and missing:
             continue  # NaN stands for a missing value, and the model looked for infinity

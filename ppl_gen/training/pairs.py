@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ppl_gen._modes import evaluating
 from ppl_gen._processes import World
 from ppl_gen._store import unregistered
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.base import GenerativeModel
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
 from ppl_gen.objectives.stock import KNOWN, require_granted
 from ppl_gen.objectives.terms import Program, terms
@@ -348,7 +348,7 @@ def _set_baselines(values: Mapping[str, Tensor]) -> None:
 class _ModulePair(Pair):
     """A model of this package: its parameters are known and need no parameter store."""
 
-    def __init__(self, module: VAE):
+    def __init__(self, module: Any):
         super().__init__(module.model, module.guide, module.objective)
         self.module = module
 
@@ -360,11 +360,8 @@ class _ModulePair(Pair):
 
     @property
     def players(self) -> dict[str, list[Tensor]]:
-        """One, or those that the model names; without those that have nothing to learn."""
-        named: Any = getattr(self.module, "players", None)
-        if named is None:
-            return super().players
-        found = {n: [p for p in ps if p.requires_grad] for n, ps in named.items()}
+        """Those of the model, without those that have nothing to learn."""
+        found = {n: [p for p in ps if p.requires_grad] for n, ps in self.module.players.items()}
         return {name: parameters for name, parameters in found.items() if parameters}
 
     @property
@@ -395,12 +392,12 @@ class _ModulePair(Pair):
 
 
 def as_trainable(model: Any) -> Trainable:
-    """A :class:`Trainable` as it is, or the pair of a VAE.
+    """A :class:`Trainable` as it is, or the pair of a model that is one.
 
     Raises:
         ValueError: anything else.
     """
-    if isinstance(model, VAE):
+    if isinstance(model, GenerativeModel) and hasattr(model, "guide"):
         return _ModulePair(model)
     if hasattr(model, "players") and (hasattr(model, "losses") or hasattr(model, "loss")):
         return model

@@ -7,12 +7,14 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, get_args, get_type_hints
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
-from ppl_gen.models.vae import VAE, Recipe, is_plain
+from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.recipe import Recipe, is_plain
 from ppl_gen.networks import Shape, Widths
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=GenerativeModel)
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
@@ -27,7 +29,7 @@ class Entry:
     """A named model: its constructor, the paper it comes from, and the year."""
 
     name: str
-    build: Callable[..., VAE]
+    build: Callable[..., GenerativeModel]
     paper: str
     year: int
 
@@ -35,20 +37,20 @@ class Entry:
 registry: dict[str, Entry] = {}
 
 
-def named(paper: str, year: int) -> Callable[[Callable[P, VAE]], Callable[P, VAE]]:
+def named(paper: str, year: int) -> Callable[[Callable[P, M]], Callable[P, M]]:
     """Register a constructor under its own name; what it builds remembers its arguments.
 
     Arguments must be of the types they are annotated with, and numbers finite; shapes and widths
     are checked where they are used.
     """
 
-    def register(build: Callable[P, VAE]) -> Callable[P, VAE]:
+    def register(build: Callable[P, M]) -> Callable[P, M]:
         signature = inspect.signature(build)
         hints = get_type_hints(build)
         checked = {name: kind for name, kind in hints.items() if kind not in (Shape, Widths, Any)}
 
         @functools.wraps(build)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> VAE:
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> M:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = dict(bound.arguments)

@@ -15,7 +15,7 @@ from torch import nn
 from ppl_gen import zoo
 from ppl_gen._files import PathLike, model_payload, read, write
 from ppl_gen.data.tables import Schema
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.base import GenerativeModel
 from ppl_gen.training.pairs import as_trainable
 from ppl_gen.training.trainable import load_state_dict, state_dict
 
@@ -87,7 +87,7 @@ def load(path: PathLike, into: Any = None) -> Any:
     state = _weights(payload, path)
     if into is None:
         into = _built(payload, path)
-    if isinstance(into, VAE):
+    if isinstance(into, GenerativeModel):
         load_state(into, state, path)
         if "schema" in payload:
             into.schema = Schema.restored(payload["schema"])
@@ -111,7 +111,7 @@ def _weights(payload: Mapping[str, Any], path: PathLike) -> dict[str, Any]:
     return state
 
 
-def _built(payload: Mapping[str, Any], path: PathLike) -> VAE:
+def _built(payload: Mapping[str, Any], path: PathLike) -> GenerativeModel:
     """The model of the zoo that a file names."""
     if payload.get("name") is None:
         obstacle = payload.get("obstacle")

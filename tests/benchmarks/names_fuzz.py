@@ -5,7 +5,7 @@
 Names are of all categories of Unicode, in several normal forms, with combining marks, joiners,
 quotes, backslashes and signs. Each DAG of three to five such nodes comes with one statement about
 it; whether that holds is told by listing all paths. A try asks one question in one way, and every
-way must give the same answer or the same factorisation; a file may refuse a name but not change it.
+way must give the same answer or the same factorization; a file may refuse a name but not change it.
 Prints tries, refusals and disagreements for every way.
 """
 

@@ -363,7 +363,7 @@ def test_graphs_of_other_packages():
         assert graphs.query(model, "A ⟂ C | B").path == ("A", "B", "C")
         assert not graphs.Separation(model).independent("A", "C", "B")
         assert graphs.minimal_separator(model, "A", "C") == frozenset()
-        with pytest.raises(ValueError, match="a DAG to factorise"):
+        with pytest.raises(ValueError, match="a DAG to factorize"):
             graphs.factorization(model)
 
 

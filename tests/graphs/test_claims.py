@@ -86,7 +86,7 @@ def test_who_is_the_collider_between_m_and_f():
     assert "blocked by D, a collider" in refuted.explain()
 
 
-def test_campus_factorised_without_a_factor_for_its_largest_family():
+def test_campus_factorized_without_a_factor_for_its_largest_family():
     verdict = graphs.check(CAMPUS, "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,T,M) φ(B,T,M)")
     assert not verdict
     assert verdict.missing == (frozenset("ABMT"),)
@@ -106,7 +106,7 @@ def test_campus_factorised_without_a_factor_for_its_largest_family():
     assert "M = B ⊕ A" in text
 
 
-def test_campus_factorised_over_the_cliques_of_its_moral_graph():
+def test_campus_factorized_over_the_cliques_of_its_moral_graph():
     verdict = graphs.check(CAMPUS, "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,B,M,T)")
     assert verdict
     assert verdict.missing == verdict.false_independencies == ()
@@ -164,11 +164,11 @@ def test_a_dropped_potential_of_letters():
     assert verdict.missing == (frozenset("EG"),)
     assert [str(r) for r in verdict.false_independencies] == ["E ⟂ G"]
     text = verdict.explain()
-    assert "still factorise as claimed, with other factors, and Z changes" in text
+    assert "still factorize as claimed, with other factors, and Z changes" in text
     assert graphs.check(LETTERS, f"P(A,B,C,D,E,F) = {rest}")
     hub = graphs.check(LETTERS, "P(A,B,C,D,F,G) = φ1(A,B,C) φ2(B,C,D) φ3(C,D,F) φ(G)")
     assert hub.missing == (frozenset("BFG"),)
-    assert "no longer factorise as claimed" in hub.explain()
+    assert "no longer factorize as claimed" in hub.explain()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_true_claim_names_its_theorem(model, claim, theorem):
     assert verdict.explain().splitlines()[1].startswith(theorem) or theorem in verdict.explain()
 
 
-# --- Factorisations -----------------------------------------------------------------------------
+# --- Factorizations -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -504,7 +504,7 @@ def test_verdicts_show_themselves():
         ("P(A)P(A|B)", "expected one conditional distribution per variable"),
         ("5 P(A)P(B|A)", "expected a potential such as phi1"),
         ("0 φ(A)", "expected a positive constant, got 0.0"),
-        (17, "expected an independence or a factorisation, .* got int"),
+        (17, "expected an independence or a factorization, .* got int"),
         (None, "got NoneType"),
     ],
 )

@@ -50,7 +50,7 @@ def test_two_headed_edges(run, tmp_path):
     assert "an unobserved common cause  <->  ↔" in run("--notations")[1]
 
 
-def test_undirected_factorisation(run):
+def test_undirected_factorization(run):
     status, out, _ = run("1/Z phi1(A,B) phi2(B,C)", "A ⟂ C | B")
     assert status == 0
     assert "blocked by B, a node on the path that is observed" in out
@@ -188,7 +188,7 @@ def test_pictures(run, tmp_path, queries):
         (["my--net.bif", "A ⟂ B"], "expected a file"),
         (["dag { A -> B; B -> A }", "A ⟂ B"], "got the cycle"),
         (["pdag { A -- B }"], "partially directed"),
-        (["dag { A <-> B }"], "a DAG to factorise, .* the bidirected edge A <-> B"),
+        (["dag { A <-> B }"], "a DAG to factorize, .* the bidirected edge A <-> B"),
         (["dag { A <-> B; A -> B; B -> A }", "A ⟂ B"], "several between|cycle"),
         (["A <-> B -- C", "A ⟂ B"], "got A <-> B and B - C"),
         (["diagnosis", "--draw", "x.nope"], "nope"),

@@ -1,4 +1,4 @@
-"""Reading and writing factorisations, and reducing any model to its graph."""
+"""Reading and writing factorizations, and reducing any model to its graph."""
 
 import itertools
 import time
@@ -137,7 +137,7 @@ def test_unreadable_text_points_at_the_character(text, position, message):
         ("P(A) = P(A)P(B)", "got B on one side only"),
     ],
 )
-def test_texts_that_are_no_factorisation(text, message):
+def test_texts_that_are_no_factorization(text, message):
     with pytest.raises(ValueError, match=message):
         graphs.parse(text)
 
@@ -152,7 +152,7 @@ def test_long_unreadable_text_is_refused_at_once():
 
 @pytest.mark.parametrize("text", [None, 3, b"P(A)", ["P(A)"]])
 def test_only_text_is_parsed(text):
-    with pytest.raises(ValueError, match="expected a factorisation as text, got"):
+    with pytest.raises(ValueError, match="expected a factorization as text, got"):
         graphs.parse(text)
 
 
@@ -175,7 +175,7 @@ def test_validation_is_linear():
 
 @examples
 @given(random_graphs())
-def test_factorisation_of_a_graph_gives_the_graph_back(graph):
+def test_factorization_of_a_graph_gives_the_graph_back(graph):
     stated = graphs.factorization(graph)
     assert graphs.as_graph(graph) is graph
     assert stated.nodes == tuple(graph)

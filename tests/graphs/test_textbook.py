@@ -10,7 +10,7 @@ import graphs
 from graphs import textbook
 
 
-def test_factorisations_are_as_printed():
+def test_factorizations_are_as_printed():
     assert str(textbook.diagnosis()) == (
         "P(M, S, I, F, T, D) = P(M) P(S) P(F) P(I | M, S) P(T | F) P(D | I, T)"
     )

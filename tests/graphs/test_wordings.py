@@ -1,4 +1,4 @@
-r"""Statements and factorisations as they are found in papers, on blackboards and in web pages.
+r"""Statements and factorizations as they are found in papers, on blackboards and in web pages.
 
 Each is read with the one meaning it has, or refused with the reason.
 """

@@ -18,7 +18,7 @@ LOGITS = torch.tensor([[0.3, -1.0, 0.8], [1.5, 0.1, -0.4]], dtype=torch.float64)
 
 
 def cost(z, shift=0.0):
-    """A cost of three binary variables that does not factorise."""
+    """A cost of three binary variables that does not factorize."""
     a, b, c = z.unbind(-1)
     return (a - 0.4 + shift) ** 2 + 1.5 * a * b - torch.cos(2 * b + c) + a * b * c
 

@@ -1,4 +1,4 @@
-"""Independences and factorisations straight from their definitions, for graphs of a few nodes."""
+"""Independences and factorizations straight from their definitions, for graphs of a few nodes."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def separated_in_moral_ancestral_graph(graph, x, y, given):
 
 
 def random_joint(graph, rng):
-    """A positive joint table over binary nodes, one axis per node, that factorises over the graph.
+    """A positive joint table over binary nodes, one axis per node, that factorizes over the graph.
 
     Conditional tables of a DAG, one potential per maximal clique of an undirected graph.
     """

@@ -6,6 +6,7 @@ from ppl_gen import likelihoods, networks
 from ppl_gen._checks import is_whole
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
+from ppl_gen.models.base import require_shape
 from ppl_gen.models.partial_labels import (
     CLASS,
     MarginalELBO,
@@ -13,7 +14,7 @@ from ppl_gen.models.partial_labels import (
     PartlyLabelledVAE,
     UniformClass,
 )
-from ppl_gen.models.vae import VAE, Latent, require_shape
+from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.variational.vae import vae

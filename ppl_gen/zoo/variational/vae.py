@@ -7,8 +7,9 @@ from ppl_gen import likelihoods, networks, posteriors, priors
 from ppl_gen._modes import evaluating
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
+from ppl_gen.models.base import require_shape
 from ppl_gen.models.conditions import Condition
-from ppl_gen.models.vae import VAE, Latent, require_shape
+from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives.elbo import Objective
 from ppl_gen.posteriors import Family
