@@ -38,6 +38,7 @@ class Network:
         directed: whether every scope is the parents and then their child, and every table its
             conditional distribution.
         policy: what to make of rows that are no probabilities.
+        note: what else may be wrong where tables are no conditional distributions.
 
     Attributes:
         kinds: of every node, chance, decision or utility.
@@ -45,9 +46,13 @@ class Network:
     """
 
     def __init__(
-        self, line: Callable[[Where], int], directed: bool = True, policy: Policy | None = None
+        self,
+        line: Callable[[Where], int],
+        directed: bool = True,
+        policy: Policy | None = None,
+        note: str = "",
     ):
-        self.line, self.directed = line, directed
+        self.line, self.directed, self.note = line, directed, note
         self.policy = policy or Policy()
         self.name = ""
         self.states: dict[str, tuple[Hashable, ...]] = {}
@@ -115,7 +120,7 @@ class Network:
             if child in self._defined:
                 raise self.error(
                     f"expected one distribution of {child!r}, got another after that of line "
-                    f"{self.line(self._defined[child])}",
+                    f"{self.line(self._defined[child])}{self.note}",
                     where,
                 )
             self._defined[child] = where
@@ -151,7 +156,7 @@ class Network:
         try:
             self._settle(scope, array, words)
         except Refused as error:
-            hint = f"; {error.hint}" if error.hint else ""
+            hint = f"; {error.hint}{self.note}" if error.hint else ""
             at = self._cell(scope, error.number, error.row)
             raise self.error(f"{error} in {at}{hint}", place(error.number)) from None
         self._arrays.append(array)
@@ -215,16 +220,18 @@ class Network:
             factor, row = found
             shape = tables.factors[factor][1].shape
             number = int(np.ravel_multi_index((*row, 0), shape))
-            hint = "; normalize=True fills such rows uniformly"
+            hint = f"; normalize=True fills such rows uniformly{self.note}"
             where = self._wheres[factor][1](number)
             raise self.error(described(tables, factor, row) + hint, where)
 
     def _check_complete(self, graph: nx.DiGraph) -> None:
         for v, where in self._declared.items():
             if v not in self._defined and self.kinds[v] == CHANCE and v not in self._untabled:
-                raise self.error(f"expected a probability distribution of {v!r}, got none", where)
+                raise self.error(
+                    f"expected a probability distribution of {v!r}, got none{self.note}", where
+                )
         if not nx.is_directed_acyclic_graph(graph):
             cycle = [u for u, _ in nx.find_cycle(graph)]
             loop = " -> ".join(cycle + cycle[:1])
             last = max(self._defined[v] for v in cycle)
-            raise self.error(f"expected an acyclic network, got the cycle {loop}", last)
+            raise self.error(f"expected an acyclic network, got the cycle {loop}{self.note}", last)

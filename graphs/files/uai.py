@@ -35,6 +35,10 @@ from graphs.parameters.tables import Node, Tables, called
 _WORD = re.compile(r"\S+")
 _MOST_DIGITS = 18
 _MOST_STATES = 2**16
+_FACTORS = (
+    "; a file whose tables are factors, and no distributions of each last variable given the "
+    "others, begins with MARKOV (rescaled rows would be another distribution)"
+)
 
 
 class _Words:
@@ -100,7 +104,7 @@ def read(text: str, tables: bool, policy: Policy | None = None) -> Found:
     kind = words.word("'MARKOV' or 'BAYES'").upper()
     if kind not in ("MARKOV", "BAYES"):
         raise words.malformed("'MARKOV' or 'BAYES'", 0)
-    network = Network(words.line, kind == "BAYES", policy)
+    network = Network(words.line, kind == "BAYES", policy, _FACTORS if kind == "BAYES" else "")
     names = _declare(words, network)
     scopes = []
     for _ in range(words.integer("the number of functions")):

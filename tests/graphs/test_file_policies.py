@@ -210,6 +210,25 @@ def test_rows_of_zeros_given_impossible_states_load_as_they_are(tmp_path):
     assert again.get_cpds("var_2").values.tolist() == table.tolist()
 
 
+@pytest.mark.parametrize(
+    "functions",
+    [
+        "1 0\n2 0 1\n2 3 1\n4 .5 .5 .5 .5",
+        "1 0\n2 0 1\n2 .5 .5\n4 0 0 .5 .5",
+        "1 0\n2 1 0\n2 .5 .5\n4 1 0 0 1",
+        "2 1 0\n2 0 1\n4 1 0 0 1\n4 1 0 0 1",
+    ],
+)
+def test_factors_in_a_uai_file_of_distributions_are_told_from_counts(functions, tmp_path):
+    """Where ``normalize=True`` would give another distribution, the message says so."""
+    path = tmp_path / "n.uai"
+    path.write_text(f"BAYES\n2\n2 2\n2\n{functions}\n")
+    with pytest.raises(ValueError, match=r"line \d+: .*factors.* begins with MARKOV"):
+        graphs.load(path)
+    path.write_text(path.read_text().replace("BAYES", "MARKOV"))
+    assert len(graphs.load(path).get_factors()) == 2
+
+
 @st.composite
 def sparse_networks(draw):
     """Tables of few positive entries over four binary variables, some rows of zeros."""
