@@ -2,10 +2,10 @@ r"""Edges as text, braces and arrows: dagitty, DOT and plain lists such as ``A->
 
 One grammar reads the three, since they differ in little: a statement is a node, or nodes and
 braced groups joined by edges, with attributes in square brackets. In dagitty and in lists an edge
-is one of ``->``, ``<-``, ``<->``, ``--`` (or → ← ↔ —); in DOT ``->`` or ``--`` as the graph is
-a ``digraph`` or a ``graph``, with the heads that Graphviz draws: ``dir`` turns an arrow round,
-doubles it or takes its head, and ``arrowhead=none`` or ``arrowtail=none`` takes one (Textor et al.
-2016 for dagitty; the Graphviz documentation for DOT).
+is one of ``->``, ``<-``, ``<->``, ``--`` (or → ← ↔ —, or such commands of LaTeX as ``\to``); in DOT
+``->`` or ``--`` as the graph is a ``digraph`` or a ``graph``, with the heads that Graphviz draws:
+``dir`` turns an arrow round, doubles it or takes its head, and ``arrowhead=none`` or
+``arrowtail=none`` takes one (Textor et al. 2016 for dagitty; the Graphviz documentation for DOT).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from graphs.language.scanning import QUOTED, Malformed, Scanner, pattern, unquote
-from graphs.language.signs import ARROWS
+from graphs.language.signs import ARROWS, any_of
 
 COMMENT = r"//[^\n]*|/\*.*?(?:\*/|\Z)|(?:(?<=\n)|(?<![\s\S]))[ \t]*\#[^\n]*"
-ARROW = re.compile("|".join(sorted(map(re.escape, ARROWS), key=len, reverse=True)))
+ARROW = re.compile(any_of(ARROWS))
 HEADER = re.compile(r"\s*(?:(strict)\s+)?(dag|pdag|mag|pag|digraph|graph)\b", re.IGNORECASE)
 _CIRCLES = pattern(r"(?:@(?:-[->@]|->)|<?-[o@](?=\W)|o-[->o])")
 _ARROW = pattern(f"({ARROW.pattern})")
@@ -216,6 +216,10 @@ class _Statements:
         start = end = len(text) - len(text[self.scanner.position :].lstrip())
         while end < len(text) and _in_word(text[end]):
             end += 1
+        if text[start:end].endswith("_") and text.startswith("{", end):
+            raise self.scanner.malformed(
+                "a name without braces (one with braces stands in double quotes)", start
+            )
         self.scanner.position = end if end > start else self.scanner.position
         return text[start:end]
 

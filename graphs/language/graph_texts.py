@@ -4,7 +4,8 @@ r"""Graphs as other programs write them: dagitty, DOT, GML, lists of edges, and 
 dagitty        ``dag { A -> C -> B; U [latent]; A <-> B }``, also ``pdag``, ``mag``
 DOT            ``digraph { A -> {B; C} }``, ``graph { A -- B }`` (Graphviz)
 GML            ``graph [ directed 1 node [ id 0 label "A" ] ... ]``
-edges          ``A->C, C->B`` or ``A -- B``, separated by commas, semicolons or lines
+edges          ``A->C, C->B``, ``A -- B`` or ``$A \to B$``, separated by commas, semicolons
+               or lines
 table (CSV)    two columns of names, ``from,to`` or without a header; arrows go from
                the first to the second; a column ``type`` may say ``undirected``
 =============  ===================================================================
@@ -25,8 +26,9 @@ from typing import Any
 import networkx as nx
 
 from graphs.language.edge_texts import ARROW, COMMENT, HEADER, Edge, graph_of, read_edges
+from graphs.language.frames import unframed
 from graphs.language.scanning import Malformed, Scanner, blank_comments, is_number, line_of
-from graphs.language.signs import ARROWS
+from graphs.language.signs import ARROWS, any_of
 
 _BRACED = re.compile(HEADER.pattern + r'\s*(?:"[^"]*"|[^\s{"\[]+)?\s*\{', re.IGNORECASE)
 _GML = re.compile(r"\s*(?:[A-Za-z]\w*\s+(?:\"[^\"]*\"|[\w.]+)\s+)*graph\s*\[")
@@ -35,6 +37,7 @@ _HEADERS = (
     ("from", "to"), ("source", "target"), ("parent", "child"), ("tail", "head"),
     ("cause", "effect"), ("start", "end"), ("src", "dst"), ("node1", "node2"), ("u", "v"),
 )  # fmt: skip
+_LATEX = re.compile(any_of(sign for sign in ARROWS if sign.startswith("\\")))
 _KINDS = {"directed": "->", "undirected": "--", "bidirected": "<->", "forward": "->", **ARROWS}
 
 
@@ -85,7 +88,9 @@ def read_graph(text: str) -> nx.DiGraph | nx.Graph:
 
 
 def _levelled(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    """The text with plain line ends, and without what stands around it in LaTeX."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return unframed(text) if _LATEX.search(_QUOTES.sub('""', text)) else text
 
 
 # --- GML ----------------------------------------------------------------------------------------

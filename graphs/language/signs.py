@@ -51,8 +51,11 @@ NOTHING = ("∅", r"\emptyset", r"\varnothing")
 PRODUCTS = ("⋅", "·", "×", "∗", "*", "∙", "•", "\u2062", r"\cdot", r"\times", r"\ast", r"\bullet")
 ARROWS = {
     "<->": "<->", "↔": "<->", "⟷": "<->", "<-->": "<->",
+    r"\leftrightarrow": "<->", r"\longleftrightarrow": "<->",
     "->": "->", "→": "->", "⟶": "->", "-->": "->",
+    r"\to": "->", r"\rightarrow": "->", r"\longrightarrow": "->",
     "<-": "<-", "←": "<-", "⟵": "<-", "<--": "<-",
+    r"\gets": "<-", r"\leftarrow": "<-", r"\longleftarrow": "<-",
     "--": "--", "—": "--", "–": "--", "---": "--", "─": "--",
 }  # fmt: skip
 GREEK = (

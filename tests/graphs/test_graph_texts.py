@@ -24,6 +24,10 @@ CHAIN = [("A", "C"), ("C", "B")]
         "A->C, C->B",
         "A → C → B",
         "A --> C; B <-- C",
+        r"A \rightarrow C, C\to B",
+        r"$A \longrightarrow C, B \gets C$.",
+        r"\[ B \leftarrow C \longleftarrow A \]",
+        r"dag { A \to C; C \to B }",
         "digraph { A -> C; C -> B; }",
         'strict digraph "G" { rankdir=LR; node [shape=box] A -> C; C -> B [weight=2] }',
         "digraph { A -> C C:e -> B:w [label=<<b>x</b>>] }",
@@ -44,6 +48,26 @@ def test_ways_to_write_a_chain(text):
     assert type(graph) is nx.DiGraph
     assert set(graph.edges) == set(CHAIN)
     assert graphs.query(graph, "A ⟂ B | C")
+
+
+@pytest.mark.parametrize("sign", [r"\leftrightarrow", r"\longleftrightarrow"])
+def test_two_headed_arrows_of_latex(sign):
+    graph = graphs.read_graph(f"A {sign} B, B \\to C")
+    assert dict(graph.edges) == {("A", "B"): {"bidirected": True}, ("B", "C"): {}}
+
+
+@pytest.mark.parametrize("text", [r"x_{1} \to y", "dag { x_{1} -> y }", "dag { y -> x_{t} }"])
+def test_names_with_braces_are_refused_without_quotes(text):
+    """Not read as the node ``x_`` before a group of others."""
+    with pytest.raises(ValueError, match="braces stands in double quotes"):
+        graphs.read_graph(text)
+    assert list(graphs.read_graph(r'"x_{1}" \to y').edges) == [("x_{1}", "y")]
+
+
+@pytest.mark.parametrize("text", [r"A \top B", r"A \tofu B", r"digraph { A \to B }", r'"A \to B"'])
+def test_other_commands_are_no_arrows(text):
+    with pytest.raises(ValueError, match="expected"):
+        graphs.read_graph(text)
 
 
 def test_kinds_of_edges():
