@@ -1,9 +1,10 @@
 """The command line: questions about a model, answered with reasons.
 
-``python -m graphs MODEL QUERY...`` where MODEL is a file (.bif, .xmlbif, .uai, .net, also .gz), a
-factorization such as "P(A)P(B|A)" or "1/Z phi1(A,B) phi2(B,C)", a graph such as "dag { A -> B }" or
-"A->C, C->B", or the name of a textbook example, and a QUERY is an independence such as
-"A _||_ C | B". Without a query the factorization of the model is printed.
+``python -m graphs MODEL QUERY...`` where MODEL is a file (.bif, .xmlbif, .uai, .net, .xdsl,
+.dsc, .dot, .gml, .csv, also .gz), a factorization such as "P(A)P(B|A)" or
+"1/Z phi1(A,B) phi2(B,C)", a graph such as "dag { A -> B }" or "A->C, C->B", or the name of a
+textbook example, and a QUERY is an independence such as "A _||_ C | B". Without a query the
+factorization of the model is printed, or its edges where no single factorization states it.
 
 The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
 several were asked it is 0 or 2. Only the structure is read: neither pgmpy nor torch is imported.
@@ -29,7 +30,8 @@ from graphs.language.notation import Node
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
-from graphs.structure.factorization import Factorization
+from graphs.structure.edges import edges, edges_latex, edges_text, has_choices, kind_of
+from graphs.structure.mixed import has_marks
 from graphs.structure.models import as_graph, factorization
 from graphs.structure.nodes import find_nodes
 from graphs.structure.parsing import parse, states_graph
@@ -158,10 +160,9 @@ def _run(options: argparse.Namespace) -> int:
     report: Record = {"model": options.model, "directed": graph.is_directed()}
     say = (lambda *_: None) if options.json else print
     if options.latex or not (options.list or any(texts for *_, texts in jobs)):
-        stated = factorization(model)
-        report |= {"nodes": len(graph), "edges": graph.size()}
-        report |= {"factorization": str(stated), "latex": stated.latex()}
-        say(stated.latex() if options.latex else _summary(graph, stated))
+        structure, summary = _structure(model, graph)
+        report |= structure
+        say(structure["latex"] if options.latex else summary)
     failed = False
     for section, job, texts in jobs:
         for text in texts:
@@ -191,7 +192,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 _FILE_NAME = re.compile(
-    r"[^\s{}();,]+\.(?:bif|xmlbif|uai|net|dot|gv|gml|csv|tsv|txt|dagitty)(?:\.gz)?"
+    r"[^\s{}();,]+\.(?:bif|xmlbif|bifxml|xml|uai|net|xdsl|dsc"
+    r"|dot|gv|gml|csv|tsv|edges|txt|dagitty)(?:\.gz)?"
 )
 
 
@@ -210,8 +212,8 @@ def _read_model(text: str) -> Any:
         if "(" in text:
             return parse(text)
     raise ValueError(
-        "expected a file (.bif, .xmlbif, .uai, .net, also .gz), a factorization such as "
-        "P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
+        "expected a file (.bif, .xmlbif, .uai, .net, .xdsl, .dsc, .dot, .gml, .csv, also .gz), a "
+        "factorization such as P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
         f"({', '.join(textbook.NAMES)}), got {text!r}"
     )
 
@@ -246,9 +248,18 @@ def _lines(file: Iterable[str]) -> Iterator[str]:
 # --- Writing ------------------------------------------------------------------------------------
 
 
-def _summary(graph: nx.Graph, stated: Factorization) -> str:
-    kind = "Bayesian network" if graph.is_directed() else "Markov network"
-    return f"{kind} of {len(graph)} nodes and {graph.size()} edges\n{stated}"
+def _structure(model: Any, graph: nx.Graph) -> tuple[Record, str]:
+    """The factorization, or the edges where some are no arrows, and the same as a summary."""
+    if graph.is_directed() and (has_marks(graph) or has_choices(graph)):
+        size, kind = len(list(edges(graph))), kind_of(graph)
+        stated, latex, key = edges_text(graph), edges_latex(graph), "structure"
+    else:
+        found = factorization(model)
+        size, kind = graph.size(), "Bayesian" if graph.is_directed() else "Markov"
+        kind, key = f"{kind} network", "factorization"
+        stated, latex = str(found), found.latex()
+    record = {"nodes": len(graph), "edges": size, key: stated, "latex": latex}
+    return record, f"{kind} of {len(graph)} nodes and {size} edges\n{stated}"
 
 
 def _sets(answer: Independence) -> Record:
