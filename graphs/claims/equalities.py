@@ -12,11 +12,12 @@ by the chain rule: summed over what comes later, both sides agree for the first 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphs.language.frames import unframed
-from graphs.language.notation import Node, Reader
+from graphs.language.indices import preset
+from graphs.language.notation import Node, ParseError, Reader
 from graphs.structure.factorization import Factor
 from graphs.structure.parsing import RELATION, read_product
 
@@ -65,17 +66,22 @@ class Equality:
         return found
 
 
-def read_equality(text: str) -> Equality | None:
+def read_equality(text: str, bounds: Mapping[str, int] | None = None) -> Equality | None:
     """The equality of conditional distributions that a text states, or ``None`` for other text.
 
+    Args:
+        text: the equality.
+        bounds: numbers for letters, as in :func:`graphs.parse`.
+
     Raises:
-        ValueError: an equality in which neither side is a single distribution.
+        ValueError: an equality whose second side cannot be read, or in which neither side is a
+            single distribution.
     """
-    reader = Reader(unframed(text))
+    reader = Reader(unframed(text), preset(bounds or {}))
     left = _product(reader)
     if not left or not reader.accept(RELATION):
         return None
-    right = _product(reader)
+    right = _product(reader, told=any(factor.given for factor in left))
     if not right or not reader.done():
         return None
     if not any(factor.given for factor in left):
@@ -92,10 +98,15 @@ def _follows(left: Factor, right: Factor) -> bool:
     return set(left.given) >= set(right.given)
 
 
-def _product(reader: Reader) -> Sequence[Factor]:
-    """The conditional distributions that stand here, up to an equals sign or the end."""
+def _product(reader: Reader, told: bool = False) -> Sequence[Factor]:
+    """The conditional distributions that stand here, up to an equals sign or the end.
+
+    ``told`` is whether text that cannot be read is told, since it can be nothing else.
+    """
     try:
         factors, directed, _ = read_product(reader)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if told and isinstance(error, ParseError):
+            raise
         return []
     return factors if directed else []

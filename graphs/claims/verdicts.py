@@ -22,7 +22,7 @@ summing the others out joins the factors they share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -137,7 +137,7 @@ def _shortened(text: str) -> str:
     return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."
 
 
-def check(model: Model, claim: Any) -> Verdict:
+def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) -> Verdict:
     r"""Whether a claim about a model is true, with the reason.
 
     Args:
@@ -153,12 +153,18 @@ def check(model: Model, claim: Any) -> Verdict:
             - a factorization, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
               reads, a :class:`graphs.Factorization`, or a graph, which claims its own
               :func:`graphs.factorization`.
+        bounds: numbers for letters in the bounds and subscripts of a text, as in
+            :func:`graphs.parse`.
 
     Raises:
         ValueError: text that is neither, unknown variables, sets that overlap.
+
+    >>> chain = nx.DiGraph([("y", "x_1"), ("y", "x_2")])
+    >>> bool(check(chain, r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}))
+    True
     """
     if isinstance(claim, str):
-        return _check_text(model, claim)
+        return _check_text(model, claim, bounds)
     if isinstance(claim, Independence):
         answer = independent(model, claim.x, claim.y, claim.given)
         stated = answer.holds != claim.negated
@@ -174,15 +180,15 @@ def check(model: Model, claim: Any) -> Verdict:
 # --- Reading ------------------------------------------------------------------------------------
 
 
-def _check_text(model: Model, text: str) -> Verdict:
-    equality = read_equality(text)
+def _check_text(model: Model, text: str, bounds: Mapping[str, int] | None) -> Verdict:
+    equality = read_equality(text, bounds)
     if equality is not None:
         return _check_equality(model, equality)
     try:
         answer = query(model, text)
     except ParseError as no_independence:
         try:
-            claim = parse(text)
+            claim = parse(text, bounds=bounds)
         except ParseError as no_factorization:
             both = (no_factorization, no_independence)
             read_further = max(both if "(" in text else both[::-1], key=lambda e: e.position)

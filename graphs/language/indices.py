@@ -60,8 +60,8 @@ class Indices:
         value = self.values.get(match[2])
         if not isinstance(value, int):
             raise Unfit(
-                f"a number in place of {match[2]}, which has none (graphs.parse takes it as "
-                f"bounds={{{match[2]!r}: 3}})"
+                f"a number in place of {match[2]}, which has none (graphs.parse and "
+                f"graphs.check take it as bounds={{{match[2]!r}: 3}})"
             )
         self.uses[match[2]] += 1
         return int(match[1] or 1) * value

@@ -176,7 +176,7 @@ def _number(reader: Reader, text: str, side: _Side) -> int:
             _refuse(reader, side)
         raise reader.error(
             f"a number: the bound {words[0]} has no number (write one in its place, or pass "
-            f"bounds={{{words[0]!r}: 3}} to graphs.parse)",
+            f"bounds={{{words[0]!r}: 3}} to graphs.parse or graphs.check)",
             side.position,
         ) from None
 

@@ -95,6 +95,18 @@ def test_symbolic_bounds_take_a_number():
             graphs.parse("P(A)", bounds=bounds)
 
 
+def test_claims_take_numbers_for_bounds():
+    model = graphs.parse("P(y)P(x_1|y)P(x_2|y)")
+    for text in (r"p(y) \prod_{n=1}^{N} p(x_n|y)", r"p(x_1, x_2 | y) = \prod_{n=1}^{N} p(x_n|y)"):
+        assert graphs.check(model, text, bounds={"N": 2})
+        with pytest.raises(graphs.ParseError, match=r"bounds=\{'N': 3\} to graphs\.parse or"):
+            graphs.check(model, text)
+    claim = r"p(x_1, x_2) = \prod_{n=1}^{N} p(x_n)"
+    assert not graphs.check(model, claim, bounds={"N": 2})
+    with pytest.raises(ValueError, match=r"for the bound N, got 2\.5"):
+        graphs.check(model, "x_1 _||_ x_2 | y", bounds={"N": 2.5})
+
+
 def test_products_in_claims_and_ranges_in_queries():
     model = graphs.parse(NAIVE)
     assert graphs.check(model, r"P(x_{1:3}|y) = \prod_{i=1}^{3} P(x_i|y)")
