@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from graphs.language.frames import unframed
 from graphs.language.indices import preset
 from graphs.language.notation import Node, ParseError, Reader
+from graphs.language.signs import DENIAL, UNEQUAL
 from graphs.structure.factorization import Factor
 from graphs.structure.parsing import RELATION, read_product
 
@@ -28,11 +29,13 @@ class Equality:
 
     Attributes:
         text: as it was written, evenly spaced.
+        negated: whether it is stated not to hold.
         left: the one conditional distribution on a side.
         right: the product on the other.
     """
 
     text: str
+    negated: bool
     left: Factor
     right: tuple[Factor, ...]
 
@@ -78,20 +81,30 @@ def read_equality(text: str, bounds: Mapping[str, int] | None = None) -> Equalit
             single distribution.
     """
     reader = Reader(unframed(text), preset(bounds or {}))
+    negated = False
+    while reader.accept(DENIAL):
+        negated = not negated
     left = _product(reader)
-    if not left or not reader.accept(RELATION):
+    unequal = bool(left and reader.accept(UNEQUAL))
+    if not left or not (unequal or reader.accept(RELATION)):
         return None
+    negated ^= unequal
     right = _product(reader, told=any(factor.given for factor in left))
-    if not right or not reader.done():
+    if not right or not reader.done() or _factorizes(left, right):
         return None
-    if not any(factor.given for factor in left):
-        return None  # the factorization of a joint distribution
-    written = " = ".join(" ".join(map(str, side)) for side in (left, right))
+    sign = " ≠ " if negated else " = "
+    written = sign.join(" ".join(map(str, side)) for side in (left, right))
     if len(left) > 1 or (len(right) == 1 and not _follows(left[0], right[0])):
         left, right = right, left
     if len(left) > 1:
         raise ValueError(f"expected a single distribution on one side, got {written}")
-    return Equality(written, left[0], tuple(right))
+    return Equality(written, negated, left[0], tuple(right))
+
+
+def _factorizes(left: Sequence[Factor], right: Sequence[Factor]) -> bool:
+    """Whether a joint distribution stands on the left, and on the right its factorization."""
+    joint = set(left[0].variables)
+    return len(left) == 1 and not left[0].given and all(joint.issuperset(f.given) for f in right)
 
 
 def _follows(left: Factor, right: Factor) -> bool:

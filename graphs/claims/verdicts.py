@@ -22,7 +22,7 @@ summing the others out joins the factors they share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -149,7 +149,8 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
             - a dependence, the same text after ``not`` or with a crossed-out symbol:
               ``"not M _||_ F | T"``, ``"M !⟂ F"``, ``r"M \not\perp F"``, ``"M dependent on F"``;
             - an equality of conditional distributions, ``"P(A|B,C) = P(A|C)"`` or
-              ``"P(A,B|C) = P(A|C) P(B|C)"``, with one distribution on a side;
+              ``"P(A,B|C) = P(A|C) P(B|C)"``, with one distribution on a side, or its negation,
+              ``"P(A|B) ≠ P(A)"``;
             - a factorization, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
               reads, a :class:`graphs.Factorization`, or a graph, which claims its own
               :func:`graphs.factorization`.
@@ -220,6 +221,8 @@ def _check_equality(model: Model, equality: Equality) -> Verdict:
     for sets in equality.statements():
         x, y, given = (find_nodes(graph, map(str, names), "nodes") for names in sets)
         verdicts.append(_check_independence(independent(model, x, y, given)))
+    if equality.negated:
+        return _check_inequality(equality, verdicts)
     for verdict in verdicts:
         if not verdict:
             asserted = f"It states that {verdict.claim}."
@@ -227,6 +230,16 @@ def _check_equality(model: Model, equality: Equality) -> Verdict:
     reasons = [f"{v.claim}. {reason}" for v in verdicts for reason in v.reasons]
     chain = "The chain rule: it holds in every distribution."
     return Verdict(True, equality.text, tuple(reasons) or (chain,))
+
+
+def _check_inequality(equality: Equality, verdicts: Sequence[Verdict]) -> Verdict:
+    """The sides differ, in almost every distribution, where one of the independences is false."""
+    false = next((v for v in verdicts if not v), None)
+    if false is None:
+        reasons = tuple(f"{v.claim}. {reason}" for v in verdicts for reason in v.reasons)
+        return Verdict(False, equality.text, ("The sides are equal.", *reasons))
+    reason = "The sides differ in almost every distribution of this structure (Meek 1995)."
+    return Verdict(True, equality.text, (f"{reason} {false.claim} is false.",))
 
 
 def _check_independence(answer: Independence) -> Verdict:

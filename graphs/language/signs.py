@@ -58,6 +58,7 @@ ARROWS = {
     r"\gets": "<-", r"\leftarrow": "<-", r"\longleftarrow": "<-",
     "--": "--", "—": "--", "–": "--", "---": "--", "─": "--",
 }  # fmt: skip
+DIFFERS = ("≠", "!=", "=\u0338", r"\neq", r"\ne", r"\not=")
 GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta",
     "vartheta", "iota", "kappa", "varkappa", "lambda", "mu", "nu", "xi", "pi",
@@ -81,6 +82,7 @@ _ROWS = (
     ("  over a sign", ("⟂\u0338", "⫫\u0338")),
     ("  A and B are ...", BOTH_DEPENDENT),
     ("it is not so that", ("not", *NEGATIONS)),
+    ("the sides differ", DIFFERS),
     ("given", (*BARS, *GIVEN, "by (after d-separated)")),
     ("no variable", (*NOTHING, "{}", "()", "[]")),
     ("times", (*(p for p in PRODUCTS if p != "\u2062"), "nothing at all")),
@@ -120,6 +122,10 @@ KERN = (
     r"(?:\s|\\[!,;:> ]|\\(?:neg)?(?:thin|med|thick)space(?![A-Za-z])"
     r"|\\(?:mkern|kern|mskip|hskip)\s*-?[\d.]+\s*(?:mu|em|ex|pt)|\\(?:hspace|mspace)\*?\{[^{}]*\})"
 )
+DENIAL = re.compile(
+    rf"(?:(?i:not|it\s+is\s+not\s+(?:the\s+case|true|so)\s+that)(?!\w)|{any_of(NEGATIONS)})"
+)
+UNEQUAL = re.compile(any_of(DIFFERS))
 BAR = re.compile(any_of(BARS) + r"|\\[bB]igg?[mlr]?\s*\|")
 PRODUCT = re.compile(any_of(PRODUCTS))
 DOTS = r"(?:\\[lc]?dots[bcmio]?(?![A-Za-z])|…|⋯|\.\.\.)"

@@ -46,9 +46,6 @@ _SEPARATES = re.compile(
     rf"(?P<no>does\s+not\s+|do\s+not\s+|doesn['’]t\s+|don['’]t\s+)?{any_of(signs.SEPARATES)}",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(
-    rf"(?:(?i:not|it\s+is\s+not\s+(?:the\s+case|true|so)\s+that)(?!\w)|{any_of(signs.NEGATIONS)})"
-)
 _GIVEN_WORDS = any_of(signs.GIVEN)
 _GIVEN = re.compile(rf"{BAR.pattern}|,?\s*{_GIVEN_WORDS}")
 _BY = re.compile(rf"{_GIVEN.pattern}|(?i:by)(?!\w)")
@@ -125,7 +122,7 @@ def _statement(reader: Reader) -> Statement:
     """A statement, its denials taken off and the brackets around it."""
     start = reader.position
     reader.skip()
-    if (denial := reader.match(_DENIAL)) and not _sign_follows(reader):
+    if (denial := reader.match(signs.DENIAL)) and not _sign_follows(reader):
         x, y, given, negated = _statement(reader)
         return Statement(x, y, given, not negated)
     reader.position = start

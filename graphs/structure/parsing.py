@@ -18,7 +18,7 @@ from graphs.language.frames import unframed
 from graphs.language.indices import MOST_FACTORS, preset
 from graphs.language.notation import Node, ParseError, Reader
 from graphs.language.products import PRODUCT_OVER, SUM_OVER, Rebound, for_each, read_index
-from graphs.language.signs import BAR, DOTS, GREEK, PRODUCT
+from graphs.language.signs import BAR, DOTS, GREEK, PRODUCT, UNEQUAL
 from graphs.structure.energies import ENERGY, read_energy
 from graphs.structure.factorization import Factor, Factorization
 from graphs.structure.models import factorization
@@ -221,7 +221,7 @@ class _Product:
     def _ends(self) -> bool:
         """Whether the product ends here."""
         reader = self.reader
-        stops = (_CLOSING, _OVER_PARTITION, RELATION)
+        stops = (_CLOSING, _OVER_PARTITION, UNEQUAL, RELATION)
         return reader.done() or any(stop.match(reader.text, reader.position) for stop in stops)
 
 

@@ -23,6 +23,9 @@ NAMES = "ABCD"
         ("P(A|C)P(B|C) = P(A,B|C)", True),
         ("P(A,B|C) = P(A|B,C) P(B|C)", True),
         ("P(A,B|C) = P(A|C) P(B|A)", False),
+        ("P(A) = P(A|B)", False),
+        ("P(A)P(B) = P(A,B)", False),
+        ("not not P(A|C) = P(A|B,C)", True),
     ],
 )
 def test_equalities_of_a_common_cause(claim, holds):
@@ -32,6 +35,28 @@ def test_equalities_of_a_common_cause(claim, holds):
     if not holds:
         assert verdict.false_independencies
         assert verdict.counterexample is not None
+
+
+@pytest.mark.parametrize("sign", ["≠", "!=", r"\neq", r"\ne", "=\u0338", r"\not="])
+@pytest.mark.parametrize(
+    ("left", "right", "equal"),
+    [
+        ("P(A|B)", "P(A)", False),
+        ("P(A)", "P(A|B)", False),
+        ("P(A|B,C)", "P(A|C)", True),
+        ("P(A,B|C)", "P(A|C) P(B|C)", True),
+        ("P(A,B|C)", "P(A|B,C) P(B|C)", True),
+    ],
+)
+def test_an_inequality_is_the_negation_of_an_equality(left, right, equal, sign):
+    assert graphs.check(CHAIN, f"{left} = {right}").holds is equal
+    for text in (f"{left} {sign} {right}", f"not {left} = {right}", f"¬ {left} = {right}"):
+        verdict = graphs.check(CHAIN, text)
+        assert verdict.holds is not equal
+        assert "≠" in verdict.explain()
+        assert graphs.check(CHAIN, f"~{text}").holds is equal
+    with pytest.raises(graphs.ParseError):
+        graphs.parse(f"{left} {sign} {right}")
 
 
 def test_the_chain_rule_needs_no_independence():
@@ -45,6 +70,10 @@ def test_the_chain_rule_needs_no_independence():
         ("P(A,B|C) = P(A|B) P(B|A)", "chain rule"),
         ("P(A|B) P(C|B) = P(A|B) P(C|A)", "single distribution on one side"),
         ("P(A|Q) = P(A)", "Q"),
+        ("P(A,B) ≠ P(A) P(B)", "got '≠'"),
+        ("not P(A,B) = P(A) P(B)", "expected"),
+        ("P(A|B) ≠ φ(A)", "expected"),
+        ("P(A|B) ≠", "expected"),
     ],
 )
 def test_other_equalities_are_refused(claim, match):
