@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import networkx as nx
 import pytest
 
 import graphs
@@ -159,6 +160,32 @@ def test_graphs_as_text(run, model):
     assert run(model, "A _||_ B")[0] == 1
     assert run(model, "not A _||_ B")[0] == 0
     assert run("dag { U [latent]; U -> {A B} }", "A _||_ B | U")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("g.dot", "digraph { A -> C; C -> B }"),
+        ("g.csv", "A,C\nC,B\n"),
+        ("g.edges", "A -> C\nC -> B"),
+        ("g.gml", "\n".join(nx.generate_gml(nx.DiGraph([("A", "C"), ("C", "B")])))),
+    ],
+)
+def test_graphs_in_files(run, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert run(tmp_path / name, "A _||_ B | C")[0] == 0
+    assert run(tmp_path / name, "A _||_ B")[0] == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_carets_and_names_of_query_files(run, tmp_path, encoding):
+    path = tmp_path / "queries.txt"
+    path.write_text("M ⟂ | F\n", encoding=encoding)
+    status, _, err = run("diagnosis", "--queries", path)
+    assert status == 2
+    assert err.splitlines()[1:] == ["  M ⟂ | F", "      ^"]
+    path.write_bytes(b"M\xe9 _||_ F")
+    assert f"{path}: expected text in UTF-8 or UTF-16" in run("diagnosis", "--queries", path)[2]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

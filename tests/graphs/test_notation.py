@@ -158,6 +158,22 @@ def test_a_statement_means_the_same_to_query_and_check(text):
     assert (claimed.holds, claimed.claim) == (answer.holds, str(answer))
 
 
+@pytest.mark.parametrize("nothing", ["()", "{}", "[]", "∅", r"\emptyset"])
+def test_a_condition_on_nothing(nothing):
+    answer = graphs.query(CHAIN, f"A ⊥ B | {nothing}")
+    assert answer.given == frozenset()
+    assert not answer
+
+
+@pytest.mark.parametrize(
+    ("name", "latex"),
+    [("wet grass", r"\text{wet grass}"), ("50%", r"\text{50\%}"), ("x_1", "x_{1}")],
+)
+def test_names_in_the_latex_of_a_factorization(name, latex):
+    stated = graphs.factorization(nx.DiGraph([(name, "Y")])).latex()
+    assert stated == rf"P({latex}, Y) = P({latex})\,P(Y \mid {latex})"
+
+
 @pytest.mark.parametrize(
     "text",
     [
