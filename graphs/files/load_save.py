@@ -191,7 +191,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Names and states are written as text (``str``), probabilities in full precision. The .uai format
     has no names: nodes called var_0, var_1, ... keep their numbers, others are numbered in the
-    order of the model. Markov networks and factor graphs go to .uai only.
+    order of the model, and states are numbered in their order from 0. Markov networks and factor
+    graphs go to .uai only.
 
     Args:
         model: a pgmpy Bayesian network, Markov network or factor graph.
