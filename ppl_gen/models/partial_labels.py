@@ -24,7 +24,7 @@ from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
 from ppl_gen.models.vae import VAE
-from ppl_gen.objectives.elbo import ELBO, Again
+from ppl_gen.objectives.elbo import ELBO, Rescore
 from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.posteriors import Family
 
@@ -84,7 +84,7 @@ class MarginalELBO(ELBO):
 
     def runner(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Again:
+    ) -> Rescore:
         run = super().runner(model, guide, args, kwargs)
         x: Tensor = args[0] if args else kwargs["x"]
         classes = torch.eye(self.num_classes, dtype=x.dtype, device=x.device)
