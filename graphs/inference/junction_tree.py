@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
+from graphs.inference.assignments import MAXIMISE, SAMPLE
+from graphs.inference.engine import Engine
 from graphs.inference.evidence import MISSING, Evidence, all_or, read_evidence
+from graphs.inference.routing import Cost
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
