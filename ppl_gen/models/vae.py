@@ -27,6 +27,7 @@ from torch.distributions import Distribution
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
+from ppl_gen.distributions.point import DeltaWithLosses
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
@@ -135,10 +136,11 @@ class VAE(GenerativeModel):
         above = self.condition_inputs(y, size)
         with self._plate(size):
             for latent in self.latents:
-                law = latent.posterior(x, *above)
-                above.append(pyro.sample(latent.name, law))
-                for name, loss in getattr(law, "auxiliary", {}).items():
-                    pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
+                q = latent.posterior(x, *above)
+                above.append(pyro.sample(latent.name, q))
+                if isinstance(q, DeltaWithLosses):
+                    for name, loss in q.losses.items():
+                        pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
 
     def _plate(self, size: int) -> pyro.plate:
         """The plate of all data; unless told which, Pyro would draw them at every step."""
