@@ -28,7 +28,7 @@ from typing import TypeAlias
 import networkx as nx
 
 from graphs.language.notation import Node
-from graphs.separation.independence import Independence, decide
+from graphs.separation.independence import Independence, independence_of
 from graphs.structure.chordal import chordless_cycle, moralize
 from graphs.structure.mixed import refuse_bidirected, two_headed
 from graphs.structure.models import Model, as_graph
@@ -150,7 +150,7 @@ def is_imap(candidate: Model, of: Model) -> MapResult:
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
     refuse_bidirected(graphs[0], "a DAG or an undirected graph for candidate")
-    asserted = next(unmet(*graphs), None)
+    asserted = next(violations(*graphs), None)
     if asserted:
         reason = "The candidate is not an I-map of the model: it asserts too much."
         return _no(reason, asserted, graphs, ("candidate", "model"))
@@ -266,7 +266,7 @@ def _obstruction(candidate: nx.Graph, model: nx.Graph) -> str | None:
     return None
 
 
-def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
+def violations(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
     """Statements the candidate asserts, about a node or a pair each; none in an I-map of the model.
 
     The first is false in the model. Later ones of an undirected candidate may be true.
@@ -280,7 +280,7 @@ def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
         for v in nx.topological_sort(candidate):
             parents = frozenset(candidate.pred[v])
             others = frozenset(earlier - parents)
-            path = decide(model, frozenset((v,)), others, parents).path if others else None
+            path = independence_of(model, frozenset((v,)), others, parents).path if others else None
             if path:
                 yield v, path[-1], parents
             earlier.add(v)
@@ -322,7 +322,9 @@ def _separator(graph: nx.Graph, u: Node, w: Node) -> frozenset[Node]:
 def _no(reason: str, triple: Triple, graphs: Pair, names: tuple[str, str]) -> MapResult:
     """The refusal, once its statement is seen to hold in the first graph, not in the second."""
     u, w, given = triple
-    claimed, counterexample = (decide(g, frozenset((u,)), frozenset((w,)), given) for g in graphs)
+    claimed, counterexample = (
+        independence_of(g, frozenset((u,)), frozenset((w,)), given) for g in graphs
+    )
     assert claimed.holds
     assert not counterexample.holds
     return MapResult(False, reason, counterexample, *names)

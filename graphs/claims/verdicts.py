@@ -31,12 +31,12 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from graphs.claims.counterexamples import Parities, dependence, interaction
+from graphs.claims.counterexamples import ParityNetwork, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
-from graphs.claims.maps import unmet
+from graphs.claims.maps import violations
 from graphs.language.notation import Node, ParseError
 from graphs.language.statements import listing, statement_text
-from graphs.separation.independence import Independence, decide, independent, query
+from graphs.separation.independence import Independence, independence_of, independent, query
 from graphs.separation.markov import blanket_of
 from graphs.structure.factorization import Factorization
 from graphs.structure.mixed import spouses
@@ -82,7 +82,7 @@ class Verdict:
     false_independencies: tuple[Independence, ...] = ()
     conditionals: bool | None = None
     answer: Independence | None = None
-    parities: Parities | None = None
+    parities: ParityNetwork | None = None
 
     def __bool__(self) -> bool:
         return self.holds
@@ -391,8 +391,8 @@ def _false_independencies(
         rank = {v: i for i, v in enumerate(graph)}
         for scope in required:
             needed.add_edges_from(combinations(sorted(scope, key=rank.__getitem__), 2))
-    for u, w, given in unmet(asserting, needed):
-        answer = decide(graph, frozenset((u,)), frozenset((w,)), given)
+    for u, w, given in violations(asserting, needed):
+        answer = independence_of(graph, frozenset((u,)), frozenset((w,)), given)
         if not answer:
             yield answer
 

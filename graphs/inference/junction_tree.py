@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
-from graphs.inference.evidence import MISSING, Evidence, holds, read_evidence
+from graphs.inference.assignments import MAXIMISE, SAMPLE
+from graphs.inference.engine import Engine
+from graphs.inference.evidence import MISSING, Evidence, all_or, read_evidence
+from graphs.inference.routing import Cost
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
@@ -233,11 +235,11 @@ class JunctionTree:
             log-probability. What is conditional on such evidence is refused.
 
         Raises:
-            ValueError: unknown nodes or states, or what :meth:`replaced` refuses.
+            ValueError: unknown nodes or states, or what :meth:`with_potentials` refuses.
         """
         observed = read_evidence(evidence, self.states, likelihoods)
         if log_potentials is not None or observed.differentiable:
-            log_z = self._engine.log_partition(observed, self.replaced(log_potentials))
+            log_z = self._engine.log_partition(observed, self.with_potentials(log_potentials))
         else:
             log_z = torch.from_numpy(self._engine.solve(observed).log_z)
         log_z = log_z.to(self.device, self.dtype)
@@ -369,7 +371,7 @@ class JunctionTree:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
         observed = read_evidence(evidence, self.states, likelihoods)
-        tables = self.replaced(log_potentials)
+        tables = self.with_potentials(log_potentials)
         chosen, values = self._engine.assign(observed, max(int(n), 1), SAMPLE, tables)
         require_possible(values, observed, self.states)
         return {
@@ -428,7 +430,7 @@ class JunctionTree:
         """The logarithms of the factors, to start from: one tensor for each of ``tree.factors``."""
         return [table.to(self.dtype, copy=True) for table in self._engine.log_tables]
 
-    def replaced(self, log_potentials: LogPotentials = None) -> list[Tensor]:
+    def with_potentials(self, log_potentials: LogPotentials = None) -> list[Tensor]:
         """The logarithms of the factors, with those given (:meth:`log_partition`) in their places.
 
         They are in the precision of sums and may be the tree's own: not to be written to.
@@ -465,7 +467,7 @@ class JunctionTree:
                     f"expected shape {tuple(tables[k].shape)} for factor {k} over "
                     f"{self.factors[k]}, got {tuple(tensor.shape)}"
                 )
-            if not holds(tensor.detach() < torch.inf, otherwise=True):
+            if not all_or(tensor.detach() < torch.inf, otherwise=True):
                 raise ValueError(
                     f"expected log-potentials below infinity for factor {k} over "
                     f"{self.factors[k]}, got NaN or infinity"

@@ -86,14 +86,14 @@ def as_array(table: Any, called: str) -> np.ndarray:
     return array
 
 
-def called(scope: Scope, directed: bool) -> str:
+def label_of(scope: Scope, directed: bool) -> str:
     if directed:
         given = f" | {', '.join(map(str, scope[:-1]))}" if scope[:-1] else ""
         return f"P({scope[-1]}{given})"
     return f"φ({', '.join(map(str, scope))})"
 
 
-def fault(
+def find_fault(
     array: np.ndarray, conditional: bool, zero_rows: bool = False
 ) -> tuple[tuple[int, ...], str] | None:
     """What is wrong with a table, or ``None``.

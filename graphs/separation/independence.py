@@ -198,7 +198,7 @@ def independent(
       - alarm is a collider (a common effect) that is observed: open.
     """
     graph = as_graph(model, acyclic=False)
-    return decide(
+    return independence_of(
         graph,
         node_set(graph, x, "x"),
         node_set(graph, y, "y"),
@@ -234,7 +234,7 @@ def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independ
     x, y, given = (
         find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
     )
-    answer = decide(graph, x, y, observable(graph, given, latent))
+    answer = independence_of(graph, x, y, observable(graph, given, latent))
     return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
@@ -297,7 +297,7 @@ def _independencies(
 # --- Search -------------------------------------------------------------------------------------
 
 
-def decide(
+def independence_of(
     graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
 ) -> Independence:
     """The answer for sets of nodes of the graph itself, once they are seen to be fit for one."""
@@ -311,7 +311,7 @@ def decide(
         within = ancestors(graph, x | y | given)
         small = len(graph) <= CHECKED_WHOLE
         if has_marks(graph, None if small else within):
-            return decide(one_member(graph), x, y, given)
+            return independence_of(one_member(graph), x, y, given)
         require_acyclic(graph, None if small else within)
     path, _ = _search(graph, x, y, given, within)
     return Independence(x, y, given, path is None, path, graph)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from graphs.language.notation import Node
-from graphs.separation.independence import Independence, decide
+from graphs.separation.independence import Independence, independence_of
 from graphs.structure.chordal import moral_ancestral
 from graphs.structure.mixed import families, spouses
 from graphs.structure.models import Model, as_graph
@@ -154,7 +154,7 @@ def _local(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence]:
         below = nx.descendants(graph, v) if graph.is_directed() else frozenset()
         others = nodes - near - below - {v}
         if others and near.isdisjoint(latent):
-            yield decide(graph, frozenset((v,)), others, near)
+            yield independence_of(graph, frozenset((v,)), others, near)
 
 
 def pairwise_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
@@ -187,4 +187,4 @@ def _pairwise(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence
             if v in below or graph.has_edge(u, v) or graph.has_edge(v, u):
                 continue
             if (given := rest - {v}).isdisjoint(latent):
-                yield decide(graph, frozenset((u,)), frozenset((v,)), given)
+                yield independence_of(graph, frozenset((u,)), frozenset((v,)), given)
