@@ -47,6 +47,10 @@ def essential_graph(dag: Model) -> nx.DiGraph:
 
     Raises:
         ValueError: an undirected model, two-headed edges, or a directed graph with a cycle.
+
+    >>> dag = graphs.parse("P(A) P(B|A) P(C) P(D|B,C)")
+    >>> graphs.essential_graph(dag).edges(data="directed")
+    OutEdgeDataView([('A', 'B', False), ('B', 'A', False), ('B', 'D', True), ('C', 'D', True)])
     """
     graph = _dag(dag, "dag")
     order = list(nx.topological_sort(graph))
@@ -91,6 +95,13 @@ class MapResult:
         holds_in: which graph asserts the statement: ``"candidate"`` or ``"model"``, or
             ``"first DAG"`` or ``"second DAG"`` for :func:`equivalent`.
         fails_in: the other graph.
+
+    >>> collider, chain = graphs.parse("P(A) P(C) P(B|A,C)"), graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> result = graphs.equivalent(collider, chain)
+    >>> bool(result), result.holds_in, result.fails_in
+    (False, 'second DAG', 'first DAG')
+    >>> result.counterexample, result.counterexample.path
+    (<Independence A ⟂ C | B: False>, ('A', 'B', 'C'))
     """
 
     holds: bool
@@ -127,6 +138,15 @@ def is_imap(candidate: Model, of: Model) -> MapResult:
 
     Raises:
         ValueError: not models, models over different nodes, or a candidate with two-headed edges.
+
+    >>> collider = graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> bool(graphs.is_imap(graphs.moralize(collider), of=collider))
+    True
+    >>> print(graphs.is_imap(nx.Graph([("A", "B"), ("B", "C")]), of=collider).explain())
+    The candidate is not an I-map of the model: it asserts too much.
+    A ⟂ C | B holds in the candidate. In the model A ⟂ C | B does not hold: a path is active.
+      A → B ← C
+      - B is a collider (a common effect) that is observed: open.
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
     refuse_bidirected(graphs[0], "a DAG or an undirected graph for candidate")
@@ -155,6 +175,12 @@ def is_perfect_map(candidate: Model, of: Model) -> MapResult:
 
     Raises:
         ValueError: not models, models over different nodes, or one with two-headed edges.
+
+    >>> chain, collider = graphs.parse("P(A) P(B|A) P(C|B)"), graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> bool(graphs.is_perfect_map(graphs.moralize(chain), of=chain))
+    True
+    >>> bool(graphs.is_perfect_map(graphs.moralize(collider), of=collider))
+    False
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
     for graph, role in zip(graphs, ("candidate", "of"), strict=True):
@@ -168,6 +194,12 @@ def equivalent(dag1: Model, dag2: Model) -> MapResult:
     Raises:
         ValueError: a model that is undirected or has two-headed edges, or DAGs over different
             nodes.
+
+    >>> chain, fork = graphs.parse("P(A) P(B|A) P(C|B)"), graphs.parse("P(B) P(A|B) P(C|B)")
+    >>> bool(graphs.equivalent(chain, fork))
+    True
+    >>> bool(graphs.equivalent(chain, graphs.parse("P(A) P(C) P(B|A,C)")))
+    False
     """
     graphs = _same_nodes(_dag(dag1, "dag1"), _dag(dag2, "dag2"), ("first DAG", "second DAG"))
     return _same_independences(graphs, ("first DAG", "second DAG"), "equivalent to the second DAG")

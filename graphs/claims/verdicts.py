@@ -64,6 +64,15 @@ class Verdict:
             read as the conditionals of that joint; ``None`` for other claims.
         answer: of a claimed independence or dependence, the model's answer.
         parities: the parameters of the counterexample.
+
+    >>> collider = graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> verdict = graphs.check(collider, "P(A) P(B|A) P(C|B)")
+    >>> verdict.holds, verdict.false_independencies
+    (False, (<Independence C ⟂ A | B: False>,))
+    >>> [sorted(scope) for scope in verdict.missing]
+    [['A', 'B', 'C']]
+    >>> round(verdict.information, 4), len(verdict.counterexample.nodes)
+    (0.3681, 3)
     """
 
     holds: bool
@@ -156,6 +165,16 @@ def check(model: Model, claim: Any) -> Verdict:
 
     Raises:
         ValueError: text that is neither, unknown variables, sets that overlap.
+
+    >>> chain = graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> bool(graphs.check(chain, "P(A,C|B) = P(A|B) P(C|B)"))
+    True
+    >>> print(graphs.check(chain, "A _||_ C").explain())
+    False: A ⟂ C
+    A ⟂ C does not hold: a path is active.
+      A → B → C
+      - B is a chain node that is not observed: open.
+    A counterexample in bits: B = A, C = B, each flipped with probability 0.1, ...
     """
     if isinstance(claim, str):
         return _check_text(model, claim)

@@ -41,6 +41,14 @@ class Joint(TorchDistribution):
 
     Raises:
         ValueError: tables that do not fit the model; once probabilities are asked for, Z = 0.
+
+    >>> joint = graphs.Joint(graphs.textbook.sprinkler())
+    >>> joint.nodes
+    ('cloudy', 'sprinkler', 'rain', 'wet_grass')
+    >>> joint.log_prob(torch.tensor([0, 1, 0, 0])).exp()  # 0.5 · 0.9 · 0.8 · 0.9
+    tensor(0.3240, dtype=torch.float64)
+    >>> joint.sample((1000,)).shape
+    torch.Size([1000, 4])
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}

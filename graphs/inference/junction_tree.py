@@ -152,9 +152,13 @@ class JunctionTree:
     (Pearl 1988, section 2.2.2). A row may be given by the names of states.
 
     >>> tables = [("A", (), [0.7, 0.3]), ("B", "A", [[0.9, 0.1], [0.2, 0.8]])]
-    >>> tree = JunctionTree(bayesian_network(tables, states={"B": ("yes", "no")}))
+    >>> model = graphs.bayesian_network(tables, states={"B": ("yes", "no")})
+    >>> tree = graphs.JunctionTree(model, evidence_variables=["B"])
+    >>> tree.marginals({"B": ["yes", "no"]})["A"]
+    tensor([[0.9130, 0.0870],
+            [0.2258, 0.7742]], dtype=torch.float64)
     >>> tree.marginals(likelihoods={"B": {"yes": 0.8, "no": 0.2}})["A"]
-    tensor([0.8437, 0.1563], dtype=torch.float64)
+    tensor([0.8436, 0.1564], dtype=torch.float64)
 
     Raises:
         ValueError: tables that do not fit the model (:mod:`graphs.parameters.tables`), unknown
@@ -255,10 +259,10 @@ class JunctionTree:
     def table(self, evidence: Any = None, *, likelihoods: Any = None) -> Any:
         """The marginals as a pandas ``DataFrame``, for reading.
 
-        >>> JunctionTree(graphs.textbook.sprinkler()).table({"rain": "yes"}).head(2)
+        >>> graphs.JunctionTree(graphs.textbook.sprinkler()).table({"rain": "yes"}).head(2).round(3)
              node state  probability
-        0  cloudy   yes     0.800000
-        1  cloudy    no     0.200000
+        0  cloudy   yes          0.8
+        1  cloudy    no          0.2
 
         Returns:
             Columns ``node``, ``state`` (its name) and ``probability``, in the order of

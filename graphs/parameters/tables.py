@@ -137,7 +137,7 @@ def rounding_slack(numbers: Any) -> Any:
     where a row holds nothing else), so that zeros at its end are lost: no number is taken to be
     coarser than two decimals. A zero is as fine as the finest number beside it.
 
-    >>> float(rounding_slack(["0.074074", "0.92593"]))
+    >>> round(float(rounding_slack(["0.074074", "0.92593"])), 9)
     5.5e-06
 
     Args:
