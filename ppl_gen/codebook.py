@@ -82,7 +82,7 @@ class Codebook(nn.Module):
         self.vectors.copy_(self.sums / self.counts.unsqueeze(-1))
 
 
-class Assigned(dist.Delta):
+class DeltaWithLosses(dist.Delta):
     """The degenerate posterior at quantised vectors, which know the indices of their codes.
 
     Attributes:
@@ -130,7 +130,7 @@ class Quantized(Family):
         vectors = self.codebook.look_up(indices)
         value: Any = z + (vectors - z).detach()
         value.code_indices = indices
-        law = Assigned(value, event_dim=2)
+        law = DeltaWithLosses(value, event_dim=2)
         law.auxiliary = {"commitment": self.commitment * _squares(z, vectors.detach())}
         if self.codebook.decay is None:
             law.auxiliary["codebook"] = _squares(vectors, z.detach())

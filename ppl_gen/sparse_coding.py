@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import layer_norm
 
-from ppl_gen.codebook import Assigned
+from ppl_gen.codebook import DeltaWithLosses
 from ppl_gen.posteriors import Family
 
 
@@ -123,7 +123,7 @@ class SparseCode(Family):
     def forward(self, parameters: Tensor) -> Distribution:
         features = layer_norm(parameters, parameters.shape[-1:])
         z = self.coder(features)
-        law = Assigned(z, event_dim=1)
+        law = DeltaWithLosses(z, event_dim=1)
         law.auxiliary = {"misfit": self.coder.misfit(features, z)}
         return law
 

@@ -21,6 +21,7 @@ from ppl_gen.estimators.base import Cost, Estimator, Expectation
 from ppl_gen.estimators.by_name import make, registry
 from ppl_gen.gradients.problems import Problem
 from ppl_gen.staging.exclusive import exclusive
+from ppl_gen.training import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +213,7 @@ def compare(
             raise ValueError(f"{estimator.name!r} does not serve this problem: {reason}")
     rows = []
     for estimator in chosen:
-        with exclusive("compare"), torch.random.fork_rng():
+        with exclusive("compare"), memory.retained(), torch.random.fork_rng():
             torch.manual_seed(seed)
             rows.append(_measure(problem, estimator, draws))
     return Comparison(repr(problem), draws, tuple(rows))
@@ -276,7 +277,6 @@ def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
     evaluations = sampler.evaluations()
     chunk = max(1, int(problem.rows / (sampler.batch * max(1.0, evaluations))))
     pullback = problem.pullback
-    _keep_freed_memory()
     centre: dict[str, Tensor] = {}
     total: dict[str, Tensor] = {}
     squares: list[dict[str, Tensor]] = []
@@ -317,15 +317,6 @@ def _measure(problem: Problem, estimator: Estimator, draws: int) -> Row:
         gradient=gradient,
         note=_note(problem, estimator, bias),
     )
-
-
-def _keep_freed_memory() -> None:
-    """Let chunks use the memory of those before them.
-
-    The C library returns what is freed beyond twice the largest block freed so far (of 32 MiB at
-    most), and to page it in anew costs more than to compute on it. This block is never touched.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def _bias(problem: Problem, gradient: Mapping[str, Tensor], draws: int) -> float:

@@ -100,7 +100,7 @@ def rate_distortion(
                 rate += t.kl_of(site).sum().item()
                 points.append(t.values[site][0])
             distortion -= t.log_lik.sum().item()
-            outputs.append(vae.latents[0].encoder(x, *vae._label(y)))
+            outputs.append(vae.latents[0].encoder(x, *vae.condition_inputs(y)))
         posterior, z = posterior_of(vae, torch.cat(outputs)), torch.cat(points)
         everything = torch.arange(count := len(z))
         rate, distortion = rate / count, distortion / count

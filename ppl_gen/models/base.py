@@ -117,7 +117,7 @@ class GenerativeModel(nn.Module):
     def schema(self, schema: Schema | None) -> None:
         self.recipe = replace(self.recipe or Recipe(None, {}, ""), schema=schema)
 
-    def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
+    def condition_inputs(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
         """The condition as networks see it, or nothing."""
         if not self.condition.size:
             return []
@@ -144,7 +144,7 @@ class GenerativeModel(nn.Module):
             y: the condition as a tensor ``(B, ...)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        if self._label(y, size) and is_readable(cast(Tensor, y)):
+        if self.condition_inputs(y, size) and is_readable(cast(Tensor, y)):
             self.condition.check(y)
 
     # --- Data -----------------------------------------------------------------------------------

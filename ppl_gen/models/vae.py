@@ -136,7 +136,7 @@ class VAE(GenerativeModel):
         """
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
-        label = self._label(y, size)
+        label = self.condition_inputs(y, size)
         with self._plate(size):
             above = list(label)
             for latent in self.latents:
@@ -147,7 +147,7 @@ class VAE(GenerativeModel):
         """The inference program for data ``x`` of shape ``(B, *data_shape)``."""
         register(self)
         size = self._require_shape(x).shape[0]
-        above = self._label(y, size)
+        above = self.condition_inputs(y, size)
         with self._plate(size):
             for latent in self.latents:
                 law = latent.posterior(x, *above)
@@ -177,7 +177,7 @@ class VAE(GenerativeModel):
         self.check(x)
         y = self.condition.tensor(y)
         self.check_labels(y, x.shape[0])
-        above, found = self._label(y), []
+        above, found = self.condition_inputs(y), []
         for latent in self.latents:
             found.append(latent.posterior(x, *above))
             above.append(found[-1].mean)
@@ -195,7 +195,7 @@ class VAE(GenerativeModel):
             raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")
         y = self.condition.tensor(y)
         self.check_labels(y)
-        label = self._label(y)
+        label = self.condition_inputs(y)
         batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
         if label and batch:
             codes, given = batch[-1], label[0].shape[0]
@@ -249,7 +249,7 @@ class VAE(GenerativeModel):
         if y is not None and self.condition.size and len(y) != n:
             raise ValueError(f"expected {n} labels, one for each sample, got {len(y)}")
         with evaluating(self), seeded(seed):
-            above = self._label(y)
+            above = self.condition_inputs(y)
             for latent in self.latents:
                 above.append(latent.prior(*above).expand((n,)).sample())
             return self.likelihood.mean_image(self.decode(above[-1], y))

@@ -44,7 +44,7 @@ from ppl_gen.objectives.particles import plate_nesting
 from ppl_gen.objectives.terms import Program, Terms, cat, terms
 from ppl_gen.schedules import Number, Schedule, as_weight
 
-Again = Callable[..., Terms]
+Rescore = Callable[..., Terms]
 
 
 class Objective(pyro.infer.ELBO, nn.Module):
@@ -87,7 +87,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting)
         self.vectorize_particles = vectorize_particles
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         """The loss as a 0-d tensor whose gradient is the gradient estimate.
 
         Args:
@@ -139,7 +139,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         guide: Program,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-    ) -> Again:
+    ) -> Rescore:
         """What evaluates the terms of the programs: at a draw, or at other latent values.
 
         ``run(values, particles, stand_in)`` may be given another guide with the same sites.
@@ -254,7 +254,7 @@ class ELBO(Objective):
         self.weight, self.kl, self.free_bits = as_weight(weight), kl, free_bits
         self._ignores_kl = not isinstance(weight, Schedule) and weight == 0
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         declared = {**{name: -f for name, f in t.factors.items()}, **t.auxiliary}
         costs: dict[tuple[str, ...], Tensor] = {
             (name,): cost for name, cost in {"": -t.log_lik, **declared}.items()
@@ -334,7 +334,7 @@ class IWAE(Objective):
     1.2655
     """
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         bound, scale = self.bound(t), t.common_scale()
         loss = _sum([-(scale * bound).sum(), *map(_total, t.auxiliary.values())])
         for score in t.score.values():

@@ -26,7 +26,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppl_gen.objectives.closed_forms import base_of
-from ppl_gen.objectives.elbo import IWAE, Again
+from ppl_gen.objectives.elbo import IWAE, Rescore
 from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.staging.assumptions import is_same
 
@@ -111,7 +111,7 @@ class DReG(IWAE):
     def __init__(self, num_particles: int = 64, **options: Any):
         super().__init__(num_particles, **options)
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         if t.score:
             raise ValueError(
                 "expected latents with reparameterised samplers for doubly reparameterised "
@@ -186,7 +186,7 @@ class ReweightedWakeSleep(IWAE):
             raise ValueError(f"expected insomnia from 0 to 1, got {insomnia!r}")
         self.insomnia = insomnia
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         f = again({site: t.values[site].detach() for site in _random(t)})
         for site in _random(t):
             _require_equal(t.log_q[site], f.log_q[site], site)

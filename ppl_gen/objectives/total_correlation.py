@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent
 
-from ppl_gen.objectives.elbo import Again, Objective
+from ppl_gen.objectives.elbo import Objective, Rescore
 from ppl_gen.objectives.terms import Terms
 from ppl_gen.schedules import Number, Schedule, as_weight
 
@@ -93,7 +93,7 @@ class TotalCorrelationELBO(Objective):
             "dimensionwise_kl": (marginals - prior.base_dist.log_prob(z)).sum(-1),
         }
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         information, correlation, dimensionwise = self.parts(t).values()
         cost = (
             self.information * information

@@ -47,7 +47,7 @@ class Factored(VAE):
         size = self._require_shape(x).shape[0]
         (latent,), players = self.latents, self.discriminator
         with self._plate(size):
-            z = pyro.sample(latent.name, latent.posterior(x, *self._label(y, size)))
+            z = pyro.sample(latent.name, latent.posterior(x, *self.condition_inputs(y, size)))
             with poutine.scale(scale=self.gamma):
                 correlation = players.total_correlation(z)
                 pyro.factor("total_correlation", correlation, has_rsample=True)
