@@ -19,7 +19,7 @@ import graphs
 import ppl_gen
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["graphs"]
+PACKAGES = ["graphs", "ppl_gen"]
 # What an example may use without importing it.
 AT_HAND = {"graphs": graphs, "ppl_gen": ppl_gen, "torch": torch, "pyro": pyro, "nx": nx}
 FINDER = doctest.DocTestFinder(exclude_empty=False)

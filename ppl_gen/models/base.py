@@ -35,6 +35,19 @@ class GenerativeModel(nn.Module):
 
     Raises:
         ValueError: a shape that is none.
+
+    >>> class Coin(ppl_gen.GenerativeModel):
+    ...     def __init__(self):
+    ...         super().__init__(data_shape=(1,))
+    ...         self.logit = torch.nn.Parameter(torch.zeros(1))
+    ...     def loss(self, x):
+    ...         return -torch.distributions.Bernoulli(logits=self.logit).log_prob(x).sum(), {}
+    ...     def losses(self, x):
+    ...         yield "pair", self.loss, (x,)
+    >>> coin, x = Coin(), torch.tensor([[1.0], [1.0], [1.0], [0.0]])
+    >>> history = ppl_gen.fit(coin, x, epochs=300, lr=0.05, staged=False, progress=False)
+    >>> round(coin.logit.sigmoid().item(), 2)
+    0.75
     """
 
     def __init__(

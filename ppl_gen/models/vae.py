@@ -49,6 +49,12 @@ class Latent(nn.Module):
             dictionary ``auxiliary`` of losses, which the guide declares.
 
     The parents are the condition, if there is one, and the latents above.
+
+    >>> family, prior = ppl_gen.posteriors.DiagonalNormal(), ppl_gen.priors.StandardNormal(2)
+    >>> latent = ppl_gen.Latent("z", prior, torch.nn.Linear(4, 4), family)
+    >>> q = latent.posterior(torch.zeros(5, 4))
+    >>> q.batch_shape, q.event_shape
+    (torch.Size([5]), torch.Size([2]))
     """
 
     def __init__(self, name: str, prior: nn.Module, encoder: nn.Module, family: Family):
@@ -81,6 +87,15 @@ class VAE(GenerativeModel):
     mode. They take whatever :func:`ppl_gen.fit` does, all of it at once.
 
     The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
+
+    >>> from ppl_gen import likelihoods, posteriors, priors
+    >>> family, prior = posteriors.DiagonalNormal(), priors.StandardNormal(2)
+    >>> latent = ppl_gen.Latent("z", prior, torch.nn.Linear(4, 4), family)
+    >>> vae = ppl_gen.VAE([latent], torch.nn.Linear(2, 4), likelihoods.Gaussian(), (4,))
+    >>> vae.sample(3, seed=0).shape
+    torch.Size([3, 4])
+    >>> vae.encode(torch.zeros(5, 4)).event_shape
+    torch.Size([2])
     """
 
     def __init__(

@@ -39,6 +39,12 @@ class EstimatedELBO(Objective):
     Raises:
         ValueError: an unknown estimator or ``kl``; on use, a site the guide lacks or whose
             distribution the estimator does not serve.
+
+    >>> vae = ppl_gen.zoo.bernoulli_vae((4,), 3)
+    >>> objective = ppl_gen.gradients.EstimatedELBO("arm")
+    >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), objective)
+    >>> svi.step(torch.zeros(6, 4)) > 0
+    True
     """
 
     def __init__(

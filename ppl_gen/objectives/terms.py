@@ -91,6 +91,11 @@ class Terms:
         subsamples: the indices that plates drew, by plate.
         nesting: how many dimensions the plates of the programs take.
         unweighted: makes these terms without the handlers' scales; None where there are none.
+
+    >>> log_p, log_q = torch.tensor([[-1.0, -1.5]]), torch.tensor([[-0.5, -2.0]])
+    >>> terms = ppl_gen.Terms(torch.tensor([[-3.0, -4.0]]), {"z": log_p}, {"z": log_q})
+    >>> terms.log_weight()
+    tensor([[-3.5000, -3.5000]])
     """
 
     log_lik: Tensor

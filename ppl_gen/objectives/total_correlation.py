@@ -38,6 +38,12 @@ class TotalCorrelationELBO(Objective):
         ValueError: a weight below zero or no number, no data; in training, a stream of unknown
             length without ``num_data``; on use, a posterior that is not independent over
             dimensions.
+
+    >>> objective = ppl_gen.objectives.TotalCorrelationELBO(weight=6.0)
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8, objective=objective)
+    >>> history = ppl_gen.fit(vae, torch.zeros(6, 4), epochs=2, staged=False, progress=False)
+    >>> {"mutual_information", "total_correlation", "dimensionwise_kl"} <= set(history)
+    True
     """
 
     def __init__(

@@ -41,8 +41,14 @@ def bernoulli_vae(
         estimator: what estimates the encoder's gradient, see :mod:`ppl_gen.gradients`; each layer
             has its own copy.
         hidden: the widths of the hidden layers of encoder and decoder, and between layers.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``network``,
-            ``likelihood``, ``objective``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``. A second layer takes no
+            conditions.
+
+    >>> model = ppl_gen.zoo.bernoulli_vae((4,), 3, estimator="arm")
+    >>> ppl_gen.fit(model, torch.zeros(6, 4), epochs=2, staged=False, progress=False).steps
+    2
+    >>> model.code(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
     """
     if top_dim < 0:
         raise ValueError(f"expected a second layer of zero or more, got {top_dim}")
