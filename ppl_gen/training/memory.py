@@ -29,7 +29,7 @@ def retained() -> Iterator[None]:
 
     >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(6, 4)
     >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), ppl_gen.ELBO())
-    >>> with ppl_gen.memory.retained():
+    >>> with ppl_gen.training.memory.retained():
     ...     losses = [svi.step(x) for _ in range(3)]
     >>> len(losses)
     3
