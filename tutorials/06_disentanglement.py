@@ -239,9 +239,11 @@ traverse(models)
 #
 # The source reports MIG 0.001 at β = 1, 0.143 at β = 8 and 0.376 at β = 20; the literature has
 # about 0.5 after hundreds of thousands of steps. The 12,800 steps here give, by Chen's protocol,
-# 0.010, 0.123 and 0.113, and the β-TCVAE 0.409. A larger β buys a lower rate (15.2, 8.1 and 5.5
-# nats) at a higher distortion (22, 27 and 35 nats). The β-TCVAE spends 7.5 nats for a distortion of
-# 29, close to the figures at β = 8, and arranges them better.
+# 0.010, 0.135 and 0.077, and the β-TCVAE 0.356. Repeated runs of this seed gave between 0.08 and
+# 0.11 at β = 20 and between 0.36 and 0.41 for the β-TCVAE, so differences of that size mean little.
+# A larger β buys a lower rate (15.2, 8.1 and 5.5 nats) at a higher distortion (22, 27 and 35 nats).
+# The β-TCVAE spends 7.3 nats for a distortion of 30, close to the figures at β = 8, and arranges
+# them better.
 #
 # The matrices show what the β-VAEs lack. They too code the coordinates and the scale, but spread or
 # rotated over three or four dimensions. Three would do, but a standard normal is rotation

@@ -44,6 +44,12 @@ def images(
 
     Raises ValueError for other shapes, NaN, values outside ``value_range``, labels that do not
     match, an empty folder, unreadable files, and files of different sizes.
+
+    >>> import numpy as np
+    >>> photos = np.array([[[0, 255], [51, 102]]], dtype=np.uint8)
+    >>> ppl_gen.data.images(photos, labels=["stripe"]).images
+    tensor([[[[0.0000, 1.0000],
+              [0.2000, 0.4000]]]])
     """
     if isinstance(source, str | os.PathLike):
         folder = Path(source)

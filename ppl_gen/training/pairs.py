@@ -41,6 +41,17 @@ class Pair:
 
     Parameters are found by running the objective once on the first batch: those of ``pyro.param``,
     of ``pyro.module`` and of PyroModules alike.
+
+    >>> from pyro.distributions import Normal
+    >>> def model(x):
+    ...     mean = pyro.sample("mean", Normal(0.0, 1.0))
+    ...     with pyro.plate("data", len(x)):
+    ...         pyro.sample("x", Normal(mean, 1.0), obs=x)
+    >>> guide = pyro.infer.autoguide.AutoNormal(model)
+    >>> pair, x = ppl_gen.Pair(model, guide), torch.full((9,), 2.0)
+    >>> history = ppl_gen.fit(pair, x, epochs=200, lr=0.05, staged=False, progress=False)
+    >>> abs(guide.median()["mean"].item() - 1.8) < 0.3
+    True
     """
 
     def __init__(self, model: Program, guide: Program, objective: pyro.infer.ELBO | None = None):
