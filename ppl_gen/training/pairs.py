@@ -23,7 +23,7 @@ from ppl_gen.objectives.terms import Program, terms
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
-from ppl_gen.training import generators, parameter_store
+from ppl_gen.training import checks, generators, parameter_store
 from ppl_gen.training.minibatches import Division
 from ppl_gen.training.trainable import Loss, SingleLoss, Trainable, Turns, fill
 
@@ -80,6 +80,8 @@ class Pair:
         return dict(zip(self._names, batch, strict=True))
 
     def prepare(self, *batch: Tensor) -> None:
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        checks.arguments(args, kwargs, model=self.model, guide=self.guide)
         before = set(pyro.get_param_store().keys())
         random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
         with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:
