@@ -90,6 +90,11 @@ def structure(name: str) -> Factorization | nx.DiGraph:
 
     Raises:
         ValueError: no example has that name.
+
+    >>> graphs.textbook.NAMES
+    ('diagnosis', 'campus', 'letters', 'asia', 'sprinkler', 'student')
+    >>> list(graphs.textbook.structure("sprinkler").predecessors("wet_grass"))
+    ['sprinkler', 'rain']
     """
     if name in _FACTORIZATIONS:
         return parse(_FACTORIZATIONS[name])
@@ -103,17 +108,33 @@ def structure(name: str) -> Factorization | nx.DiGraph:
 
 
 def diagnosis() -> Factorization:
-    """P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T): six variables, one collider after another."""
+    """P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T): six variables, one collider after another.
+
+    >>> model = graphs.textbook.diagnosis()
+    >>> bool(graphs.query(model, "M _||_ F")), bool(graphs.query(model, "M _||_ F | D"))
+    (True, False)
+    """
     return parse(_FACTORIZATIONS["diagnosis"])
 
 
 def campus() -> Factorization:
-    """P(C) P(O) P(A) P(S|O) P(T|O,A) P(B|S) P(M|B,T,A): seven variables, C apart from the rest."""
+    """P(C) P(O) P(A) P(S|O) P(T|O,A) P(B|S) P(M|B,T,A): seven variables, C apart from the rest.
+
+    >>> sorted(graphs.markov_blanket(graphs.textbook.campus(), "T"))
+    ['A', 'B', 'M', 'O']
+    """
     return parse(_FACTORIZATIONS["campus"])
 
 
 def letters() -> Factorization:
-    """φ1(A,B,C) φ2(B,C,D) φ3(C,D,F) φ4(F,E) φ5(B,E) φ6(E,G): a Markov network on A to G."""
+    """φ1(A,B,C) φ2(B,C,D) φ3(C,D,F) φ4(F,E) φ5(B,E) φ6(E,G): a Markov network on A to G.
+
+    >>> model = graphs.textbook.letters()
+    >>> sorted(graphs.minimal_separator(model, "A", "G"))
+    ['B', 'C']
+    >>> graphs.chordless_cycle(model)
+    ('E', 'B', 'C', 'F')
+    """
     return parse(_FACTORIZATIONS["letters"])
 
 
@@ -122,6 +143,12 @@ def asia() -> Any:
 
     Returns a pgmpy ``DiscreteBayesianNetwork`` with the parameters of Lauritzen and
     Spiegelhalter 1988.
+
+    >>> clinic = graphs.textbook.asia()
+    >>> graphs.marginal(clinic, "lung", {"xray": "yes"})
+    tensor([0.4887, 0.5113], dtype=torch.float64)
+    >>> graphs.marginal(clinic, "lung", {"xray": "yes", "smoke": "no"})
+    tensor([0.1423, 0.8577], dtype=torch.float64)
     """
     return _pgmpy("asia")
 
@@ -130,6 +157,9 @@ def sprinkler() -> Any:
     """The wet lawn: cloudy, sprinkler, rain, wet_grass; states yes, no.
 
     Returns a pgmpy ``DiscreteBayesianNetwork`` with the parameters of Russell and Norvig 2003.
+
+    >>> graphs.marginal(graphs.textbook.sprinkler(), "rain", {"wet_grass": "yes"})
+    tensor([0.7079, 0.2921], dtype=torch.float64)
     """
     return _pgmpy("sprinkler")
 
@@ -139,6 +169,12 @@ def student() -> Any:
 
     Returns a pgmpy ``DiscreteBayesianNetwork`` with the parameters of Koller and Friedman 2009;
     grades are g1 (best), g2, g3, the other states d0, d1 and so on.
+
+    >>> student = graphs.textbook.student()
+    >>> graphs.marginal(student, "I", {"G": "g3"})
+    tensor([0.9211, 0.0789], dtype=torch.float64)
+    >>> graphs.marginal(student, "I", {"G": "g3", "D": "d1"})  # a hard course explains part of it
+    tensor([0.8909, 0.1091], dtype=torch.float64)
     """
     return _pgmpy("student")
 

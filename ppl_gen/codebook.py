@@ -19,6 +19,7 @@ from torch.nn.functional import embedding, mse_loss
 
 from ppl_gen import posteriors
 from ppl_gen._checks import is_whole
+from ppl_gen.distributions.point import DeltaWithLosses
 from ppl_gen.posteriors import Family
 
 
@@ -82,19 +83,6 @@ class Codebook(nn.Module):
         self.vectors.copy_(self.sums / self.counts.unsqueeze(-1))
 
 
-class Assigned(dist.Delta):
-    """The degenerate posterior at quantised vectors, which know the indices of their codes.
-
-    Attributes:
-        auxiliary: the losses that train encoder and codebook, by name, each of batch shape.
-    """
-
-    auxiliary: dict[str, Tensor]
-
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        return super().rsample(sample_shape) if sample_shape else self.v
-
-
 class Quantized(Family):
     r"""``Z`` positions, each replaced by the nearest vector of a codebook; event ``(Z, D)``.
 
@@ -130,13 +118,12 @@ class Quantized(Family):
         vectors = self.codebook.look_up(indices)
         value: Any = z + (vectors - z).detach()
         value.code_indices = indices
-        law = Assigned(value, event_dim=2)
-        law.auxiliary = {"commitment": self.commitment * _squares(z, vectors.detach())}
+        losses = {"commitment": self.commitment * _squares(z, vectors.detach())}
         if self.codebook.decay is None:
-            law.auxiliary["codebook"] = _squares(vectors, z.detach())
+            losses["codebook"] = _squares(vectors, z.detach())
         elif self.training:
             self.codebook.follow(z, indices)
-        return law
+        return DeltaWithLosses(value, losses, event_dim=2)
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:

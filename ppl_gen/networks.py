@@ -26,6 +26,10 @@ def join(inputs: Sequence[Tensor], shapes: Sequence[Shape]) -> Tensor:
 
     Raises:
         ValueError: the number of inputs or an event shape differs from ``shapes``.
+
+    >>> z, y = torch.zeros(7, 1, 2), torch.ones(5, 3)
+    >>> ppl_gen.networks.join((z, y), [(2,), (3,)]).shape
+    torch.Size([7, 5, 5])
     """
     if len(inputs) != len(shapes):
         raise ValueError(f"expected {len(shapes)} inputs of shapes {shapes}, got {len(inputs)}")
@@ -50,6 +54,10 @@ class MLP(nn.Module):
         activation: makes the non-linearity between layers.
 
     Shapes: ``(..., *inputs[i])`` each -> ``(..., *output)``.
+
+    >>> network = ppl_gen.networks.MLP([(1, 4, 4), (3,)], [16], (2,))
+    >>> network(torch.zeros(5, 1, 4, 4), torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
@@ -98,6 +106,10 @@ class ConvEncoder(nn.Module):
         channels: the channels after the first halving; doubled once.
 
     Shapes: ``(..., *inputs[i])`` each -> ``(..., *output)``.
+
+    >>> network = ppl_gen.networks.ConvEncoder([(1, 8, 8)], [16], (4,), channels=2)
+    >>> network(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 4])
     """
 
     def __init__(
@@ -134,6 +146,10 @@ class ConvDecoder(nn.Module):
         channels: the channels before the last doubling; twice as many before.
 
     Shapes: ``(..., *inputs[i])`` each -> ``(..., C, H, W)``.
+
+    >>> network = ppl_gen.networks.ConvDecoder([(2,)], [16], (1, 8, 8), channels=2)
+    >>> network(torch.zeros(5, 2)).shape
+    torch.Size([5, 1, 8, 8])
     """
 
     def __init__(
@@ -164,6 +180,10 @@ def encoder(
 
     Raises:
         ValueError: another name, or widths below one.
+
+    >>> network = ppl_gen.networks.encoder("mlp", [(1, 4, 4)], (16, 8), (2,))
+    >>> [layer.out_features for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    [16, 8, 2]
     """
     return _named(kind, mlp=MLP, conv=ConvEncoder)(inputs, widths(hidden), output)
 
@@ -171,7 +191,14 @@ def encoder(
 def decoder(
     kind: str, inputs: Sequence[Shape], hidden: int | Sequence[int], output: Shape
 ) -> nn.Module:
-    """A decoder by name with the encoder's widths in reverse; see :func:`encoder`."""
+    """A decoder by name with the encoder's widths in reverse; see :func:`encoder`.
+
+    >>> network = ppl_gen.networks.decoder("mlp", [(2,)], (16, 8), (1, 4, 4))
+    >>> [layer.out_features for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    [8, 16, 16]
+    >>> network(torch.zeros(5, 2)).shape
+    torch.Size([5, 1, 4, 4])
+    """
     return _named(kind, mlp=MLP, conv=ConvDecoder)(inputs, widths(hidden)[::-1], output)
 
 
@@ -182,7 +209,12 @@ def _named(kind: str, **kinds: Callable[..., nn.Module]) -> Callable[..., nn.Mod
 
 
 def widths(hidden: Widths) -> list[int]:
-    """The widths of hidden layers as a list, maybe empty; ``ValueError`` for one below one."""
+    """The widths of hidden layers as a list, maybe empty; ``ValueError`` for one below one.
+
+    >>> from ppl_gen.networks import widths
+    >>> widths(400), widths((64, 32)), widths(())
+    ([400], [64, 32], [])
+    """
     found: list[Any] = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
     if not all(type(width) is int and width > 0 for width in found):
         raise ValueError(f"expected hidden widths of at least one, got {hidden}")

@@ -29,6 +29,11 @@ def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = No
 
     Raises:
         ValueError: another shape.
+
+    >>> ax = ppl_gen.plot.images(torch.zeros(6, 1, 8, 8), columns=3)
+    >>> height, width = ax.images[0].get_array().shape[:2]
+    >>> height < width
+    True
     """
     if pictures.dim() != 4 or pictures.shape[1] not in (1, 3) or not len(pictures):
         raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(pictures.shape)}")
@@ -47,13 +52,25 @@ def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = No
 
 
 def samples(vae: VAE, n: int = 64, ax: Axes | None = None, *, seed: int = 0) -> Axes:
-    """Mean images of ``n`` draws from the prior; of a conditional model, for each label in turn."""
+    """Mean images of ``n`` draws from the prior; of a conditional model, for each label in turn.
+
+    >>> vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8)
+    >>> ax = ppl_gen.plot.samples(vae, 9, seed=0)
+    >>> len(ax.images)
+    1
+    """
     y = torch.arange(n) % vae.num_classes if vae.num_classes else None
     return images(vae.sample(n, y, seed=seed), ax)
 
 
 def reconstructions(vae: VAE, x: Tensor, y: Tensor | None = None, ax: Axes | None = None) -> Axes:
-    """Images in the upper row, their reconstructions below."""
+    """Images in the upper row, their reconstructions below.
+
+    >>> vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8)
+    >>> ax = ppl_gen.plot.reconstructions(vae, torch.zeros(5, 1, 8, 8))
+    >>> len(ax.images)
+    1
+    """
     return images(torch.cat([x, vae.reconstruct(x, y)]), ax, columns=len(x))
 
 
@@ -70,6 +87,11 @@ def traversal(
 
     A conditional model needs the image's label ``y`` of shape ``(1,)``; the values of a discrete
     latent are indices.
+
+    >>> vae, x = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8), torch.zeros(1, 1, 8, 8)
+    >>> ax = ppl_gen.plot.traversal(vae, x, dims=[0, 1], values=(-2, 0, 2))
+    >>> len(ax.images)
+    1
     """
     if len(x) != 1:
         raise ValueError(f"expected one image to start from, got {len(x)}")
@@ -85,6 +107,11 @@ def latent_map(vae: VAE, x: Tensor, labels: Tensor | None = None, ax: Axes | Non
     """Posterior means in the plane of the two dimensions that vary most, coloured by label.
 
     A conditional model needs the labels.
+
+    >>> vae, x = ppl_gen.zoo.vae((4,), 3, hidden=8), torch.eye(4)
+    >>> ax = ppl_gen.plot.latent_map(vae, x, labels=torch.tensor([0, 0, 1, 1]))
+    >>> len(ax.collections[0].get_offsets())
+    2
     """
     if labels is not None and len(labels) != len(x):
         raise ValueError(f"expected {len(x)} labels, one for each image, got {len(labels)}")
@@ -114,6 +141,11 @@ def curves(
         history: columns of numbers; gaps are NaN.
         ax: Axes to draw on.
         names: the metrics; those in nats per datum by default, or the loss where there are none.
+
+    >>> history = {"elbo": [-9.0, -6.0, -5.0], "kl": [0.5, 0.8, 0.9]}
+    >>> ax = ppl_gen.plot.curves(history, names=["elbo", "kl"])
+    >>> ax.get_xlabel()
+    'optimiser step'
     """
     ax = _axes(ax)
     if names is None:

@@ -28,6 +28,10 @@ class StandardNormal(nn.Module):
 
     Raises:
         ValueError: fewer than one dimension.
+
+    >>> p = ppl_gen.priors.StandardNormal(2)()
+    >>> p.event_shape, p.log_prob(torch.zeros(2))
+    (torch.Size([2]), tensor(-1.8379))
     """
 
     loc: Tensor
@@ -52,6 +56,10 @@ class Laplace(nn.Module):
 
     Raises:
         ValueError: fewer than one dimension or a rate that is not positive.
+
+    >>> p = ppl_gen.priors.Laplace(2, rate=2.0)()
+    >>> p.log_prob(torch.tensor([[0.0, 0.0], [1.0, -1.0]]))
+    tensor([ 0., -4.])
     """
 
     loc: Tensor
@@ -72,6 +80,11 @@ class ConditionalNormal(nn.Module):
 
     Args:
         network: from the parents to ``(..., 2 Z)``: means, then raw scales.
+
+    >>> prior = ppl_gen.priors.ConditionalNormal(torch.nn.Linear(3, 4))
+    >>> p = prior(torch.zeros(5, 3))
+    >>> p.batch_shape, p.event_shape
+    (torch.Size([5]), torch.Size([2]))
     """
 
     def __init__(self, network: nn.Module):
@@ -91,6 +104,12 @@ class Bernoulli(nn.Module):
 
     Raises:
         ValueError: fewer than one dimension.
+
+    >>> prior = ppl_gen.priors.Bernoulli(3, learn=False)
+    >>> prior().mean
+    tensor([0.5000, 0.5000, 0.5000])
+    >>> prior().log_prob(torch.ones(3)).exp()
+    tensor(0.1250)
     """
 
     def __init__(self, dim: int, learn: bool = True):
@@ -109,6 +128,11 @@ class UniformCategorical(nn.Module):
     Args:
         dim: ``Z``.
         family: the posterior's family, which knows categories, temperature and mode.
+
+    >>> family = ppl_gen.posteriors.Categorical(4, ppl_gen.schedules.Constant(0.5)).eval()
+    >>> p = ppl_gen.priors.UniformCategorical(2, family)()
+    >>> p.event_shape, p.log_prob(torch.eye(4)[:2]).exp()
+    (torch.Size([2, 4]), tensor(0.0625))
     """
 
     logits: Tensor
@@ -141,6 +165,12 @@ class VampPrior(nn.Module):
 
     Raises:
         ValueError: no pseudo-input, or pixels outside the support.
+
+    >>> encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 6))
+    >>> family = ppl_gen.posteriors.DiagonalNormal()
+    >>> prior = ppl_gen.priors.VampPrior(encoder, family, torch.rand(5, 1, 2, 2))
+    >>> prior().event_shape, prior.pseudo_inputs.shape
+    (torch.Size([3]), torch.Size([5, 1, 2, 2]))
     """
 
     def __init__(

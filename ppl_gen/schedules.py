@@ -30,6 +30,14 @@ class Schedule(nn.Module):
 
     Raises:
         ValueError: the value is not a finite number.
+
+    >>> class Halving(ppl_gen.schedules.Schedule):
+    ...     def at(self, step, metrics):
+    ...         return 8.0 * 0.5**step
+    >>> schedule = Halving(8.0)
+    >>> schedule.update({})
+    >>> schedule
+    Halving(value=4)
     """
 
     value: Tensor
@@ -61,7 +69,13 @@ class Schedule(nn.Module):
 
 
 class Constant(Schedule):
-    """The same value for ever."""
+    """The same value for ever.
+
+    >>> schedule = ppl_gen.schedules.Constant(0.5)
+    >>> schedule.update({})
+    >>> schedule.value, schedule.steps
+    (tensor(0.5000), tensor(1))
+    """
 
 
 class WarmUp(Schedule):
@@ -71,6 +85,13 @@ class WarmUp(Schedule):
         steps: the length ``T`` of the ramp in optimiser steps.
         start: the first value ``a``.
         end: the last value ``b``.
+
+    >>> schedule, values = ppl_gen.schedules.WarmUp(4), []
+    >>> for _ in range(6):
+    ...     values.append(schedule.value.item())
+    ...     schedule.update({})
+    >>> values
+    [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
     def __init__(self, steps: int, start: Number = 0.0, end: Number = 1.0):
@@ -95,6 +116,13 @@ class Cyclical(Schedule):
         ramp: the fraction of the cycle in which the value rises, in (0, 1].
         start: the value at the start of a cycle.
         end: the value on the plateau.
+
+    >>> schedule, values = ppl_gen.schedules.Cyclical(4), []
+    >>> for _ in range(6):
+    ...     values.append(schedule.value.item())
+    ...     schedule.update({})
+    >>> values
+    [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
     """
 
     def __init__(self, period: int, ramp: float = 0.5, start: Number = 0.0, end: Number = 1.0):
@@ -118,6 +146,10 @@ class Exponential(Schedule):
     r"""Exponential decay to a floor, :math:`v_t = \max(v_0 e^{-rt}, v_{\min})`.
 
     The annealing of Gumbel-Softmax temperatures (Jang, Gu and Poole 2017, section 3.2).
+
+    >>> schedule = ppl_gen.schedules.Exponential(1.0, rate=0.1, floor=0.5)
+    >>> [round(schedule.at(torch.tensor(step), {}).item(), 3) for step in (0, 1, 5, 10)]
+    [1.0, 0.905, 0.607, 0.5]
     """
 
     def __init__(self, start: Number, rate: float, floor: Number):
@@ -156,6 +188,12 @@ class PIController(Schedule):
 
     Raises:
         ValueError: a set point or gain that is not positive, or bounds out of order.
+
+    >>> controller = ppl_gen.schedules.PIController(target=14.0, integral=0.01)
+    >>> for kl in (30.0, 30.0, 30.0):
+    ...     controller.update({"kl": torch.tensor(kl)})
+    >>> controller
+    PIController(value=0.49)
     """
 
     accumulated: Tensor
@@ -222,7 +260,11 @@ def _unfinished(schedule: WarmUp | Cyclical, name: str, length: int) -> str | No
 
 
 def as_schedule(value: Number | Schedule) -> Schedule:
-    """A schedule as it is, a number as a constant one."""
+    """A schedule as it is, a number as a constant one.
+
+    >>> ppl_gen.schedules.as_schedule(4)
+    Constant(value=4)
+    """
     if isinstance(value, Schedule):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -231,7 +273,15 @@ def as_schedule(value: Number | Schedule) -> Schedule:
 
 
 def as_weight(value: Number | Schedule) -> Schedule:
-    """A schedule like :func:`as_schedule`; ``ValueError`` where it starts below zero."""
+    """A schedule like :func:`as_schedule`; ``ValueError`` where it starts below zero.
+
+    >>> ppl_gen.schedules.as_weight(0.5)
+    Constant(value=0.5)
+    >>> ppl_gen.schedules.as_weight(-1)
+    Traceback (most recent call last):
+        ...
+    ValueError: expected a weight of zero or more, got -1
+    """
     schedule = as_schedule(value)
     if schedule.value < 0:
         raise ValueError(f"expected a weight of zero or more, got {schedule.value.item():g}")

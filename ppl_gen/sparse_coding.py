@@ -18,12 +18,16 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import layer_norm
 
-from ppl_gen.codebook import Assigned
+from ppl_gen.distributions.point import DeltaWithLosses
 from ppl_gen.posteriors import Family
 
 
 def soft_threshold(z: Tensor, threshold: Tensor) -> Tensor:
-    r""":math:`\mathrm{sign}(z) \max(|z| - \theta, 0)`."""
+    r""":math:`\mathrm{sign}(z) \max(|z| - \theta, 0)`.
+
+    >>> ppl_gen.sparse_coding.soft_threshold(torch.tensor([-3.0, 0.5, 2.0]), torch.tensor(1.0))
+    tensor([-2.,  0.,  1.])
+    """
     return z.sign() * (z.abs() - threshold).relu()
 
 
@@ -38,6 +42,14 @@ class LISTA(nn.Module):
 
     Raises:
         ValueError: sizes below one, a penalty that is not positive, negative iterations.
+
+    >>> coder = ppl_gen.sparse_coding.LISTA(num_features=4, num_atoms=8, penalty=0.5)
+    >>> y = torch.tensor([[2.0, -1.0, 0.0, 1.0]])
+    >>> z = coder(y)
+    >>> z.shape
+    torch.Size([1, 8])
+    >>> coder.cost(y, z) < coder.cost(y, torch.zeros(1, 8))
+    tensor([True])
     """
 
     def __init__(self, num_features: int, num_atoms: int, penalty: float, iterations: int = 8):
@@ -92,6 +104,13 @@ class SparseCode(Family):
 
     Args:
         coder: turns features ``(..., F)`` into codes ``(..., M)``.
+
+    >>> coder = ppl_gen.sparse_coding.LISTA(num_features=4, num_atoms=8, penalty=0.5)
+    >>> family = ppl_gen.sparse_coding.SparseCode(coder)
+    >>> family.num_parameters(8)
+    4
+    >>> family(torch.randn(5, 4)).event_shape
+    torch.Size([8])
     """
 
     def __init__(self, coder: LISTA):
@@ -104,9 +123,7 @@ class SparseCode(Family):
     def forward(self, parameters: Tensor) -> Distribution:
         features = layer_norm(parameters, parameters.shape[-1:])
         z = self.coder(features)
-        law = Assigned(z, event_dim=1)
-        law.auxiliary = {"misfit": self.coder.misfit(features, z)}
-        return law
+        return DeltaWithLosses(z, {"misfit": self.coder.misfit(features, z)}, event_dim=1)
 
 
 class Synthesis(nn.Module):
@@ -115,6 +132,11 @@ class Synthesis(nn.Module):
     Args:
         coder: whose dictionary is used; shared, not copied.
         decoder: maps features to the parameters of a likelihood.
+
+    >>> coder = ppl_gen.sparse_coding.LISTA(num_features=4, num_atoms=8, penalty=0.5)
+    >>> decoder = ppl_gen.sparse_coding.Synthesis(coder, torch.nn.Linear(4, 16))
+    >>> decoder(torch.zeros(5, 8)).shape
+    torch.Size([5, 16])
     """
 
     def __init__(self, coder: LISTA, decoder: nn.Module):

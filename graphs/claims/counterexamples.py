@@ -45,7 +45,7 @@ MOST_PARENTS = 12  # larger families keep only the edges that carry the dependen
 
 
 @dataclass(frozen=True, eq=False)
-class Parities:
+class ParityNetwork:
     """A network of noisy parities.
 
     Attributes:
@@ -90,7 +90,7 @@ class Parities:
 
 def dependence(
     graph: nx.Graph, x: Iterable[Node], y: Iterable[Node], given: frozenset[Node]
-) -> Parities | None:
+) -> ParityNetwork | None:
     """A distribution in which x and y are dependent given a set, or ``None`` if they never are.
 
     On a DAG the network has its edges, with a latent variable in place of each two-headed one. On
@@ -115,10 +115,10 @@ def dependence(
     noise = min(NOISE, (1 - SIGNAL ** (1 / count)) / 2)
     information = _nats((1 - (1 - 2 * noise) ** count) / 2)
     frozen = {v: frozenset(parents) for v, parents in used.items()}
-    return Parities(network, frozen, noise, information, tuple(path))
+    return ParityNetwork(network, frozen, noise, information, tuple(path))
 
 
-def interaction(graph: nx.Graph, scope: frozenset[Node]) -> Parities | None:
+def interaction(graph: nx.Graph, scope: frozenset[Node]) -> ParityNetwork | None:
     """A distribution in which all variables of one factor's scope act together and no fewer do.
 
     ``None`` if its table would have more than ``2 ** (MOST_PARENTS + 1)`` entries.
@@ -133,7 +133,7 @@ def interaction(graph: nx.Graph, scope: frozenset[Node]) -> Parities | None:
         network = nx.DiGraph()
         network.add_nodes_from(graph)
         network.add_edges_from((v, child) for v in parents)
-    return Parities(network, {child: scope - {child}}, NOISE, _nats(NOISE))
+    return ParityNetwork(network, {child: scope - {child}}, NOISE, _nats(NOISE))
 
 
 def _nats(flip: float) -> float:

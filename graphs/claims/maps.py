@@ -28,7 +28,7 @@ from typing import TypeAlias
 import networkx as nx
 
 from graphs.language.notation import Node
-from graphs.separation.independence import Independence, decide
+from graphs.separation.independence import Independence, independence_of
 from graphs.structure.chordal import chordless_cycle, moralize
 from graphs.structure.mixed import refuse_bidirected, two_headed
 from graphs.structure.models import Model, as_graph
@@ -47,6 +47,10 @@ def essential_graph(dag: Model) -> nx.DiGraph:
 
     Raises:
         ValueError: an undirected model, two-headed edges, or a directed graph with a cycle.
+
+    >>> dag = graphs.parse("P(A) P(B|A) P(C) P(D|B,C)")
+    >>> graphs.essential_graph(dag).edges(data="directed")
+    OutEdgeDataView([('A', 'B', False), ('B', 'A', False), ('B', 'D', True), ('C', 'D', True)])
     """
     graph = _dag(dag, "dag")
     order = list(nx.topological_sort(graph))
@@ -91,6 +95,13 @@ class MapResult:
         holds_in: which graph asserts the statement: ``"candidate"`` or ``"model"``, or
             ``"first DAG"`` or ``"second DAG"`` for :func:`equivalent`.
         fails_in: the other graph.
+
+    >>> collider, chain = graphs.parse("P(A) P(C) P(B|A,C)"), graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> result = graphs.equivalent(collider, chain)
+    >>> bool(result), result.holds_in, result.fails_in
+    (False, 'second DAG', 'first DAG')
+    >>> result.counterexample, result.counterexample.path
+    (<Independence A ⟂ C | B: False>, ('A', 'B', 'C'))
     """
 
     holds: bool
@@ -127,10 +138,19 @@ def is_imap(candidate: Model, of: Model) -> MapResult:
 
     Raises:
         ValueError: not models, models over different nodes, or a candidate with two-headed edges.
+
+    >>> collider = graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> bool(graphs.is_imap(graphs.moralize(collider), of=collider))
+    True
+    >>> print(graphs.is_imap(nx.Graph([("A", "B"), ("B", "C")]), of=collider).explain())
+    The candidate is not an I-map of the model: it asserts too much.
+    A ⟂ C | B holds in the candidate. In the model A ⟂ C | B does not hold: a path is active.
+      A → B ← C
+      - B is a collider (a common effect) that is observed: open.
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
     refuse_bidirected(graphs[0], "a DAG or an undirected graph for candidate")
-    asserted = next(unmet(*graphs), None)
+    asserted = next(violations(*graphs), None)
     if asserted:
         reason = "The candidate is not an I-map of the model: it asserts too much."
         return _no(reason, asserted, graphs, ("candidate", "model"))
@@ -155,6 +175,12 @@ def is_perfect_map(candidate: Model, of: Model) -> MapResult:
 
     Raises:
         ValueError: not models, models over different nodes, or one with two-headed edges.
+
+    >>> chain, collider = graphs.parse("P(A) P(B|A) P(C|B)"), graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> bool(graphs.is_perfect_map(graphs.moralize(chain), of=chain))
+    True
+    >>> bool(graphs.is_perfect_map(graphs.moralize(collider), of=collider))
+    False
     """
     graphs = _same_nodes(candidate, of, ("candidate", "model"))
     for graph, role in zip(graphs, ("candidate", "of"), strict=True):
@@ -168,6 +194,12 @@ def equivalent(dag1: Model, dag2: Model) -> MapResult:
     Raises:
         ValueError: a model that is undirected or has two-headed edges, or DAGs over different
             nodes.
+
+    >>> chain, fork = graphs.parse("P(A) P(B|A) P(C|B)"), graphs.parse("P(B) P(A|B) P(C|B)")
+    >>> bool(graphs.equivalent(chain, fork))
+    True
+    >>> bool(graphs.equivalent(chain, graphs.parse("P(A) P(C) P(B|A,C)")))
+    False
     """
     graphs = _same_nodes(_dag(dag1, "dag1"), _dag(dag2, "dag2"), ("first DAG", "second DAG"))
     return _same_independences(graphs, ("first DAG", "second DAG"), "equivalent to the second DAG")
@@ -234,7 +266,7 @@ def _obstruction(candidate: nx.Graph, model: nx.Graph) -> str | None:
     return None
 
 
-def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
+def violations(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
     """Statements the candidate asserts, about a node or a pair each; none in an I-map of the model.
 
     The first is false in the model. Later ones of an undirected candidate may be true.
@@ -248,7 +280,7 @@ def unmet(candidate: nx.Graph, model: nx.Graph) -> Iterator[Triple]:
         for v in nx.topological_sort(candidate):
             parents = frozenset(candidate.pred[v])
             others = frozenset(earlier - parents)
-            path = decide(model, frozenset((v,)), others, parents).path if others else None
+            path = independence_of(model, frozenset((v,)), others, parents).path if others else None
             if path:
                 yield v, path[-1], parents
             earlier.add(v)
@@ -290,7 +322,9 @@ def _separator(graph: nx.Graph, u: Node, w: Node) -> frozenset[Node]:
 def _no(reason: str, triple: Triple, graphs: Pair, names: tuple[str, str]) -> MapResult:
     """The refusal, once its statement is seen to hold in the first graph, not in the second."""
     u, w, given = triple
-    claimed, counterexample = (decide(g, frozenset((u,)), frozenset((w,)), given) for g in graphs)
+    claimed, counterexample = (
+        independence_of(g, frozenset((u,)), frozenset((w,)), given) for g in graphs
+    )
     assert claimed.holds
     assert not counterexample.holds
     return MapResult(False, reason, counterexample, *names)

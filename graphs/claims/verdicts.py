@@ -31,12 +31,12 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from graphs.claims.counterexamples import Parities, dependence, interaction
+from graphs.claims.counterexamples import ParityNetwork, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
-from graphs.claims.maps import unmet
+from graphs.claims.maps import violations
 from graphs.language.notation import Node, ParseError
 from graphs.language.statements import listing, statement_text
-from graphs.separation.independence import Independence, decide, independent, query
+from graphs.separation.independence import Independence, independence_of, independent, query
 from graphs.separation.markov import blanket_of
 from graphs.structure.factorization import Factorization
 from graphs.structure.mixed import spouses
@@ -64,6 +64,15 @@ class Verdict:
             read as the conditionals of that joint; ``None`` for other claims.
         answer: of a claimed independence or dependence, the model's answer.
         parities: the parameters of the counterexample.
+
+    >>> collider = graphs.parse("P(A) P(C) P(B|A,C)")
+    >>> verdict = graphs.check(collider, "P(A) P(B|A) P(C|B)")
+    >>> verdict.holds, verdict.false_independencies
+    (False, (<Independence C ⟂ A | B: False>,))
+    >>> [sorted(scope) for scope in verdict.missing]
+    [['A', 'B', 'C']]
+    >>> round(verdict.information, 4), len(verdict.counterexample.nodes)
+    (0.3681, 3)
     """
 
     holds: bool
@@ -73,7 +82,7 @@ class Verdict:
     false_independencies: tuple[Independence, ...] = ()
     conditionals: bool | None = None
     answer: Independence | None = None
-    parities: Parities | None = None
+    parities: ParityNetwork | None = None
 
     def __bool__(self) -> bool:
         return self.holds
@@ -160,8 +169,17 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
     Raises:
         ValueError: text that is neither, unknown variables, sets that overlap.
 
-    >>> chain = nx.DiGraph([("y", "x_1"), ("y", "x_2")])
-    >>> bool(check(chain, r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}))
+    >>> chain = graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> bool(graphs.check(chain, "P(A,C|B) = P(A|B) P(C|B)"))
+    True
+    >>> print(graphs.check(chain, "A _||_ C").explain())
+    False: A ⟂ C
+    A ⟂ C does not hold: a path is active.
+      A → B → C
+      - B is a chain node that is not observed: open.
+    A counterexample in bits: B = A, C = B, each flipped with probability 0.1, ...
+    >>> chain = graphs.parse("P(y) P(x_1|y) P(x_2|y)")
+    >>> bool(graphs.check(chain, r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}))
     True
     """
     if isinstance(claim, str):
@@ -391,8 +409,8 @@ def _false_independencies(
         rank = {v: i for i, v in enumerate(graph)}
         for scope in required:
             needed.add_edges_from(combinations(sorted(scope, key=rank.__getitem__), 2))
-    for u, w, given in unmet(asserting, needed):
-        answer = decide(graph, frozenset((u,)), frozenset((w,)), given)
+    for u, w, given in violations(asserting, needed):
+        answer = independence_of(graph, frozenset((u,)), frozenset((w,)), given)
         if not answer:
             yield answer
 

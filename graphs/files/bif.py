@@ -43,7 +43,7 @@ from graphs.language.scanning import (
     split_names,
     unquote,
 )
-from graphs.parameters.tables import Tables, called
+from graphs.parameters.tables import Tables, label_of
 
 _BLOCK = pattern(r"(network|variable|probability)(?![\w.\-])")
 _NAME = pattern(rf'({QUOTED}|[^\s"{{}}();]+(?:[ \t]+[^\s"{{}}();]+)*)(?=\s*\{{)')
@@ -248,7 +248,7 @@ class _Table:
             missing = next(c for row, c in enumerate(product(*states)) if row not in self.rows)
             wanted = f"the row ({', '.join(missing)})" if missing else "'table' and probabilities"
             raise self.scanner.error(
-                f"expected {wanted} of {called(self.scope, True)}, got {len(self.rows)} of "
+                f"expected {wanted} of {label_of(self.scope, True)}, got {len(self.rows)} of "
                 f"{self.num_rows} rows; normalize=True fills such rows uniformly",
                 start,
             )

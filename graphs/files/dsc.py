@@ -38,7 +38,7 @@ from graphs.language.scanning import (
     split_names,
     unquote,
 )
-from graphs.parameters.tables import called
+from graphs.parameters.tables import label_of
 
 _HEAD = pattern(rf"belief\s+network(?:\s+({QUOTED}|[\w.\-]+))?\s*;?")
 _BLOCK = pattern(r"(node|probability)(?![\w.\-])")
@@ -155,7 +155,7 @@ def _placed(
         keys = list(product(*map(range, sizes)))
         if sum(size > 1 for size in sizes) > 1:
             what = "rows, all labelled (0, 0), taken with the last parent's states faster"
-            network.changes.append(f"{called(scope, True)} {what}")
+            network.changes.append(f"{label_of(scope, True)} {what}")
     found: dict[tuple[int, ...] | None, tuple[re.Match[str], list[float]]] = {}
     for (match, values), label, listed in zip(rows, labels, keys, strict=True):
         key = None if match[2] else listed

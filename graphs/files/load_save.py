@@ -94,6 +94,12 @@ def load(
             names the file, the line and what was expected there; a compressed file of more than
             256 MiB.
         MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
+
+    >>> graphs.save(graphs.textbook.sprinkler(), "lawn.bif")
+    >>> graphs.load("lawn.bif").states["rain"]
+    ['yes', 'no']
+    >>> graphs.load("lawn.bif", tables=False).nodes["rain"]
+    {'kind': 'chance'}
     """
     policy = _policy(normalize, tolerance)
     reader, data = _recognized(_path(path))
@@ -202,6 +208,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         ValueError: an unknown extension, a structure without tables or with invalid ones, a Markov
             network for another format than .uai, two names that are the same text, or a name that
             the format cannot hold.
+
+    >>> graphs.save(graphs.textbook.asia(), "clinic.xmlbif")
+    >>> graphs.marginal(graphs.load("clinic.xmlbif"), "tub", {"asia": "yes"})
+    tensor([0.0500, 0.9500], dtype=torch.float64)
     """
     file = _path(path)
     writer = _WRITERS[_extension(file, _WRITERS)]
@@ -220,7 +230,14 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 class MissingFileError(ValueError, FileNotFoundError):
-    """A file or folder that is not there: a refused value, and what ``open`` raises."""
+    """A file or folder that is not there: a refused value, and what ``open`` raises.
+
+    >>> try:
+    ...     graphs.load("nowhere.bif")
+    ... except graphs.files.MissingFileError as error:
+    ...     print(error)
+    expected a network file, got no file at nowhere.bif
+    """
 
 
 def _path(path: Any) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from graphs.files.rows import Policy, Refused, Words, settle, silence
 from graphs.language.scanning import Malformed
 from graphs.parameters.impossible import described, possible_zero_row
-from graphs.parameters.tables import MOST_AXES, States, Tables, called, fault, structure
+from graphs.parameters.tables import MOST_AXES, States, Tables, find_fault, label_of, structure
 from graphs.structure.nodes import unknown
 
 Where: TypeAlias = int
@@ -148,7 +148,7 @@ class Network:
         if len(values) != cells:
             sizes = f" ({' × '.join(map(str, shape))})" if len(shape) > 1 else ""
             raise self.error(
-                f"expected {cells} numbers{sizes} for {called(scope, self.directed)}, "
+                f"expected {cells} numbers{sizes} for {label_of(scope, self.directed)}, "
                 f"got {len(values)}",
                 where,
             )
@@ -170,8 +170,8 @@ class Network:
                 self.changes.append(f"{at} {what}")
             return
         if silence(rows, self.policy):
-            self.changes.append(f"{called(scope, False)} entries just below zero taken as zero")
-        found = fault(array, False)
+            self.changes.append(f"{label_of(scope, False)} entries just below zero taken as zero")
+        found = find_fault(array, False)
         if found is not None:
             index, message = found
             raise Refused(message, int(np.ravel_multi_index(index, array.shape)) if index else 0)
@@ -181,7 +181,7 @@ class Network:
         index = np.unravel_index(number, self.shape(scope)) if scope else ()
         shown = scope[:-1] if row else scope
         at = ", ".join(f"{v}={self.states[v][i]}" for v, i in zip(shown, index, strict=False))
-        return called(scope, self.directed) + (f" at {at}" if at else "")
+        return label_of(scope, self.directed) + (f" at {at}" if at else "")
 
     def finish(self, tables: bool) -> Tables | nx.DiGraph | nx.Graph:
         """The whole network, or its graph alone, once every variable has its distribution."""

@@ -30,7 +30,7 @@ from graphs.files.network import Found, Network
 from graphs.files.rows import Policy
 from graphs.language.scanning import Malformed, blank_comments, is_number, line_of, numbers
 from graphs.parameters.states import StateNames
-from graphs.parameters.tables import Node, Tables, called
+from graphs.parameters.tables import Node, Tables, label_of
 
 _WORD = re.compile(r"\S+")
 _MOST_DIGITS = 18
@@ -127,7 +127,7 @@ def _declare(words: _Words, network: Network) -> list[str]:
 
 
 def _table(words: _Words, network: Network, scope: tuple[str, ...]) -> None:
-    name, cells = called(scope, network.directed), math.prod(network.shape(scope))
+    name, cells = label_of(scope, network.directed), math.prod(network.shape(scope))
     start = words.next
     size = words.integer(f"the number of entries of {name}")
     if size != cells:

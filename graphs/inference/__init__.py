@@ -9,7 +9,9 @@ module                 what it does
 ``kernels, linear``    running it compiled, in rescaled linear numbers
 ``log_space``          running it on torch, in logarithms, differentiably
 ``conditioning``       answering case by case where a plan does not fit the memory
-``engine``             which plan serves which rows
+``routing``            which plan serves which rows
+``sums, assignments``  what is asked of them: sums, and states drawn or most probable
+``engine``             both
 ``evidence``           observations as integer codes
 ``junction_tree``      :class:`graphs.JunctionTree`, the answers by name
 ``pruning``            :func:`graphs.marginal`, one answer from the part of the model it needs

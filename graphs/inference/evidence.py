@@ -26,7 +26,7 @@ from graphs.structure.nodes import contains, unknown
 
 SMALLEST = 5e-324  # keeps what is positive so; sums that meet it are done in logarithms
 
-__all__ = ["MISSING", "Evidence", "holds", "read_evidence"]
+__all__ = ["MISSING", "Evidence", "all_or", "read_evidence"]
 
 
 @dataclass(frozen=True)
@@ -229,11 +229,11 @@ def _likelihood(value: Any, names: StateNames) -> Tensor:
         ("finite likelihoods of zero or more", ((rows >= 0) & (rows < torch.inf)).all(-1)),
         ("a likelihood that is positive for some state", (rows > 0).any(-1)),
     ):
-        if not holds(fine, otherwise=True):
+        if not all_or(fine, otherwise=True):
             row = int((~fine).nonzero()[0])
             where = f" in row {row}" if table.dim() == 2 else ""
             raise ValueError(f"expected {what} of {node!r}{where}, got {rows[row].tolist()}")
-    if table.requires_grad and not holds(rows > 0, otherwise=True):
+    if table.requires_grad and not all_or(rows > 0, otherwise=True):
         raise ValueError(f"expected positive likelihoods of {node!r} to differentiate through")
     return table
 
@@ -299,7 +299,7 @@ def _numbers(value: Any, node: Node) -> Tensor:
         raise ValueError(f"expected numbers as likelihoods of {node!r}, got {error}") from None
 
 
-def holds(condition: Tensor, otherwise: bool) -> bool:
+def all_or(condition: Tensor, otherwise: bool) -> bool:
     """Whether a condition holds for all entries; under torch.func.vmap one cannot look at them."""
     try:
         return bool(condition.all())

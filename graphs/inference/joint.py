@@ -17,7 +17,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from graphs.inference.evidence import holds
+from graphs.inference.evidence import all_or
 from graphs.inference.junction_tree import JunctionTree
 from graphs.structure.models import Model
 
@@ -41,6 +41,14 @@ class Joint(TorchDistribution):
 
     Raises:
         ValueError: tables that do not fit the model; once probabilities are asked for, Z = 0.
+
+    >>> joint = graphs.Joint(graphs.textbook.sprinkler())
+    >>> joint.nodes
+    ('cloudy', 'sprinkler', 'rain', 'wet_grass')
+    >>> joint.log_prob(torch.tensor([0, 1, 0, 0])).exp()  # 0.5 · 0.9 · 0.8 · 0.9
+    tensor(0.3240, dtype=torch.float64)
+    >>> joint.sample((1000,)).shape
+    torch.Size([1000, 4])
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -55,7 +63,7 @@ class Joint(TorchDistribution):
         self.tree = model if isinstance(model, JunctionTree) else JunctionTree(model)
         self.nodes = tuple(self.tree.states)
         self._log_potentials = log_potentials
-        self.tree.replaced(log_potentials)
+        self.tree.with_potentials(log_potentials)
         super().__init__(torch.Size(), torch.Size((len(self.nodes),)), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
@@ -72,7 +80,7 @@ class Joint(TorchDistribution):
     def log_partition(self) -> Tensor:
         """log Z, of log-potentials as they are now."""
         log_z = self.tree.log_partition(log_potentials=self._log_potentials)
-        if holds(log_z == -math.inf, otherwise=False):
+        if all_or(log_z == -math.inf, otherwise=False):
             raise ValueError("expected a model with some possible assignment, got Z = 0")
         return log_z
 
@@ -85,7 +93,7 @@ class Joint(TorchDistribution):
         value = value.long()
         position = {node: i for i, node in enumerate(self.nodes)}
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        tables = self.tree.replaced(self._log_potentials)
+        tables = self.tree.with_potentials(self._log_potentials)
         total = -self.log_partition.to(tables[0].dtype).expand(shape)
         for scope, table in zip(self.tree.factors, tables, strict=True):
             total = total + table[tuple(value[..., position[v]] for v in scope)]

@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.inference.engine import MAXIMISE, SAMPLE, Cost, Engine
-from graphs.inference.evidence import MISSING, Evidence, holds, read_evidence
+from graphs.inference.assignments import MAXIMISE, SAMPLE
+from graphs.inference.engine import Engine
+from graphs.inference.evidence import MISSING, Evidence, all_or, read_evidence
+from graphs.inference.routing import Cost
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
@@ -150,9 +152,13 @@ class JunctionTree:
     (Pearl 1988, section 2.2.2). A row may be given by the names of states.
 
     >>> tables = [("A", (), [0.7, 0.3]), ("B", "A", [[0.9, 0.1], [0.2, 0.8]])]
-    >>> tree = JunctionTree(bayesian_network(tables, states={"B": ("yes", "no")}))
+    >>> model = graphs.bayesian_network(tables, states={"B": ("yes", "no")})
+    >>> tree = graphs.JunctionTree(model, evidence_variables=["B"])
+    >>> tree.marginals({"B": ["yes", "no"]})["A"]
+    tensor([[0.9130, 0.0870],
+            [0.2258, 0.7742]], dtype=torch.float64)
     >>> tree.marginals(likelihoods={"B": {"yes": 0.8, "no": 0.2}})["A"]
-    tensor([0.8437, 0.1563], dtype=torch.float64)
+    tensor([0.8436, 0.1564], dtype=torch.float64)
 
     Raises:
         ValueError: tables that do not fit the model (:mod:`graphs.parameters.tables`), unknown
@@ -229,11 +235,11 @@ class JunctionTree:
             log-probability. What is conditional on such evidence is refused.
 
         Raises:
-            ValueError: unknown nodes or states, or what :meth:`replaced` refuses.
+            ValueError: unknown nodes or states, or what :meth:`with_potentials` refuses.
         """
         observed = read_evidence(evidence, self.states, likelihoods)
         if log_potentials is not None or observed.differentiable:
-            log_z = self._engine.log_partition(observed, self.replaced(log_potentials))
+            log_z = self._engine.log_partition(observed, self.with_potentials(log_potentials))
         else:
             log_z = torch.from_numpy(self._engine.solve(observed).log_z)
         log_z = log_z.to(self.device, self.dtype)
@@ -253,10 +259,10 @@ class JunctionTree:
     def table(self, evidence: Any = None, *, likelihoods: Any = None) -> Any:
         """The marginals as a pandas ``DataFrame``, for reading.
 
-        >>> JunctionTree(graphs.textbook.sprinkler()).table({"rain": "yes"}).head(2)
+        >>> graphs.JunctionTree(graphs.textbook.sprinkler()).table({"rain": "yes"}).head(2).round(3)
              node state  probability
-        0  cloudy   yes     0.800000
-        1  cloudy    no     0.200000
+        0  cloudy   yes          0.8
+        1  cloudy    no          0.2
 
         Returns:
             Columns ``node``, ``state`` (its name) and ``probability``, in the order of
@@ -365,7 +371,7 @@ class JunctionTree:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise ValueError(f"expected a number of draws, got {n!r}")
         observed = read_evidence(evidence, self.states, likelihoods)
-        tables = self.replaced(log_potentials)
+        tables = self.with_potentials(log_potentials)
         chosen, values = self._engine.assign(observed, max(int(n), 1), SAMPLE, tables)
         require_possible(values, observed, self.states)
         return {
@@ -424,7 +430,7 @@ class JunctionTree:
         """The logarithms of the factors, to start from: one tensor for each of ``tree.factors``."""
         return [table.to(self.dtype, copy=True) for table in self._engine.log_tables]
 
-    def replaced(self, log_potentials: LogPotentials = None) -> list[Tensor]:
+    def with_potentials(self, log_potentials: LogPotentials = None) -> list[Tensor]:
         """The logarithms of the factors, with those given (:meth:`log_partition`) in their places.
 
         They are in the precision of sums and may be the tree's own: not to be written to.
@@ -461,7 +467,7 @@ class JunctionTree:
                     f"expected shape {tuple(tables[k].shape)} for factor {k} over "
                     f"{self.factors[k]}, got {tuple(tensor.shape)}"
                 )
-            if not holds(tensor.detach() < torch.inf, otherwise=True):
+            if not all_or(tensor.detach() < torch.inf, otherwise=True):
                 raise ValueError(
                     f"expected log-potentials below infinity for factor {k} over "
                     f"{self.factors[k]}, got NaN or infinity"

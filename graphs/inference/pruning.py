@@ -62,6 +62,12 @@ def marginal(
             a device that is not there.
             Evidence that the target does not depend on is checked to be possible unless that takes
             more than a hundred million products.
+
+    >>> lawn = graphs.textbook.sprinkler()
+    >>> graphs.marginal(lawn, "sprinkler", {"wet_grass": "yes"})
+    tensor([0.4298, 0.5702], dtype=torch.float64)
+    >>> graphs.marginal(lawn, "sprinkler", {"wet_grass": "yes", "rain": "yes"})  # explained away
+    tensor([0.1945, 0.8055], dtype=torch.float64)
     """
     where = checked_settings(dtype, device, max_bytes)
     tables = model_tables(model)

@@ -68,9 +68,9 @@ def read_graph(text: str) -> nx.DiGraph | nx.Graph:
     Raises:
         ValueError: a text that is none of these, or cannot be read, with the line.
 
-    >>> read_graph("dag { A -> C -> B }").edges
+    >>> graphs.read_graph("dag { A -> C -> B }").edges
     OutEdgeView([('A', 'C'), ('C', 'B')])
-    >>> read_graph("A <-> B").edges["A", "B"]
+    >>> graphs.read_graph("A <-> B").edges["A", "B"]
     {'bidirected': True}
     """
     if not isinstance(text, str):

@@ -107,7 +107,16 @@ def _quoted_character(character: str) -> str:
 
 
 class ParseError(ValueError):
-    """A text that cannot be read; the message shows the text with a caret under the character."""
+    """A text that cannot be read; the message shows the text with a caret under the character.
+
+    >>> try:
+    ...     graphs.parse("P(A) P(B|A")
+    ... except graphs.ParseError as error:
+    ...     print(error)
+    expected ',' or ')', got the end of the text at character 11
+      P(A) P(B|A
+                ^
+    """
 
     def __init__(self, text: str, position: int, expected: str):
         found = repr(text[position]) if position < len(text) else "the end of the text"

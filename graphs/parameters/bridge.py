@@ -18,7 +18,7 @@ import numpy as np
 
 from graphs.language.notation import Node
 from graphs.parameters.checking import checked
-from graphs.parameters.tables import States, Tables, as_array, called, scope_edges
+from graphs.parameters.tables import States, Tables, as_array, label_of, scope_edges
 from graphs.structure.models import Model
 from graphs.structure.nodes import unknown
 
@@ -80,7 +80,7 @@ def tables_of(model: Model) -> Tables:
     Raises:
         ValueError: another type; a node without a table, or a table over a variable that is no
             node; tables that disagree with the graph or with each other about parents, states or
-            their number; entries that no table may hold (:func:`fault`).
+            their number; entries that no table may hold (:func:`find_fault`).
     """
     if isinstance(model, Tables):
         return model
@@ -145,7 +145,7 @@ def _tables_of_markov(model: Any) -> Tables:
 
 
 def _values(factor: Any) -> np.ndarray:
-    return as_array(factor.values, called(tuple(factor.variables), False))
+    return as_array(factor.values, label_of(tuple(factor.variables), False))
 
 
 def _agreed_states(nodes: Iterable[Node], factors: Iterable[Any]) -> States:

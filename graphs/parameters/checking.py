@@ -10,7 +10,15 @@ import numpy as np
 from graphs.language.notation import Node
 from graphs.parameters.impossible import require_impossible
 from graphs.parameters.labels import Arranger, Axis, labelled
-from graphs.parameters.tables import Scope, States, Tables, as_array, called, fault, structure
+from graphs.parameters.tables import (
+    Scope,
+    States,
+    Tables,
+    as_array,
+    find_fault,
+    label_of,
+    structure,
+)
 from graphs.structure.search import require_acyclic
 
 
@@ -37,7 +45,7 @@ def checked(
         shape = tuple(len(known[v]) for v in scope)
         if array.shape != shape:
             raise ValueError(
-                f"expected shape {shape} for {called(scope, directed)}, since its variables have "
+                f"expected shape {shape} for {label_of(scope, directed)}, since its variables have "
                 f"{', '.join(f'{len(known[v])} ({v!r})' for v in scope)} states, got {array.shape}"
             )
         _check_entries(scope, array, known, directed)
@@ -62,7 +70,7 @@ def _arranged(
     sizes: dict[Node, int] = {}
     for k, (scope, table) in enumerate(entries):
         _check_scope(scope)
-        what = called(scope, directed)
+        what = label_of(scope, directed)
         found = labelled(table)
         array = as_array(table if found is None else found[0], what)
         if array.ndim != len(scope):
@@ -78,7 +86,7 @@ def _arranged(
     if axes:
         arranger = Arranger(states, sizes, (v for scope, _ in entries for v in scope))
         scopes = {k: entries[k][0] for k in axes}
-        tables = [(scopes[k], arrays[k], axes[k], called(scopes[k], directed)) for k in axes]
+        tables = [(scopes[k], arrays[k], axes[k], label_of(scopes[k], directed)) for k in axes]
         for k, array in zip(axes, arranger.arrange(tables), strict=True):
             arrays[k] = array
     return [(scope, array) for (scope, _), array in zip(entries, arrays, strict=True)]
@@ -121,8 +129,8 @@ def _state_names(node: Node, names: Any) -> tuple[Hashable, ...]:
 
 
 def _check_entries(scope: Scope, array: np.ndarray, states: States, directed: bool) -> None:
-    found = fault(array, directed, zero_rows=True)
+    found = find_fault(array, directed, zero_rows=True)
     if found is not None:
         index, message = found
         at = ", ".join(f"{v}={states[v][i]!r}" for v, i in zip(scope, index, strict=False))
-        raise ValueError(f"{message} in {called(scope, directed)}" + (f" at {at}" if at else ""))
+        raise ValueError(f"{message} in {label_of(scope, directed)}" + (f" at {at}" if at else ""))

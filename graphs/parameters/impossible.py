@@ -14,7 +14,7 @@ import numpy as np
 import opt_einsum
 
 from graphs.language.notation import Node
-from graphs.parameters.tables import Scope, Tables, called
+from graphs.parameters.tables import Scope, Tables, label_of
 from graphs.structure.search import ancestors
 
 MOST_CELLS = 2**28
@@ -56,7 +56,7 @@ def described(tables: Tables, factor: int, row: tuple[int, ...]) -> str:
     scope = tables.factors[factor][0]
     at = ", ".join(f"{v}={tables.states[v][s]}" for v, s in zip(scope, row, strict=False))
     return "expected probabilities that sum to one, got a sum of 0 in " + (
-        f"{called(scope, True)} at {at}, which are possible" if at else called(scope, True)
+        f"{label_of(scope, True)} at {at}, which are possible" if at else label_of(scope, True)
     )
 
 

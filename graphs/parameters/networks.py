@@ -45,9 +45,16 @@ def bayesian_network(
     a dict from states to numbers) is read by them, in any order of rows and columns. Which axis is
     which variable is told by their names, or by labels that fit in one way alone.
 
+    >>> import pandas
     >>> A = graphs.bayesian_network([("A", (), pandas.Series({"no": 0.7, "yes": 0.3}))])
     >>> A.states
     {'A': ['no', 'yes']}
+
+    Bayes' rule, P(A = 1 | B = 1) = 0.3 · 0.8 / (0.3 · 0.8 + 0.7 · 0.1):
+
+    >>> tables = [("A", (), [0.7, 0.3]), ("B", "A", [[0.9, 0.1], [0.2, 0.8]])]
+    >>> graphs.marginal(graphs.bayesian_network(tables), "A", {"B": 1})
+    tensor([0.2258, 0.7742], dtype=torch.float64)
 
     Raises:
         ValueError: a shape that does not fit the states, a negative, infinite or NaN entry, a row
@@ -81,6 +88,13 @@ def markov_network(
     Raises:
         ValueError: a shape that does not fit the states, a negative, infinite or NaN entry, a
             potential that is zero everywhere, a variable twice in one scope.
+
+    >>> model = graphs.markov_network([(("A", "B"), [[3, 1], [1, 3]]), ("A", [2, 1])])
+    >>> graphs.marginal(model, "A")
+    tensor([0.6667, 0.3333], dtype=torch.float64)
+    >>> z = graphs.JunctionTree(model).log_partition().exp()
+    >>> round(float(z), 6)  # 2 (3 + 1) + 1 (1 + 3)
+    12.0
     """
     entries = [_potential(entry) for entry in factors]
     return to_pgmpy(checked(entries, states, False, name))

@@ -86,14 +86,14 @@ def as_array(table: Any, called: str) -> np.ndarray:
     return array
 
 
-def called(scope: Scope, directed: bool) -> str:
+def label_of(scope: Scope, directed: bool) -> str:
     if directed:
         given = f" | {', '.join(map(str, scope[:-1]))}" if scope[:-1] else ""
         return f"P({scope[-1]}{given})"
     return f"φ({', '.join(map(str, scope))})"
 
 
-def fault(
+def find_fault(
     array: np.ndarray, conditional: bool, zero_rows: bool = False
 ) -> tuple[tuple[int, ...], str] | None:
     """What is wrong with a table, or ``None``.
@@ -137,7 +137,7 @@ def rounding_slack(numbers: Any) -> Any:
     where a row holds nothing else), so that zeros at its end are lost: no number is taken to be
     coarser than two decimals. A zero is as fine as the finest number beside it.
 
-    >>> float(rounding_slack(["0.074074", "0.92593"]))
+    >>> round(float(rounding_slack(["0.074074", "0.92593"])), 9)
     5.5e-06
 
     Args:

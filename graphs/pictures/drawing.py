@@ -69,6 +69,12 @@ def draw(
 
     Raises:
         ValueError: not a model, an unknown node, a directed cycle.
+
+    >>> model = graphs.textbook.diagnosis()
+    >>> ax = graphs.draw(model, answer=graphs.query(model, "M _||_ F | D"))
+    >>> ax.get_title()
+    'M ⊥ F | D  does not hold'
+    >>> ax.figure.savefig("answer.png")
     """
     graph = as_graph(model, acyclic=False)
     if two_headed(graph):

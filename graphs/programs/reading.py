@@ -76,6 +76,16 @@ def from_pyro(
     Raises:
         ValueError: a program that cannot be called with these arguments, no seed, an unknown name
             or a cycle in ``assume``, more than 10,000 nodes or 200,000 edges after unrolling.
+
+    >>> def program():
+    ...     z = pyro.sample("z", pyro.distributions.Normal(0.0, 1.0))
+    ...     with pyro.plate("data", 2):
+    ...         pyro.sample("x", pyro.distributions.Normal(z, 1.0), obs=torch.ones(2))
+    >>> graph = graphs.from_pyro(program, unroll=True)
+    >>> graph.edges
+    OutEdgeView([('z', 'x[0]'), ('z', 'x[1]')])
+    >>> bool(graphs.independent(graph, "x[0]", "x[1]", given="z"))
+    True
     """
     call, numbers = _bound(program, args, kwargs), _checked_seeds(seeds)
     assumed = _checked_pairs(assume)

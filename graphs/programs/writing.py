@@ -63,6 +63,13 @@ def to_pyro(model: Model) -> Program:
     Raises:
         ValueError: a model without parameters, or with ones that make no distribution; two nodes of
             one name.
+
+    >>> import math
+    >>> program = graphs.to_pyro(graphs.textbook.sprinkler())
+    >>> wet = pyro.condition(program, data={"wet_grass": torch.tensor(0)})  # state 0 is "yes"
+    >>> loss = pyro.infer.TraceEnum_ELBO(max_plate_nesting=0).loss(wet, lambda: None)
+    >>> round(math.exp(-loss), 4)  # P(wet_grass = yes)
+    0.6471
     """
     if isinstance(model, nx.DiGraph) and type(model).__name__ == "LinearGaussianBayesianNetwork":
         return _gaussian(model)

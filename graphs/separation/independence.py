@@ -76,6 +76,18 @@ class Independence:
         path: a shortest active path from x to y as a tuple of nodes; ``None`` when independent. A
             collider that an observed descendant opens stands for itself, without a detour to it.
         negated: whether the statement denies the independence, as ``not A ⟂ B`` does.
+
+    >>> answer = graphs.query(graphs.textbook.diagnosis(), "M _||_ F | D")
+    >>> answer
+    <Independence M ⟂ F | D: False>
+    >>> answer.path
+    ('M', 'I', 'D', 'T', 'F')
+    >>> print(answer.explain())
+    M ⟂ F | D does not hold: a path is active.
+      M → I → D ← T ← F
+      - I is a chain node that is not observed: open.
+      - D is a collider (a common effect) that is observed: open.
+      - T is a chain node that is not observed: open.
     """
 
     x: frozenset[Node]
@@ -176,9 +188,17 @@ def independent(
         ValueError: an unknown node, empty x or y, sets that overlap, a latent node in ``given``, a
             directed cycle (in a graph of more than 1,000 nodes only among the ancestors of the
             query).
+
+    >>> alarm = graphs.parse("P(burglary) P(earthquake) P(alarm | burglary, earthquake)")
+    >>> bool(graphs.independent(alarm, "burglary", "earthquake"))
+    True
+    >>> print(graphs.independent(alarm, "burglary", "earthquake", given="alarm").explain())
+    burglary ⟂ earthquake | alarm does not hold: a path is active.
+      burglary → alarm ← earthquake
+      - alarm is a collider (a common effect) that is observed: open.
     """
     graph = as_graph(model, acyclic=False)
-    return decide(
+    return independence_of(
         graph,
         node_set(graph, x, "x"),
         node_set(graph, y, "y"),
@@ -202,13 +222,19 @@ def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independ
     Raises:
         ValueError: text that cannot be read (a :class:`graphs.ParseError` points at the character),
             and all that :func:`independent` raises.
+
+    >>> chain = graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> graphs.query(chain, "A _||_ C | B")
+    <Independence A ⟂ C | B: True>
+    >>> bool(graphs.query(chain, "not A _||_ C"))
+    True
     """
     graph = as_graph(model, acyclic=False)
     *named, negated = read_statement(text)
     x, y, given = (
         find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
     )
-    answer = decide(graph, x, y, observable(graph, given, latent))
+    answer = independence_of(graph, x, y, observable(graph, given, latent))
     return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
@@ -237,6 +263,14 @@ def independencies(
 
     Raises:
         ValueError: a negative ``max_given``, an unknown latent node, a directed cycle.
+
+    >>> chain = graphs.parse("P(A) P(B|A) P(C|B) P(D|C)")
+    >>> for statement in graphs.independencies(chain, max_given=1):
+    ...     print(statement)
+    A ⟂ C | B
+    A ⟂ D | B
+    A ⟂ D | C
+    B ⟂ D | C
     """
     if max_given < 0:
         raise ValueError(f"expected max_given of zero or more, got {max_given}")
@@ -263,7 +297,7 @@ def _independencies(
 # --- Search -------------------------------------------------------------------------------------
 
 
-def decide(
+def independence_of(
     graph: nx.Graph, x: frozenset[Node], y: frozenset[Node], given: frozenset[Node]
 ) -> Independence:
     """The answer for sets of nodes of the graph itself, once they are seen to be fit for one."""
@@ -277,7 +311,7 @@ def decide(
         within = ancestors(graph, x | y | given)
         small = len(graph) <= CHECKED_WHOLE
         if has_marks(graph, None if small else within):
-            return decide(one_member(graph), x, y, given)
+            return independence_of(one_member(graph), x, y, given)
         require_acyclic(graph, None if small else within)
     path, _ = _search(graph, x, y, given, within)
     return Independence(x, y, given, path is None, path, graph)

@@ -48,6 +48,16 @@ class Separation:
 
     Raises:
         ValueError: not a model, an unknown latent node, a directed cycle.
+
+    >>> index = graphs.Separation(graphs.parse("P(A) P(B|A) P(C|B)"))
+    >>> index.independent("A", "C", ["B"])
+    True
+    >>> index.independent_many(["A", "A"], ["C", "C"], [[], ["B"]])
+    array([False,  True])
+    >>> index.dependence_matrix(["B"])
+    array([[ True, False, False],
+           [False, False, False],
+           [False, False,  True]])
     """
 
     nodes: Sequence[Node]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from graphs.language.notation import Node
-from graphs.separation.independence import Independence, decide
+from graphs.separation.independence import Independence, independence_of
 from graphs.structure.chordal import moral_ancestral
 from graphs.structure.mixed import families, spouses
 from graphs.structure.models import Model, as_graph
@@ -42,6 +42,9 @@ def markov_blanket(model: Model, node: NodeSet) -> frozenset[Node]:
 
     Raises:
         ValueError: an unknown node, no node, a directed cycle.
+
+    >>> sorted(graphs.markov_blanket(graphs.parse("P(A) P(B|A) P(C) P(D|B,C) P(E|D)"), "B"))
+    ['A', 'C', 'D']
     """
     graph = as_graph(model, any_member=True)
     inside = node_set(graph, node, "node")
@@ -87,6 +90,14 @@ def minimal_separator(
     Raises:
         ValueError: an unknown node, empty x or y, sets that overlap, a latent node in ``given``, a
             directed cycle.
+
+    >>> clinic = graphs.textbook.structure("asia")
+    >>> sorted(graphs.minimal_separator(clinic, "smoke", "dysp"))
+    ['bronc', 'lung']
+    >>> sorted(graphs.minimal_separator(clinic, "smoke", "dysp", allowed=["bronc", "either"]))
+    ['bronc', 'either']
+    >>> graphs.minimal_separator(clinic, "smoke", "dysp", latent="bronc") is None
+    True
     """
     graph = as_graph(model, any_member=True)
     ends = node_set(graph, x, "x"), node_set(graph, y, "y")
@@ -125,6 +136,12 @@ def local_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Ind
 
     Raises:
         ValueError: an unknown latent node, a directed cycle.
+
+    >>> for statement in graphs.local_markov(graphs.parse("P(A) P(B|A) P(C|A) P(D|B,C)")):
+    ...     print(statement)
+    B ⟂ C | A
+    C ⟂ B | A
+    D ⟂ A | B, C
     """
     graph = as_graph(model)
     return _local(graph, latent_nodes(graph, latent))
@@ -137,7 +154,7 @@ def _local(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence]:
         below = nx.descendants(graph, v) if graph.is_directed() else frozenset()
         others = nodes - near - below - {v}
         if others and near.isdisjoint(latent):
-            yield decide(graph, frozenset((v,)), others, near)
+            yield independence_of(graph, frozenset((v,)), others, near)
 
 
 def pairwise_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[Independence]:
@@ -149,6 +166,11 @@ def pairwise_markov(model: Model, *, latent: NodeSet | None = None) -> Iterator[
 
     Raises:
         ValueError: an unknown latent node, a directed cycle.
+
+    >>> for statement in graphs.pairwise_markov(nx.cycle_graph(["A", "B", "C", "D"])):
+    ...     print(statement)
+    A ⟂ C | B, D
+    B ⟂ D | A, C
     """
     graph = as_graph(model)
     return _pairwise(graph, latent_nodes(graph, latent))
@@ -165,4 +187,4 @@ def _pairwise(graph: nx.Graph, latent: frozenset[Node]) -> Iterator[Independence
             if v in below or graph.has_edge(u, v) or graph.has_edge(v, u):
                 continue
             if (given := rest - {v}).isdisjoint(latent):
-                yield decide(graph, frozenset((u,)), frozenset((v,)), given)
+                yield independence_of(graph, frozenset((u,)), frozenset((v,)), given)

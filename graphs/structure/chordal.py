@@ -27,6 +27,12 @@ def moralize(dag: Model) -> nx.Graph:
 
     Raises:
         ValueError: not a model, or a directed graph with a cycle.
+
+    >>> moral = graphs.moralize(graphs.parse("P(A) P(B) P(C|A,B)"))
+    >>> moral.edges
+    EdgeView([('A', 'C'), ('A', 'B'), ('B', 'C')])
+    >>> moral.graph["married"]
+    (('A', 'B'),)
     """
     graph = as_graph(dag, any_member=True)
     moral = nx.Graph()
@@ -47,6 +53,9 @@ def is_chordal(graph: Model) -> bool:
     """Whether every cycle of four or more nodes has a chord; of a DAG, in its moral graph.
 
     :func:`chordless_cycle` gives the evidence. Time linear in nodes and edges.
+
+    >>> graphs.is_chordal(nx.cycle_graph(3)), graphs.is_chordal(nx.cycle_graph(4))
+    (True, False)
     """
     return _late_comer(moralize(graph)) is None
 
@@ -55,6 +64,13 @@ def chordless_cycle(graph: Model) -> tuple[Node, ...] | None:
     """A cycle of four or more nodes without a chord, or ``None`` for a chordal graph.
 
     The last node is adjacent to the first. A DAG is moralised first.
+
+    >>> square = nx.cycle_graph(["A", "B", "C", "D"])
+    >>> graphs.chordless_cycle(square)
+    ('C', 'B', 'A', 'D')
+    >>> square.add_edge("A", "C")
+    >>> graphs.chordless_cycle(square) is None
+    True
     """
     graph = moralize(graph)
     found = _late_comer(graph)
@@ -126,6 +142,12 @@ def triangulate(graph: Model, heuristic: str = "min_fill") -> nx.Graph:
 
     Raises:
         ValueError: another heuristic, or not a model.
+
+    >>> chordal = graphs.triangulate(nx.cycle_graph(["A", "B", "C", "D", "E"]))
+    >>> chordal.graph["fill_in"]
+    (('B', 'E'), ('C', 'E'))
+    >>> chordal.graph["elimination_order"]
+    ('A', 'B', 'C', 'D', 'E')
     """
     if heuristic not in ("min_fill", "min_degree"):
         raise ValueError(f"expected heuristic 'min_fill' or 'min_degree', got {heuristic!r}")
@@ -185,6 +207,10 @@ def maximal_cliques(graph: Model) -> list[frozenset[Node]]:
 
     A DAG is moralised first. There can be exponentially many, but in a chordal graph there are at
     most as many as nodes.
+
+    >>> cliques = graphs.maximal_cliques(graphs.textbook.letters())
+    >>> ["".join(sorted(clique)) for clique in cliques]
+    ['ABC', 'BCD', 'BE', 'CDF', 'EF', 'EG']
     """
     moral = moralize(graph)
     rank = {v: i for i, v in enumerate(moral)}

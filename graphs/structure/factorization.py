@@ -25,7 +25,14 @@ from graphs.structure.search import require_acyclic
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor: a conditional ``P(variables | given)`` or a potential ``name(variables)``."""
+    """One factor: a conditional ``P(variables | given)`` or a potential ``name(variables)``.
+
+    >>> factor = graphs.parse("P(M) P(S) P(I|M,S)").factors[2]
+    >>> factor.variables, factor.given
+    (('I',), ('M', 'S'))
+    >>> print(factor, graphs.Factor("φ1", ("A", "B")))
+    P(I | M, S) φ1(A, B)
+    """
 
     name: str
     variables: tuple[Node, ...]
@@ -72,6 +79,14 @@ class Factorization:
         ValueError: a variable with two conditionals or none, a repeated variable in a scope, a
             directed cycle, no factor at all, or a constant that is not positive or stands before
             conditionals, which already sum to one.
+
+    >>> chain = graphs.parse("P(A) P(B|A) P(C|B)")
+    >>> chain.nodes, chain.edges
+    (('A', 'B', 'C'), (('A', 'B'), ('B', 'C')))
+    >>> chain == graphs.parse("P(A,B,C) = P(A) P(B|A) P(C|B)")
+    True
+    >>> print(graphs.parse("phi1(A,B) phi2(B,C) phi3(A,C)"))
+    P(A, B, C) = 1/Z φ1(A, B) φ2(B, C) φ3(A, C)
     """
 
     factors: tuple[Factor, ...]

@@ -44,6 +44,11 @@ def as_graph(model: Model, acyclic: bool = True, any_member: bool = False) -> nx
         ValueError: another type, a multigraph, an undirected self-loop, a directed cycle, edges
             with two heads where only a DAG will do, or a partially directed graph where its members
             differ.
+
+    >>> graphs.as_graph(graphs.parse("P(A) P(B) P(C|A,B)")).edges
+    OutEdgeView([('A', 'C'), ('B', 'C')])
+    >>> graphs.as_graph(graphs.parse("1/Z φ1(A,B) φ2(B,C)")).edges
+    EdgeView([('A', 'B'), ('B', 'C')])
     """
     if isinstance(model, Factorization):
         return model.graph
@@ -87,6 +92,11 @@ def factorization(model: Model) -> Factorization:
     Raises:
         ValueError: not a model, a directed cycle, a partially directed graph, or an edge with two
             heads, whose latent common cause a factorization would have to name.
+
+    >>> print(graphs.factorization(nx.DiGraph([("A", "B"), ("A", "C"), ("B", "C")])))
+    P(A, B, C) = P(A) P(B | A) P(C | A, B)
+    >>> print(graphs.factorization(nx.Graph([("A", "B"), ("B", "C"), ("A", "C"), ("C", "D")])))
+    P(A, B, C, D) = 1/Z φ1(A, B, C) φ2(C, D)
     """
     if isinstance(model, Factorization):
         return model

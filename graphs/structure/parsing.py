@@ -281,8 +281,10 @@ def parse(text: str, *, bounds: Mapping[str, int] | None = None) -> Factorizatio
         ValueError: the text cannot be read (the message points at the character), mixes
             conditionals with potentials, or is no valid factorization (:class:`Factorization`).
 
-    >>> parse(r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}).edges
+    >>> graphs.parse(r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}).edges
     (('y', 'x_1'), ('y', 'x_2'))
+    >>> print(graphs.parse("P(M)P(S)P(I|M,S)"))
+    P(M, S, I) = P(M) P(S) P(I | M, S)
     """
     if not isinstance(text, str):
         raise ValueError(f"expected a factorization as text, got {type(text).__name__}")

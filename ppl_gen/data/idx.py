@@ -25,6 +25,11 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises ValueError when the file is missing, has another magic number or element type, or holds
     fewer or more elements than its header declares.
+
+    >>> with open("labels-idx1-ubyte", "wb") as file:
+    ...     size = file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    >>> ppl_gen.data.read_idx("labels-idx1-ubyte")
+    array([7, 2, 1], dtype=uint8)
     """
     path = Path(path)
     try:

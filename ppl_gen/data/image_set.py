@@ -35,6 +35,11 @@ class ImageSet(Dataset):
 
     Raises ValueError for another shape or dtype, for values that are not finite or not in [0, 1],
     and for labels that do not match the images.
+
+    >>> grey = ppl_gen.data.ImageSet(torch.full((5, 1, 2, 2), 0.5), torch.arange(5))
+    >>> drawn = grey.binarize("dynamic", seed=0)
+    >>> drawn.batch([0, 3]).shape, drawn.binarization
+    (torch.Size([2, 1, 2, 2]), 'dynamic')
     """
 
     images: Tensor
@@ -154,7 +159,12 @@ class ImageSet(Dataset):
 
 
 class Split(NamedTuple):
-    """A training and a test set."""
+    """A training and a test set.
+
+    >>> split = ppl_gen.data.ImageSet(torch.zeros(10, 1, 2, 2)).split(test_fraction=0.2, seed=0)
+    >>> len(split.train), len(split.test)
+    (8, 2)
+    """
 
     train: ImageSet
     test: ImageSet

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_whole
 from ppl_gen.data.image_set import Binarization, ImageSet
-from ppl_gen.data.tensors import as_tensor, encode_labels, is_text
+from ppl_gen.data.tensors import as_column, as_tensor, encode_labels, is_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GREY_MODES = ("1", "L", "LA")
@@ -44,6 +44,12 @@ def images(
 
     Raises ValueError for other shapes, NaN, values outside ``value_range``, labels that do not
     match, an empty folder, unreadable files, and files of different sizes.
+
+    >>> import numpy as np
+    >>> photos = np.array([[[0, 255], [51, 102]]], dtype=np.uint8)
+    >>> ppl_gen.data.images(photos, labels=["stripe"]).images
+    tensor([[[[0.0000, 1.0000],
+              [0.2000, 0.4000]]]])
     """
     if isinstance(source, str | os.PathLike):
         folder = Path(source)
@@ -129,6 +135,7 @@ def _resized(pixels: Tensor, size: int | tuple[int, int] | None) -> Tensor:
 def _as_labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
     if labels is None:
         return None, None
+    labels = as_column(labels)
     if is_text(labels):
         codes, classes = encode_labels(labels)
         if len(codes) and codes.min() < 0:

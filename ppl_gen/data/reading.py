@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ppl_gen.data.tables import Table
-from ppl_gen.data.tensors import as_tensor, encode_labels, is_frame, is_text, parts_of
+from ppl_gen.data.tensors import (
+    as_column,
+    as_tensor,
+    encode_labels,
+    is_frame,
+    is_text,
+    parts_of,
+)
 
 Batch = tuple[Tensor, ...]
 
@@ -67,6 +74,8 @@ class Reader:
                 f"{type(data).__name__}"
             )
         _, parts = parts_of(data)
+        if not parts:
+            raise ValueError("expected data, got none: programs are given them as their arguments")
         self._learn(parts[1] if len(parts) > 1 else None)
         tensors = self.batch(data)
         self._learn_schema(data["x"] if isinstance(data, Mapping) and "x" in data else parts[0])
@@ -82,6 +91,7 @@ class Reader:
             parts = _by_name(batch)
         if not parts:
             raise ValueError("expected data, got none")
+        self._require_all_read(parts)
         self._require_kinds(parts[0])
         x = self._data(parts[0])
         if not self.conditional:
@@ -94,6 +104,16 @@ class Reader:
         self._require_kinds(x)
         found = pixels_or_cells(x)
         return self._data(x if found is None else found), self.vae.condition.tensor(y)
+
+    def _require_all_read(self, parts: tuple[Any, ...]) -> None:
+        """Raise ``ValueError`` for parts that the programs of a VAE would never see."""
+        if not (self.conditional or hasattr(self.vae, "guide")):
+            return  # its own losses are given all
+        assert self.vae is not None
+        pair = self.vae.condition.num_classes and self.vae.condition.num_covariates
+        wanted = "data, labels and covariates" if pair else "data and their condition"
+        if len(parts) > (3 if pair else 2):
+            raise ValueError(f"expected {wanted} at most, got {len(parts)} parts: leave out others")
 
     def _require_kinds(self, data: Any) -> None:
         """Raise ``ValueError`` for a table whose columns are not those of the likelihood."""
@@ -135,6 +155,7 @@ class Reader:
         """Take over the names of the classes of labels that are all there are."""
         if not self.learn or self.model is None or (self.vae is not None and not self.conditional):
             return
+        labels = as_column(labels)
         if classes is None and labels is not None and is_text(labels):
             _, classes = encode_labels(labels, getattr(self.model, "classes", None))
         if classes and self.vae is None:
@@ -144,8 +165,8 @@ class Reader:
 
     def _any(self, part: Any, position: int) -> Tensor:
         """An argument of any model; text stands for codes by name."""
-        if is_text(part) and position:
-            return encode_labels(part, getattr(self.model, "classes", None))[0]
+        if position and is_text(labels := as_column(part)):
+            return encode_labels(labels, getattr(self.model, "classes", None))[0]
         tensor = as_tensor(part)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 

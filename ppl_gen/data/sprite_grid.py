@@ -35,6 +35,15 @@ class Sprites(Dataset):
     ``factor_names``, ``factor_sizes`` and ``factor_values`` describe the five factors; ``size`` is
     the side of an image; ``len()`` the number of images. Pixels are 0 or 1 by nature, so
     ``binarization`` is "none". The items of the torch data set are images without their classes.
+
+    >>> grid = ppl_gen.data.sprites(16)
+    >>> dict(zip(grid.factor_names, grid.factor_sizes))
+    {'shape': 3, 'scale': 6, 'orientation': 40, 'posX': 32, 'posY': 32}
+    >>> grid.factors([0, 40])
+    tensor([[0, 0, 0, 0, 0],
+            [0, 0, 0, 1, 8]])
+    >>> grid.batch([0, 40]).shape
+    torch.Size([2, 1, 16, 16])
     """
 
     factor_names = tuple(FACTORS)
@@ -122,6 +131,13 @@ def sprites(size: int = 64) -> Sprites:
 
     Other sizes show the same scenes at that resolution. The published file itself is read by
     :meth:`Sprites.from_npz`. Raises ValueError unless ``size`` is an integer from 8 to 1024.
+
+    >>> grid = ppl_gen.data.sprites(16)
+    >>> len(grid)
+    737280
+    >>> images, classes = grid.sample(6, torch.Generator().manual_seed(0))
+    >>> images.shape, classes.shape
+    (torch.Size([6, 1, 16, 16]), torch.Size([6, 5]))
     """
     if not is_whole(size, 8) or size > 1024:
         raise ValueError(f"expected an integer size from 8 to 1024, got {size!r}")

@@ -27,6 +27,13 @@ class Schema:
         columns: name, kind and constants of every column.
         label: the name of the column of labels, if there is one beside them.
         classes: the names of its classes, by code.
+
+    >>> train = ppl_gen.data.table({"weight": [4.0, 30.0], "sort": ["cat", "dog"]})
+    >>> train.schema.transform({"weight": [17.0], "sort": ["dog"]}).tensor
+    tensor([[0., 1.]])
+    >>> train.schema.to_frame(torch.tensor([[1.0, 0.0]]))
+       weight sort
+    0    30.0  cat
     """
 
     columns: tuple[Column, ...]
@@ -138,6 +145,14 @@ class Table:
         schema: what the columns are.
         index: the names of the rows in the frame.
         labels: codes of classes, ``(N,)``, −1 for a missing one; ``None`` without labels.
+
+    >>> animals = ppl_gen.data.table({"weight": [4.0, None, 30.0], "sort": ["cat", "cat", "dog"]})
+    >>> animals
+    <Table: 3 rows, 1 cells missing; weight: gaussian, sort: 2>
+    >>> animals.categories
+    {'sort': ('cat', 'dog')}
+    >>> animals.missing.sum().item()
+    1
     """
 
     cells: Tensor
@@ -248,14 +263,13 @@ def table(
         ValueError: no rows or columns, names that repeat, a column that does not fit its kind, that
             has only missing cells, that mixes text and numbers, or that holds dates or infinity.
 
-    >>> animals = table({"weight": [4.0, None, 30.0], "sort": ["cat", "cat", "dog"]})
+    >>> animals = ppl_gen.data.table({"weight": [4.0, None, 30.0], "sort": ["cat", "cat", "dog"]})
     >>> animals.kinds
     ('gaussian', 2)
     >>> animals.tensor
     tensor([[-1.,  0.],
             [nan,  0.],
             [ 1.,  1.]])
-    >>> import ppl_gen
     >>> ppl_gen.zoo.vae((2,), 1, likelihood=animals.kinds, hidden=8)
     <vae: data 2, z ~ StandardNormal, Masked(Mixed) likelihood, ...
     """

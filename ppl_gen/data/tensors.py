@@ -71,6 +71,14 @@ def is_text(part: Any) -> bool:
     return isinstance(part, (list, tuple)) and any(isinstance(v, str) for v in part)
 
 
+def as_column(labels: Any) -> Any:
+    """Labels in a frame or an array of one column as a series or a vector; others as they are."""
+    if is_frame(labels) and labels.shape[1] == 1:
+        return labels.iloc[:, 0]
+    single = isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1
+    return labels[:, 0] if single else labels
+
+
 def encode_labels(labels: Any, classes: Classes | None = None) -> tuple[Tensor, Classes]:
     """Codes of text labels, and the names of the classes, by code; a missing label is −1.
 
@@ -88,6 +96,8 @@ def encode_labels(labels: Any, classes: Classes | None = None) -> tuple[Tensor, 
     dtype: Any = getattr(labels, "dtype", None)
     if classes is None and getattr(dtype, "name", None) == "category":
         classes = tuple(map(str, dtype.categories))
+    if getattr(labels, "ndim", 1) != 1:
+        raise ValueError(f"expected one column of labels, got shape {tuple(labels.shape)}")
     values = [None if is_missing(v) else _name(v) for v in list(labels)]
     if classes is None:
         classes = tuple(sorted({v for v in values if v is not None}))

@@ -98,6 +98,10 @@ class GreyBernoulli(dist.Bernoulli):
 
     :math:`\log p(x) = x \log p + (1 - x) \log(1 - p)`, so that grey pixels are scored as the
     expectation over their own binarisation.
+
+    >>> p = ppl_gen.likelihoods.GreyBernoulli(probs=torch.tensor([0.5, 0.9]))
+    >>> p.log_prob(torch.tensor([0.3, 1.0])).exp()
+    tensor([0.5000, 0.9000])
     """
 
     support = constraints.unit_interval

@@ -46,6 +46,13 @@ class Expectation:
         context: what a baseline may look at, its leading dimension the last one of D.
         needs_value: whether the value of the surrogate matters, or its gradient in the parameters
             of q alone, which some estimators have for fewer evaluations.
+
+    >>> q = torch.distributions.Bernoulli(torch.tensor([0.2, 0.7]))
+    >>> e = ppl_gen.gradients.Expectation(q, lambda b: (b - 0.5) ** 2)
+    >>> e.sample(100).shape
+    torch.Size([100, 2])
+    >>> e.evaluate(torch.ones(2))
+    tensor([0.2500, 0.2500])
     """
 
     distribution: Distribution
@@ -108,6 +115,13 @@ class Estimator(nn.Module):
         follows_cost: whether :meth:`update` learns from the mean cost of every step.
         multi_sample: the number of draws K if it estimates the gradient of the bound
             :math:`-\\log \\tfrac1K \\sum_k e^{-f(z_k)}` instead of that of the expectation.
+
+    >>> logits = torch.zeros(3, requires_grad=True)
+    >>> q = torch.distributions.Bernoulli(logits=logits)
+    >>> estimator = ppl_gen.gradients.make("disarm")
+    >>> estimator(q, lambda b: (b - 0.45) ** 2).sum().backward()
+    >>> logits.grad.shape, estimator.biased
+    (torch.Size([3]), False)
     """
 
     name: ClassVar[str]

@@ -42,6 +42,11 @@ def make(estimator: str | Estimator) -> Estimator:
 
     Raises:
         ValueError: no estimator has that name.
+
+    >>> ppl_gen.gradients.make("score_running").decay
+    0.9
+    >>> ppl_gen.gradients.make(ppl_gen.gradients.LeaveOneOut(samples=4)).label
+    'leave_one_out(samples=4)'
     """
     if isinstance(estimator, Estimator):
         return estimator

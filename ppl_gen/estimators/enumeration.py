@@ -21,6 +21,12 @@ class Enumerate(Estimator):
 
     Raises:
         ValueError: a limit below 2.
+
+    >>> logits = torch.zeros(2, requires_grad=True)
+    >>> q = torch.distributions.Bernoulli(logits=logits)
+    >>> ppl_gen.gradients.Enumerate()(q, lambda b: (b - 0.45) ** 2).sum().backward()
+    >>> logits.grad
+    tensor([0.0250, 0.0250])
     """
 
     name = "enumerate"

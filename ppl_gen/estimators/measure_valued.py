@@ -46,6 +46,12 @@ class MeasureValued(Estimator):
 
     Raises:
         ValueError: a limit below 2.
+
+    >>> problem = ppl_gen.gradients.normal_cost("square", k=0.0)
+    >>> estimators = [ppl_gen.gradients.MeasureValued(coupled=c) for c in (True, False)]
+    >>> coupled, independent = ppl_gen.gradients.compare(problem, estimators, draws=500).rows
+    >>> coupled.variance < independent.variance
+    True
     """
 
     name = "measure_valued"

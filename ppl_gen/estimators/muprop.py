@@ -23,6 +23,11 @@ class MuProp(Estimator):
 
     Serves Bernoulli and one-hot categorical distributions; needs a cost that is differentiable at
     their mean; unbiased; 2 evaluations and the gradient of one; Gu et al. (2016), equation 6.
+
+    >>> problem = ppl_gen.gradients.bernoulli_quadratic()
+    >>> score, muprop = ppl_gen.gradients.compare(problem, ["score", "muprop"], draws=500).rows
+    >>> muprop.variance < score.variance
+    True
     """
 
     name = "muprop"

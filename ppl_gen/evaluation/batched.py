@@ -20,7 +20,14 @@ from ppl_gen.objectives.terms import Terms, terms
 
 
 def binarization(images: Any) -> str:
-    """How the pixels were made binary: what a data set says, or what the pixels show."""
+    """How the pixels were made binary: what a data set says, or what the pixels show.
+
+    >>> grey = ppl_gen.data.ImageSet(torch.full((5, 1, 2, 2), 0.5))
+    >>> ppl_gen.metrics.binarization(grey.binarize("static", seed=0))
+    'static binarization'
+    >>> ppl_gen.metrics.binarization(torch.tensor([[[[0.0, 1.0]]]]))
+    'binary pixels'
+    """
     pixels = images if isinstance(images, Tensor) else _pixels(images)
     return named_binarization(images, None if pixels is None else is_binary(pixels))
 

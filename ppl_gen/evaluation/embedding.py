@@ -28,8 +28,8 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
     Raises:
         ValueError: another model, data it cannot be given, or a ``DataLoader`` that shuffles.
 
-    >>> vae = ppl_gen.zoo.vae((4,), 2)
-    >>> embed(vae, [[0.0, 1.0, 0.0, None]]).shape
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8)
+    >>> ppl_gen.embed(vae, [[0.0, 1.0, 0.0, None]]).shape
     (1, 2)
     """
     if not isinstance(model, VAE):

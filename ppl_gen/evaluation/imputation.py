@@ -59,10 +59,12 @@ def impute(
         ValueError: data the model cannot be given, a likelihood that takes no missing values, no
             draws or proposals, a point posterior, or a row to which no proposal gives a density.
 
-    >>> import ppl_gen
-    >>> vae = ppl_gen.zoo.vae((3,), 2, likelihood=("gaussian", "bernoulli", 4))
-    >>> impute(vae, [[0.5, None, 2.0], [None, 1.0, None]], draws=8).shape
+    >>> vae = ppl_gen.zoo.vae((3,), 2, likelihood=("gaussian", "bernoulli", 4), hidden=8)
+    >>> full = ppl_gen.impute(vae, [[0.5, None, 2.0], [None, 1.0, None]], draws=8)
+    >>> full.shape
     torch.Size([8, 2, 3])
+    >>> full[:, 0, 2].unique()
+    tensor([2.])
     """
     x, y = images_and_labels(vae, data, labels)
     require_counts(draw=draws, proposal=importance)

@@ -39,6 +39,13 @@ class Problem:
             of None, where it is not known.
         pullback: carries gradients in the leaves to the parameters behind them.
         rows: how many values are worth evaluating at a time.
+
+    >>> q = torch.distributions.Exponential(torch.tensor(2.0))
+    >>> problem = ppl_gen.gradients.Problem("wait", q, lambda z: z)
+    >>> problem.leaves()
+    {'rate': tensor(2., requires_grad=True)}
+    >>> problem.truth() is None
+    True
     """
 
     name: str
@@ -111,6 +118,10 @@ def bernoulli_quadratic(target: float = 0.45, probability: float = 0.5) -> Probl
 
     Raises:
         ValueError: an argument out of its range.
+
+    >>> problem = ppl_gen.gradients.bernoulli_quadratic(target=0.25, probability=0.5)
+    >>> problem.truth()
+    {'logits': tensor(0.1250, dtype=torch.float64)}
     """
     if not is_finite(target):
         raise ValueError(f"expected a finite target, got {target}")
@@ -175,6 +186,10 @@ def normal_cost(
 
     Raises:
         ValueError: an argument out of its range.
+
+    >>> problem = ppl_gen.gradients.normal_cost("square", k=1.0, wrt="scale", loc=1.0, scale=3.0)
+    >>> problem.truth()
+    {'scale': tensor(6., dtype=torch.float64)}
     """
     if not isinstance(cost, str) or cost not in _COSTS:
         raise ValueError(f"expected a cost among {', '.join(_COSTS)}, got {cost!r}")
@@ -222,6 +237,11 @@ def expectation(
 
     Raises:
         ValueError: not a distribution, or the cost gives other than one number per draw.
+
+    >>> q = torch.distributions.Exponential(torch.tensor(2.0))
+    >>> problem = ppl_gen.gradients.expectation(q, lambda z: z, exact=lambda q, draws: 1 / q.rate)
+    >>> problem.truth()
+    {'rate': tensor(-0.2500)}
     """
     if not isinstance(distribution, Distribution):
         raise ValueError(f"expected a distribution, got {type(distribution).__name__}")

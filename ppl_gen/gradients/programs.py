@@ -68,6 +68,16 @@ def program(
 
     Raises:
         ValueError: no such site, no closed form of the KL, or a guide without parameters.
+
+    >>> from pyro.distributions import Bernoulli, Normal
+    >>> def model(x):
+    ...     z = pyro.sample("z", Bernoulli(0.5))
+    ...     pyro.sample("x", Normal(2 * z - 1, 1.0), obs=x)
+    >>> def guide(x):
+    ...     pyro.sample("z", Bernoulli(logits=pyro.param("logit", torch.tensor(0.0))))
+    >>> problem = ppl_gen.gradients.program(model, guide, torch.tensor(1.0))
+    >>> problem.truth()
+    {'logits': tensor([[-0.5000]])}
     """
     if not (callable(model) and callable(guide)):
         raise ValueError(f"expected a model and a guide to call, got {model!r} and {guide!r}")
@@ -133,12 +143,25 @@ def gaussian_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sam
 
     Raises:
         ValueError: another kind of posterior, or images the model cannot be given.
+
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8)
+    >>> problem = ppl_gen.gradients.gaussian_vae(vae, torch.zeros(3, 4), kl="analytic")
+    >>> row = ppl_gen.gradients.compare(problem, "reparameterized", draws=20).rows[0]
+    >>> row.cost
+    1.0
     """
     return _vae_problem(vae, x, y, kl, Normal, "gaussian_vae")
 
 
 def bernoulli_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sampled") -> Problem:
-    """The encoder gradient of a VAE with Bernoulli latents; see :func:`gaussian_vae`."""
+    """The encoder gradient of a VAE with Bernoulli latents; see :func:`gaussian_vae`.
+
+    >>> vae = ppl_gen.zoo.bernoulli_vae((4,), 3)
+    >>> problem = ppl_gen.gradients.bernoulli_vae(vae, torch.zeros(2, 4))
+    >>> row = ppl_gen.gradients.compare(problem, "disarm", draws=20).rows[0]
+    >>> row.cost
+    2.0
+    """
     return _vae_problem(vae, x, y, kl, Bernoulli, "bernoulli_vae")
 
 

@@ -18,6 +18,14 @@ class Likelihood(nn.Module):
         support: the closed interval in which every value must lie.
         missing: whether NaN stands for a missing value.
         event_dim: the dimensions of a datum, 3 for an image; a model sets it.
+
+    >>> class Poisson(ppl_gen.likelihoods.Likelihood):
+    ...     support = (0, float("inf"))
+    ...     def forward(self, parameters):
+    ...         return pyro.distributions.Poisson(parameters.exp()).to_event(self.event_dim)
+    >>> vae = ppl_gen.zoo.vae((4,), 2, likelihood=Poisson(), hidden=8)
+    >>> vae.sample(3, seed=0).shape
+    torch.Size([3, 4])
     """
 
     parameters_per_value = 1

@@ -21,6 +21,11 @@ def make(likelihood: str | Sequence[str | int] | Likelihood) -> Likelihood:
     The names are ``"bernoulli"``, ``"gaussian"`` (one learned σ), ``"gaussian_per_pixel"``,
     ``"categorical"`` (16 grey levels) and ``"discretized_logistic"`` (256). A tuple of kinds makes
     a :class:`Mixed` one.
+
+    >>> ppl_gen.likelihoods.make("categorical").levels
+    16
+    >>> ppl_gen.likelihoods.make(("gaussian", 3)).kind
+    'Mixed'
     """
     if isinstance(likelihood, Likelihood):
         return likelihood

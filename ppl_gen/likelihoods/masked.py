@@ -30,8 +30,10 @@ class Masked(Likelihood):
     Raises:
         ValueError: a likelihood whose values are not independent, on use.
 
-    >>> import ppl_gen
-    >>> ppl_gen.zoo.vae((13,), 2, likelihood=Masked("gaussian"))
+    >>> vae = ppl_gen.zoo.vae((13,), 2, likelihood=ppl_gen.likelihoods.Masked("gaussian"), hidden=8)
+    >>> x = torch.zeros(5, 13).index_fill(1, torch.tensor([3, 4]), torch.nan)
+    >>> ppl_gen.embed(vae, x).shape
+    (5, 2)
     """
 
     missing = True
@@ -88,6 +90,11 @@ def serving(
         likelihood: a likelihood, its name, or the kinds of columns.
         data_shape: of one datum.
         show_mask: whether encoders see which values of a :class:`Mixed` table are known.
+
+    >>> ppl_gen.likelihoods.serving("gaussian", (1, 8, 8)).kind
+    'Gaussian'
+    >>> ppl_gen.likelihoods.serving("gaussian", (13,)).kind
+    'Masked(Gaussian)'
     """
     made = make(likelihood)
     if made is not likelihood and len(data_shape) == 1:

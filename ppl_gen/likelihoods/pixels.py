@@ -20,6 +20,10 @@ class Bernoulli(Likelihood):
 
     The log-likelihood is minus the binary cross-entropy summed over pixels. Grey pixels in [0, 1]
     are accepted as cross-entropy.
+
+    >>> p = ppl_gen.likelihoods.Bernoulli()(torch.zeros(5, 1, 2, 2))
+    >>> p.log_prob(torch.ones(5, 1, 2, 2)).exp()
+    tensor([0.0625, 0.0625, 0.0625, 0.0625, 0.0625])
     """
 
     support = (0.0, 1.0)
@@ -39,6 +43,10 @@ class Gaussian(Likelihood):
 
     Raises:
         ValueError: a scale that is not positive.
+
+    >>> p = ppl_gen.likelihoods.Gaussian(scale=0.5)(torch.zeros(5, 1, 2, 2))
+    >>> p.event_shape, p.base_dist.scale.unique()
+    (torch.Size([1, 2, 2]), tensor([0.5000]))
     """
 
     def __init__(self, scale: float = 0.1, learn: bool = False):
@@ -69,6 +77,12 @@ class GaussianPerPixel(Likelihood):
 
     Raises:
         ValueError: a floor that is not positive.
+
+    >>> likelihood = ppl_gen.likelihoods.GaussianPerPixel()
+    >>> likelihood.output_shape((1, 2, 2))
+    (2, 2, 2)
+    >>> likelihood(torch.zeros(5, 2, 2, 2)).event_shape
+    torch.Size([1, 2, 2])
     """
 
     parameters_per_value = 2
@@ -96,6 +110,12 @@ class Categorical(Likelihood):
 
     Raises:
         ValueError: fewer than two levels.
+
+    >>> likelihood = ppl_gen.likelihoods.Categorical(levels=4)
+    >>> likelihood.output_shape((1, 2, 2))
+    (4, 2, 2)
+    >>> likelihood(torch.zeros(50, 4, 2, 2)).sample().unique()
+    tensor([0.0000, 0.3333, 0.6667, 1.0000])
     """
 
     support = (0.0, 1.0)
@@ -125,6 +145,11 @@ class DiscretizedLogistic(Likelihood):
 
     Raises:
         ValueError: fewer than two levels or a floor that is not positive.
+
+    >>> p = ppl_gen.likelihoods.DiscretizedLogistic(levels=4)(torch.zeros(2, 1, 1))
+    >>> levels = torch.arange(4.0).reshape(4, 1, 1, 1) / 3
+    >>> round(p.log_prob(levels).exp().sum().item(), 4)
+    1.0
     """
 
     parameters_per_value = 2

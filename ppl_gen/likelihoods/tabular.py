@@ -31,8 +31,11 @@ class Mixed(Likelihood):
     Raises:
         ValueError: an unknown kind, fewer than two categories, or a floor that is not positive.
 
-    >>> Mixed(["gaussian", "bernoulli", 3]).output_shape((3,))
+    >>> likelihood = ppl_gen.likelihoods.Mixed(["gaussian", "bernoulli", 3])
+    >>> likelihood.output_shape((3,))
     (5,)
+    >>> likelihood.features(torch.tensor([[0.5, 1.0, 2.0]]))
+    tensor([[0.5000, 1.0000, 0.0000, 0.0000, 1.0000]])
     """
 
     def __init__(self, kinds: Sequence[str | int], floor: float = 0.01):

@@ -19,6 +19,11 @@ def active_units(
     r"""How many dimensions of the last latent carry information: Var_x E_q[z] > threshold.
 
     Source: Burda et al. (2016), section 5.2.
+
+    >>> identity = torch.nn.Flatten()
+    >>> model = ppl_gen.zoo.autoencoder((3,), 3, encoder=identity, likelihood="gaussian")
+    >>> ppl_gen.metrics.active_units(model, torch.tensor([[0.0, 1.0, 5.0], [1.0, 1.0, 2.0]]))
+    2
     """
     return int((_codes(vae, images, labels).flatten(1).var(0, correction=0) > threshold).sum())
 
@@ -32,6 +37,11 @@ class CodebookUsage:
         fraction: ``used`` over the number of codes.
         perplexity: :math:`\exp H` of the frequencies: ``K`` when all occur equally often.
         counts: how often each code occurs, ``(K,)``.
+
+    >>> model = ppl_gen.zoo.vq_vae((4,), 3, num_codes=8, code_dim=2, hidden=8)
+    >>> usage = ppl_gen.metrics.codebook_usage(model, torch.rand(20, 4))
+    >>> usage.fraction == usage.used / 8, 1 <= usage.perplexity <= usage.used + 1e-4
+    (True, True)
     """
 
     used: int
@@ -48,6 +58,11 @@ def codebook_usage(vae: VAE, images: Any, labels: Tensor | None = None) -> Codeb
 
     Raises:
         ValueError: a model without a codebook.
+
+    >>> model = ppl_gen.zoo.vq_vae((4,), 3, num_codes=8, code_dim=2, hidden=8)
+    >>> usage = ppl_gen.metrics.codebook_usage(model, torch.rand(20, 4))
+    >>> usage.counts.shape, usage.counts.sum().item()
+    (torch.Size([8]), 60)
     """
     family = vae.latents[-1].family
     if not isinstance(family, Quantized):
@@ -62,7 +77,13 @@ def codebook_usage(vae: VAE, images: Any, labels: Tensor | None = None) -> Codeb
 
 
 def sparsity(vae: VAE, images: Any, labels: Tensor | None = None) -> float:
-    """The mean Hoyer sparsity of the codes of some images; see :func:`hoyer`."""
+    """The mean Hoyer sparsity of the codes of some images; see :func:`hoyer`.
+
+    >>> identity = torch.nn.Flatten()
+    >>> model = ppl_gen.zoo.autoencoder((4,), 4, encoder=identity, likelihood="gaussian")
+    >>> ppl_gen.metrics.sparsity(model, torch.eye(4))
+    1.0
+    """
     return hoyer(_codes(vae, images, labels).flatten(1)).mean().item()
 
 
@@ -74,6 +95,9 @@ def hoyer(codes: Tensor) -> Tensor:
 
     Raises:
         ValueError: codes of one dimension, whose sparsity means nothing.
+
+    >>> ppl_gen.metrics.hoyer(torch.tensor([[0.0, 3.0, 0.0, 0.0], [1.0, 1.0, -1.0, 1.0]]))
+    tensor([1., 0.])
     """
     root = codes.shape[-1] ** 0.5
     if root == 1:

@@ -47,7 +47,8 @@ class FactorArrays:
     Raises:
         ValueError: factors that do not match the images, that are missing, or that never repeat.
 
-    >>> own = FactorArrays(torch.rand(4, 1, 8, 8), np.array([[0, 5], [10, 5], [0, 7], [10, 7]]))
+    >>> images, classes = torch.rand(4, 1, 8, 8), [[0, 5], [10, 5], [0, 7], [10, 7]]
+    >>> own = ppl_gen.metrics.FactorArrays(images, torch.tensor(classes))
     >>> own.factor_sizes, own.classes[:, 1].tolist()
     ((2, 2), [0, 0, 1, 1])
     """

@@ -47,6 +47,11 @@ class SampleDistance:
         num_real: real images.
         num_fake: generated images; distances at different counts do not compare.
         spread: of a kernel distance, the standard deviation over its subsets.
+
+    >>> x = torch.arange(40.0).reshape(10, 1, 2, 2) / 40
+    >>> distance = ppl_gen.metrics.kid(x, x, "pixels", subsets=5)
+    >>> distance.kind, distance.extractor, distance.num_real
+    ('KID', 'pixels', 10)
     """
 
     value: float
@@ -81,6 +86,10 @@ def fid(real: Any, fake: Any, extractor: Extractor = "digits") -> SampleDistance
     Raises:
         ValueError: images that are no batches of one shape or not finite, fewer than two of them,
             an unknown extractor, or one that cannot be given these images.
+
+    >>> x = torch.arange(40.0).reshape(10, 1, 2, 2) / 80
+    >>> round(ppl_gen.metrics.fid(x, x + 0.5, "pixels").value, 3)
+    1.0
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -113,6 +122,12 @@ def kid(
 
     Raises:
         ValueError: as :func:`fid`, and subsets that are no subsets.
+
+    >>> x = torch.arange(40.0).reshape(10, 1, 2, 2) / 80
+    >>> near = ppl_gen.metrics.kid(x, x + 0.1, "pixels", subsets=20)
+    >>> far = ppl_gen.metrics.kid(x, x + 0.5, "pixels", subsets=20)
+    >>> float(near) < float(far)
+    True
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 

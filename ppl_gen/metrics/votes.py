@@ -23,6 +23,14 @@ class FactorVAEScore:
         chance: what it is for codes that know nothing: the share of the factor voted on most.
         votes: how often each dimension varied least under each factor fixed, ``(Z, F)``.
         num_images: how many images were encoded.
+
+    >>> codes = torch.cartesian_prod(torch.arange(3.0), torch.arange(4.0)).repeat(20, 1)
+    >>> data = ppl_gen.metrics.FactorArrays(codes.reshape(-1, 1, 1, 2), codes)
+    >>> same, shape = torch.nn.Flatten(), (1, 1, 2)
+    >>> exact = ppl_gen.zoo.autoencoder(shape, 2, encoder=same, likelihood="gaussian")
+    >>> result = ppl_gen.metrics.factor_vae_score(exact, data, num_votes=100)
+    >>> (result.votes > 0).tolist(), result.chance < result.score
+    ([[True, False], [False, True]], True)
     """
 
     score: float
@@ -71,6 +79,15 @@ def factor_vae_score(
     Raises:
         ValueError: an unknown factor, fewer than two factors or latent dimensions, a factor with a
             single value or with none that two images share, or no dimension that varies.
+
+    Codes that are the factors themselves:
+
+    >>> codes = torch.cartesian_prod(torch.arange(3.0), torch.arange(4.0)).repeat(20, 1)
+    >>> data = ppl_gen.metrics.FactorArrays(codes.reshape(-1, 1, 1, 2), codes)
+    >>> same, shape = torch.nn.Flatten(), (1, 1, 2)
+    >>> exact = ppl_gen.zoo.autoencoder(shape, 2, encoder=same, likelihood="gaussian")
+    >>> float(ppl_gen.metrics.factor_vae_score(exact, data, num_votes=100))
+    1.0
     """
     require_counts(vote=num_votes)
     if not is_whole(images_per_vote, 2):

@@ -35,6 +35,19 @@ class GenerativeModel(nn.Module):
 
     Raises:
         ValueError: a shape that is none.
+
+    >>> class Coin(ppl_gen.GenerativeModel):
+    ...     def __init__(self):
+    ...         super().__init__(data_shape=(1,))
+    ...         self.logit = torch.nn.Parameter(torch.zeros(1))
+    ...     def loss(self, x):
+    ...         return -torch.distributions.Bernoulli(logits=self.logit).log_prob(x).sum(), {}
+    ...     def losses(self, x):
+    ...         yield "pair", self.loss, (x,)
+    >>> coin, x = Coin(), torch.tensor([[1.0], [1.0], [1.0], [0.0]])
+    >>> history = ppl_gen.fit(coin, x, epochs=300, lr=0.05, staged=False, progress=False)
+    >>> round(coin.logit.sigmoid().item(), 2)
+    0.75
     """
 
     def __init__(
@@ -104,7 +117,7 @@ class GenerativeModel(nn.Module):
     def schema(self, schema: Schema | None) -> None:
         self.recipe = replace(self.recipe or Recipe(None, {}, ""), schema=schema)
 
-    def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
+    def condition_inputs(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
         """The condition as networks see it, or nothing."""
         if not self.condition.size:
             return []
@@ -131,7 +144,7 @@ class GenerativeModel(nn.Module):
             y: the condition as a tensor ``(B, ...)``; not looked at by other models.
             size: how many there must be, if that is known.
         """
-        if self._label(y, size) and is_readable(cast(Tensor, y)):
+        if self.condition_inputs(y, size) and is_readable(cast(Tensor, y)):
             self.condition.check(y)
 
     # --- Data -----------------------------------------------------------------------------------

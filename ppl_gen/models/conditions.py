@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
-from ppl_gen.data.tensors import Classes, as_tensor, encode_labels, is_text
+from ppl_gen.data.tensors import Classes, as_column, as_tensor, encode_labels, is_frame, is_text
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -76,6 +76,9 @@ class Condition:
         return self._labels(y) if self.num_classes else as_tensor(y)
 
     def _labels(self, y: Any) -> Tensor:
+        y = as_column(y)
+        if is_frame(y):
+            raise ValueError(f"expected one column of labels, got a frame of shape {y.shape}")
         if not is_text(y):
             labels = as_tensor(y)
             return _whole_or_missing(labels) if self.partial else labels

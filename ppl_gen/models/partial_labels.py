@@ -24,7 +24,7 @@ from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
 from ppl_gen.models.vae import VAE
-from ppl_gen.objectives.elbo import ELBO, Again
+from ppl_gen.objectives.elbo import ELBO, Rescore
 from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.posteriors import Family
 
@@ -84,7 +84,7 @@ class MarginalELBO(ELBO):
 
     def runner(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Again:
+    ) -> Rescore:
         run = super().runner(model, guide, args, kwargs)
         x: Tensor = args[0] if args else kwargs["x"]
         classes = torch.eye(self.num_classes, dtype=x.dtype, device=x.device)
@@ -155,7 +155,7 @@ class PartlyLabelledVAE(VAE):
     def model(self, x: Tensor | None = None, y: Tensor | None = None, size: int = 1) -> Tensor:
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
-        (given,) = self._label(y, size)
+        (given,) = self.condition_inputs(y, size)
         first, code = self.latents
         prior = first.prior()
         with self._plate(size):
@@ -168,7 +168,7 @@ class PartlyLabelledVAE(VAE):
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         register(self)
         size = self._require_shape(x).shape[0]
-        (given,) = self._label(y, size)
+        (given,) = self.condition_inputs(y, size)
         first, code = self.latents
         classifier: Any = first.posterior(x)
         with self._plate(size):
@@ -226,17 +226,17 @@ class PartlyLabelledVAE(VAE):
 
     def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
         hot = self.condition.one_hot(self._told(x, y), x)
-        (given,) = self._label(self.condition.tensor(y), x.shape[0])
+        (given,) = self.condition_inputs(self.condition.tensor(y), x.shape[0])
         first, code = self.latents
         return [completed(first.posterior(x), given), code.posterior(x, hot)]
 
-    def _label(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
+    def condition_inputs(self, y: Tensor | None, size: int | None = None) -> list[Tensor]:
         """The known classes as one-hot vectors ``(B, K)``, zeros for a missing one."""
         weight = next(self.parameters())
         return (
             [weight.new_zeros(size or 0, self.num_classes)]
             if y is None
-            else super()._label(y, size)
+            else super().condition_inputs(y, size)
         )
 
     def check_labels(self, y: Tensor | None, size: int | None = None) -> None:

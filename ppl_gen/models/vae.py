@@ -27,6 +27,7 @@ from torch.distributions import Distribution
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded, validation
 from ppl_gen._store import register
+from ppl_gen.distributions.point import DeltaWithLosses
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
@@ -48,6 +49,12 @@ class Latent(nn.Module):
             dictionary ``auxiliary`` of losses, which the guide declares.
 
     The parents are the condition, if there is one, and the latents above.
+
+    >>> family, prior = ppl_gen.posteriors.DiagonalNormal(), ppl_gen.priors.StandardNormal(2)
+    >>> latent = ppl_gen.Latent("z", prior, torch.nn.Linear(4, 4), family)
+    >>> q = latent.posterior(torch.zeros(5, 4))
+    >>> q.batch_shape, q.event_shape
+    (torch.Size([5]), torch.Size([2]))
     """
 
     def __init__(self, name: str, prior: nn.Module, encoder: nn.Module, family: Family):
@@ -80,6 +87,15 @@ class VAE(GenerativeModel):
     mode. They take whatever :func:`ppl_gen.fit` does, all of it at once.
 
     The representation is one line; ``torch.nn.Module.__repr__(vae)`` is the tree of modules.
+
+    >>> from ppl_gen import likelihoods, posteriors, priors
+    >>> family, prior = posteriors.DiagonalNormal(), priors.StandardNormal(2)
+    >>> latent = ppl_gen.Latent("z", prior, torch.nn.Linear(4, 4), family)
+    >>> vae = ppl_gen.VAE([latent], torch.nn.Linear(2, 4), likelihoods.Gaussian(), (4,))
+    >>> vae.sample(3, seed=0).shape
+    torch.Size([3, 4])
+    >>> vae.encode(torch.zeros(5, 4)).event_shape
+    torch.Size([2])
     """
 
     def __init__(
@@ -121,7 +137,7 @@ class VAE(GenerativeModel):
         """
         register(self)
         size = size if x is None else self._require_shape(x).shape[0]
-        label = self._label(y, size)
+        label = self.condition_inputs(y, size)
         with self._plate(size):
             above = list(label)
             for latent in self.latents:
@@ -132,13 +148,14 @@ class VAE(GenerativeModel):
         """The inference program for data ``x`` of shape ``(B, *data_shape)``."""
         register(self)
         size = self._require_shape(x).shape[0]
-        above = self._label(y, size)
+        above = self.condition_inputs(y, size)
         with self._plate(size):
             for latent in self.latents:
-                law = latent.posterior(x, *above)
-                above.append(pyro.sample(latent.name, law))
-                for name, loss in getattr(law, "auxiliary", {}).items():
-                    pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
+                q = latent.posterior(x, *above)
+                above.append(pyro.sample(latent.name, q))
+                if isinstance(q, DeltaWithLosses):
+                    for name, loss in q.losses.items():
+                        pyro.factor(f"{latent.name}_{name}", loss, has_rsample=True)
 
     def _plate(self, size: int) -> pyro.plate:
         """The plate of all data; unless told which, Pyro would draw them at every step."""
@@ -162,7 +179,7 @@ class VAE(GenerativeModel):
         self.check(x)
         y = self.condition.tensor(y)
         self.check_labels(y, x.shape[0])
-        above, found = self._label(y), []
+        above, found = self.condition_inputs(y), []
         for latent in self.latents:
             found.append(latent.posterior(x, *above))
             above.append(found[-1].mean)
@@ -180,7 +197,7 @@ class VAE(GenerativeModel):
             raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")
         y = self.condition.tensor(y)
         self.check_labels(y)
-        label = self._label(y)
+        label = self.condition_inputs(y)
         batch = z.shape[: z.dim() - len(self.latents[-1].family.code_shape(1))]
         if label and batch:
             codes, given = batch[-1], label[0].shape[0]
@@ -234,7 +251,7 @@ class VAE(GenerativeModel):
         if y is not None and self.condition.size and len(y) != n:
             raise ValueError(f"expected {n} labels, one for each sample, got {len(y)}")
         with evaluating(self), seeded(seed):
-            above = self._label(y)
+            above = self.condition_inputs(y)
             for latent in self.latents:
                 above.append(latent.prior(*above).expand((n,)).sample())
             return self.likelihood.mean_image(self.decode(above[-1], y))

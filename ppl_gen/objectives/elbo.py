@@ -44,7 +44,7 @@ from ppl_gen.objectives.particles import plate_nesting
 from ppl_gen.objectives.terms import Program, Terms, cat, terms
 from ppl_gen.schedules import Number, Schedule, as_weight
 
-Again = Callable[..., Terms]
+Rescore = Callable[..., Terms]
 
 
 class Objective(pyro.infer.ELBO, nn.Module):
@@ -62,6 +62,13 @@ class Objective(pyro.infer.ELBO, nn.Module):
 
     Raises:
         ValueError: fewer than one particle, or another way to draw them.
+
+    >>> class Bound(ppl_gen.Objective):
+    ...     def reduce(self, t, again):
+    ...         return -t.log_weight().mean(0).sum()
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8, objective=Bound(num_particles=3))
+    >>> vae.objective.loss(vae.model, vae.guide, torch.zeros(6, 4)) > 0
+    True
     """
 
     def __init__(
@@ -80,7 +87,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         pyro.infer.ELBO.__init__(self, num_particles, max_plate_nesting)
         self.vectorize_particles = vectorize_particles
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         """The loss as a 0-d tensor whose gradient is the gradient estimate.
 
         Args:
@@ -132,7 +139,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         guide: Program,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-    ) -> Again:
+    ) -> Rescore:
         """What evaluates the terms of the programs: at a draw, or at other latent values.
 
         ``run(values, particles, stand_in)`` may be given another guide with the same sites.
@@ -222,6 +229,12 @@ class ELBO(Objective):
     Raises:
         ValueError: an unknown ``kl``, negative ``free_bits``, a negative or non-numeric weight; on
             use, ``free_bits`` for latents that the guide draws together.
+
+    >>> warm_up = ppl_gen.schedules.WarmUp(4)
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8, objective=ppl_gen.ELBO(weight=warm_up))
+    >>> history = ppl_gen.fit(vae, torch.zeros(6, 4), epochs=4, staged=False, progress=False)
+    >>> history["weight"]
+    [0.0, 0.25, 0.5, 0.75]
     """
 
     def __init__(
@@ -241,7 +254,7 @@ class ELBO(Objective):
         self.weight, self.kl, self.free_bits = as_weight(weight), kl, free_bits
         self._ignores_kl = not isinstance(weight, Schedule) and weight == 0
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         declared = {**{name: -f for name, f in t.factors.items()}, **t.auxiliary}
         costs: dict[tuple[str, ...], Tensor] = {
             (name,): cost for name, cost in {"": -t.log_lik, **declared}.items()
@@ -309,9 +322,19 @@ class IWAE(Objective):
     Args:
         num_particles: ``K``; with one particle the bound is the ELBO with sampled KL.
         max_plate_nesting: plate dimensions the programs use themselves.
+
+    With the exact posterior as the guide the bound is tight, the loss :math:`-\log N(0; 0, 2)`:
+
+    >>> from pyro.distributions import Normal
+    >>> def model(x):
+    ...     pyro.sample("x", Normal(pyro.sample("z", Normal(0.0, 1.0)), 1.0), obs=x)
+    >>> def guide(x):
+    ...     pyro.sample("z", Normal(x / 2, 0.5**0.5))
+    >>> round(ppl_gen.IWAE(num_particles=8).loss(model, guide, torch.tensor(0.0)), 4)
+    1.2655
     """
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         bound, scale = self.bound(t), t.common_scale()
         loss = _sum([-(scale * bound).sum(), *map(_total, t.auxiliary.values())])
         for score in t.score.values():

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from ppl_gen._store import register
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.by_name import make
-from ppl_gen.objectives.elbo import Again, Objective
+from ppl_gen.objectives.elbo import Objective, Rescore
 from ppl_gen.objectives.surrogates import Bound, context_of, runner
 from ppl_gen.objectives.terms import Program, Terms
 from ppl_gen.schedules import Number, Schedule, as_schedule
@@ -39,6 +39,12 @@ class EstimatedELBO(Objective):
     Raises:
         ValueError: an unknown estimator or ``kl``; on use, a site the guide lacks or whose
             distribution the estimator does not serve.
+
+    >>> vae = ppl_gen.zoo.bernoulli_vae((4,), 3)
+    >>> objective = ppl_gen.gradients.EstimatedELBO("arm")
+    >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), objective)
+    >>> svi.step(torch.zeros(6, 4)) > 0
+    True
     """
 
     def __init__(
@@ -81,11 +87,11 @@ class EstimatedELBO(Objective):
             estimator.require(distribution)
             estimator.prepare(Expectation(distribution, distribution.log_prob, context=context))
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         return self._reduce(t, again, None)[0]
 
     def _reduce(
-        self, t: Terms, again: Again, context: Tensor | None
+        self, t: Terms, again: Rescore, context: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         missing = [site for site in self.sites if site is not None and site not in t.posterior]
         if missing:

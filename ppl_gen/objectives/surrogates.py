@@ -127,7 +127,7 @@ class Bound:
     def _newly_scored(self, t: Terms, site: str, fixed: Mapping[str, Tensor]) -> list[str]:
         """The sites whose prior depends on this site and, at most, on those above it."""
         known, before = {site, *fixed}, set(fixed)
-        scopes = {s: {s, *above} for s, above in t.above.items() if not self.outside(s, t)}
+        scopes = {s: {s, *above} for s, above in t.upstream.items() if not self.outside(s, t)}
         return [s for s, scope in scopes.items() if scope <= known and not scope <= before]
 
     def _log_prior(self, u: Terms, site: str) -> Tensor:

@@ -79,7 +79,7 @@ class Terms:
             ``pyro.factor(name, loss, has_rsample=True)``.
         factors: logarithms of the model's factors and observations outside the data plates.
         values: the latent values, by site.
-        above: by site the latent sites that the model draws before it.
+        upstream: by site the latent sites that the model draws before it.
         prior: :math:`p_s`, by site of the model.
         posterior: :math:`q_s`, by site.
         scale: the factor N/B that scales the terms of the data plates, 1 without subsampling.
@@ -91,6 +91,11 @@ class Terms:
         subsamples: the indices that plates drew, by plate.
         nesting: how many dimensions the plates of the programs take.
         unweighted: makes these terms without the handlers' scales; None where there are none.
+
+    >>> log_p, log_q = torch.tensor([[-1.0, -1.5]]), torch.tensor([[-0.5, -2.0]])
+    >>> terms = ppl_gen.Terms(torch.tensor([[-3.0, -4.0]]), {"z": log_p}, {"z": log_q})
+    >>> terms.log_weight()
+    tensor([[-3.5000, -3.5000]])
     """
 
     log_lik: Tensor
@@ -103,7 +108,7 @@ class Terms:
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     factors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
-    above: dict[str, frozenset[str]] = field(default_factory=dict)
+    upstream: dict[str, frozenset[str]] = field(default_factory=dict)
     prior: dict[str, Distribution] = field(default_factory=dict)
     posterior: dict[str, Distribution] = field(default_factory=dict)
     scale: float = 1.0
@@ -378,7 +383,7 @@ class _Collector:
                 log_p.add(name, partial(_zeros_like, log_q, name))
             else:
                 log_p.add(name, partial(scored, twin, local))
-                result.prior[name], result.above[name] = twin["fn"], above[name]
+                result.prior[name], result.upstream[name] = twin["fn"], above[name]
             self._add_gradient_parts(result, name, site, local, scale_of(site))
             result.scales[name] = weight_of(site, scale_of(site))
             result.values[name], result.posterior[name] = site["value"], site["fn"]
@@ -505,7 +510,7 @@ def cat(draws: Iterable[Terms]) -> Terms:
         joined("auxiliary"),
         joined("factors"),
         stacked("values"),
-        first.above,
+        first.upstream,
         first.prior,
         first.posterior,
         first.scale,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent
 
-from ppl_gen.objectives.elbo import Again, Objective
+from ppl_gen.objectives.elbo import Objective, Rescore
 from ppl_gen.objectives.terms import Terms
 from ppl_gen.schedules import Number, Schedule, as_weight
 
@@ -38,6 +38,12 @@ class TotalCorrelationELBO(Objective):
         ValueError: a weight below zero or no number, no data; in training, a stream of unknown
             length without ``num_data``; on use, a posterior that is not independent over
             dimensions.
+
+    >>> objective = ppl_gen.objectives.TotalCorrelationELBO(weight=6.0)
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8, objective=objective)
+    >>> history = ppl_gen.fit(vae, torch.zeros(6, 4), epochs=2, staged=False, progress=False)
+    >>> {"mutual_information", "total_correlation", "dimensionwise_kl"} <= set(history)
+    True
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class TotalCorrelationELBO(Objective):
             "dimensionwise_kl": (marginals - prior.base_dist.log_prob(z)).sum(-1),
         }
 
-    def reduce(self, t: Terms, again: Again) -> Tensor:
+    def reduce(self, t: Terms, again: Rescore) -> Tensor:
         information, correlation, dimensionwise = self.parts(t).values()
         cost = (
             self.information * information

@@ -16,7 +16,7 @@ from torch import Tensor
 from ppl_gen.staging.comparison import Outcome
 from ppl_gen.staging.recording import NotStageable, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
-from ppl_gen.staging.signatures import Call, take_apart
+from ppl_gen.staging.signatures import Call, flatten_call
 from ppl_gen.staging.staged import Graph, Loss, Metrics, StagedFunction
 from ppl_gen.staging.updates import Update
 
@@ -62,7 +62,7 @@ class WholeStep(StagedFunction):
             return None
         call = None
         try:
-            call = take_apart((self._example, *batches[0]), {})
+            call = flatten_call((self._example, *batches[0]), {})
             graph = self._graph_for(call, len(batches))
         except NotStageable as refusal:
             self._give_up(call, refusal)

@@ -74,7 +74,7 @@ class Call:
         ]
 
 
-def take_apart(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+def flatten_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """Take the arguments of a call apart.
 
     Raises:

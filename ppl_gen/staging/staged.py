@@ -27,7 +27,7 @@ from ppl_gen.staging.cpp_loop import several
 from ppl_gen.staging.environment import Environment, Slots
 from ppl_gen.staging.recording import NotStageable, Recording, record, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
-from ppl_gen.staging.signatures import Call, Key, take_apart
+from ppl_gen.staging.signatures import Call, Key, flatten_call
 
 Metrics: TypeAlias = dict[str, Tensor]
 Loss: TypeAlias = Callable[..., tuple[Tensor, Metrics]]
@@ -76,7 +76,7 @@ class Graph:
         self,
         recording: Recording,
         environment: Environment,
-        moving: Moving,
+        moving: FloatInputs,
         metrics: Sequence[str],
         parameters: Sequence[Tensor],
     ):
@@ -149,7 +149,7 @@ class Graph:
             parameter.grad = gradient
 
 
-class Moving:
+class FloatInputs:
     """The Python floats that are inputs of a graph: arguments, and values of the environment.
 
     A float is a constant until it changes; from then on it is an input.
@@ -222,7 +222,7 @@ class StagedFunction:
         if self.staged:
             call = None
             try:
-                call = take_apart(args, kwargs)
+                call = flatten_call(args, kwargs)
                 graph = self._graph_for(call)
             except NotStageable as refusal:
                 self._give_up(call, refusal)
@@ -333,15 +333,15 @@ class StagedFunction:
             changing = graphs[-1].environment.changes() or ["floats among the arguments"]
             raise NotStageable(f"values that the program uses keep changing: {', '.join(changing)}")
         self.prepare(*call.arguments())
-        moving = Moving(call, graphs)
+        moving = FloatInputs(call, graphs)
         if moving:
             try:
                 return self._build(call, moving, random)
             except NotStageable:
                 pass  # Python looks at these floats, so each of their values has its graph
-        return self._build(call, Moving(call), random)
+        return self._build(call, FloatInputs(call), random)
 
-    def _build(self, call: Call, moving: Moving, random: RandomState) -> Graph:
+    def _build(self, call: Call, moving: FloatInputs, random: RandomState) -> Graph:
         """Record, verify and compile."""
         environment = Environment(self.roots, moving.places)
         store = pyro.get_param_store()

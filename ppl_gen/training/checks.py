@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,21 @@ def batch(model: Any, tensors: Sequence[Any]) -> None:
     if isinstance(model, GenerativeModel):
         model.check(tensors[0])
         model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
+
+
+def arguments(args: Sequence[Any], kwargs: Mapping[str, Any], **programs: Any) -> None:
+    """Refuse programs that cannot be given a batch, those that hold the data themselves say."""
+    for role, program in programs.items():
+        signature = inspect.signature(program)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            given = f"{len(args)} by position" if args else f"{', '.join(kwargs)} by name"
+            raise ValueError(
+                f"expected a {role} that takes the tensors of a batch, {given}, got one with "
+                f"arguments {signature}: model and guide are called as model(*batch) and "
+                "guide(*batch), so data that a program holds itself must become its arguments"
+            ) from error
 
 
 def values(model: Any, batches: Batches) -> None:

@@ -18,6 +18,14 @@ class History(Mapping[str, list[float]]):
     """Metrics by name, one number per optimiser step; NaN where a step did not record one.
 
     ``history["elbo"]`` is a list; ``len(history)`` counts metrics and ``history.steps`` steps.
+
+    >>> history = ppl_gen.History()
+    >>> history.record({"loss": 3.0})
+    >>> history.record({"loss": 2.0, "kl": 0.5})
+    >>> history["kl"], history.steps
+    ([nan, 0.5], 2)
+    >>> history
+    History(steps=2, last: loss=2, kl=0.5)
     """
 
     def __init__(self) -> None:

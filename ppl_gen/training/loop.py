@@ -145,11 +145,22 @@ def fit(
 
     To watch a run in TensorBoard, give ``callbacks=[log]`` for
 
-    >>> from torch.utils.tensorboard import SummaryWriter
-    >>> writer = SummaryWriter("runs/vae")
-    >>> def log(metrics):
-    ...     for name, value in metrics.items():
-    ...         writer.add_scalar(name, value, metrics["step"])
+    .. code-block:: python
+
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter("runs/vae")
+
+        def log(metrics):
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, metrics["step"])
+
+    >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(100, 4)
+    >>> history = ppl_gen.fit(vae, x, epochs=3, batch_size=50, staged=False, progress=False)
+    >>> history.steps
+    6
+    >>> "elbo" in history
+    True
     """
     callbacks = checks.callables(callbacks, scheduler=scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}

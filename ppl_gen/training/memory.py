@@ -26,6 +26,13 @@ def retained() -> Iterator[None]:
 
     For a training loop of one's own; :func:`ppl_gen.fit` does it. Without glibc, or for blocks of
     other threads than the main one, nothing changes.
+
+    >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(6, 4)
+    >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), ppl_gen.ELBO())
+    >>> with ppl_gen.training.memory.retained():
+    ...     losses = [svi.step(x) for _ in range(3)]
+    >>> len(losses)
+    3
     """
     library = _glibc()
     if library is None:

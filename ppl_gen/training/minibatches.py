@@ -75,19 +75,31 @@ class Division:
 
     def _traces(self, times: int = 1) -> tuple[poutine.Trace, poutine.Trace]:
         """The guide's and the model's trace on the batch, repeated so many times."""
-        args = [torch.cat([tensor] * times) for tensor in self.args]
-        kwargs = {name: torch.cat([tensor] * times) for name, tensor in self.kwargs.items()}
+        args, kwargs = self._repeated(times)
         drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
         replayed = poutine.replay(self.model, trace=drawn)
         return drawn, poutine.trace(replayed).get_trace(*args, **kwargs)
+
+    def _repeated(self, times: int) -> tuple[list[Tensor], dict[str, Tensor]]:
+        args = [torch.cat([tensor] * times) for tensor in self.args]
+        return args, {name: torch.cat([tensor] * times) for name, tensor in self.kwargs.items()}
+
+    def _alone(self, times: int) -> poutine.Trace:
+        """The model's trace without the guide, whose plates may be of a fixed size."""
+        args, kwargs = self._repeated(times)
+        return poutine.trace(self.model).get_trace(*args, **kwargs)
 
     @cached_property
     def _larger(self) -> poutine.Trace | None:
         """The model's trace on a batch twice as large; None where the programs take none."""
         before = set(pyro.get_param_store().keys())
         try:
+            return self._alone(2)
+        except Exception:  # priors that cannot be drawn from, sizes that programs do not take
+            pass
+        try:
             return self._traces(2)[1]
-        except Exception:  # whatever programs raise at a size they were not written for
+        except Exception:
             return None
         finally:
             store = pyro.get_param_store()

@@ -23,7 +23,7 @@ from ppl_gen.objectives.terms import Program, terms
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE
-from ppl_gen.training import generators, parameter_store
+from ppl_gen.training import checks, generators, parameter_store
 from ppl_gen.training.minibatches import Division
 from ppl_gen.training.trainable import Loss, SingleLoss, Trainable, Turns, fill
 
@@ -41,6 +41,17 @@ class Pair:
 
     Parameters are found by running the objective once on the first batch: those of ``pyro.param``,
     of ``pyro.module`` and of PyroModules alike.
+
+    >>> from pyro.distributions import Normal
+    >>> def model(x):
+    ...     mean = pyro.sample("mean", Normal(0.0, 1.0))
+    ...     with pyro.plate("data", len(x)):
+    ...         pyro.sample("x", Normal(mean, 1.0), obs=x)
+    >>> guide = pyro.infer.autoguide.AutoNormal(model)
+    >>> pair, x = ppl_gen.Pair(model, guide), torch.full((9,), 2.0)
+    >>> history = ppl_gen.fit(pair, x, epochs=200, lr=0.05, staged=False, progress=False)
+    >>> abs(guide.median()["mean"].item() - 1.8) < 0.3
+    True
     """
 
     def __init__(self, model: Program, guide: Program, objective: pyro.infer.ELBO | None = None):
@@ -69,6 +80,8 @@ class Pair:
         return dict(zip(self._names, batch, strict=True))
 
     def prepare(self, *batch: Tensor) -> None:
+        args, kwargs = ((), self._named(batch)) if self._names else (batch, {})
+        checks.arguments(args, kwargs, model=self.model, guide=self.guide)
         before = set(pyro.get_param_store().keys())
         random, baselines = RandomState(tensor.device for tensor in batch), _baselines()
         with Sandbox() as sandbox, poutine.trace(param_only=True) as captured:

@@ -25,7 +25,15 @@ MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 def adam(
     parameters: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Optimizer:
-    """Fused Adam (Kingma and Ba 2015), the default optimiser."""
+    """Fused Adam (Kingma and Ba 2015), the default optimiser.
+
+    >>> weights = torch.ones(2, requires_grad=True)
+    >>> optimizer = ppl_gen.training.adam([weights], lr=0.5)
+    >>> weights.sum().backward()
+    >>> optimizer.step()
+    >>> weights.detach()
+    tensor([0.5000, 0.5000])
+    """
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=fused)
 

@@ -40,7 +40,14 @@ SECONDS, MOST = 0.1, 256
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss became NaN or infinite; the message names the step, the batch and the site."""
+    """A loss became NaN or infinite; the message names the step, the batch and the site.
+
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8, likelihood="gaussian")
+    >>> ppl_gen.fit(vae, torch.full((6, 4), 1e30), staged=False, progress=False)
+    Traceback (most recent call last):
+        ...
+    ppl_gen.training.run.NonFiniteLossError: the loss became ... at step 1 (epoch 1, batch 1)...
+    """
 
 
 @dataclass

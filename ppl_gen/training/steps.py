@@ -28,11 +28,6 @@ def stage(
 ) -> Step:
     """A training step of a Pyro model and guide that runs as one compiled graph where it can.
 
-    >>> step = stage(model, guide, pyro.infer.Trace_ELBO())
-    >>> loss = step(batch)
-    >>> optimizer = torch.optim.Adam(step.parameters(), fused=True)
-    >>> optimizer.step()
-
     Args:
         model: a Pyro program.
         guide: a Pyro program with the same arguments.
@@ -45,6 +40,14 @@ def stage(
             that another thread is in a step, in :func:`ppl_gen.fit` or in
             :func:`ppl_gen.gradients.compare`, which share Pyro's handlers and the random
             generators with it.
+
+    >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(6, 4)
+    >>> step = ppl_gen.stage(vae.model, vae.guide, pyro.infer.Trace_ELBO(), staged=False)
+    >>> optimizer = torch.optim.Adam(step.parameters())
+    >>> loss = step(x)
+    >>> optimizer.step()
+    >>> loss.shape
+    torch.Size([])
     """
     return Step(model, guide, objective, staged, backend)
 
@@ -58,6 +61,14 @@ class Step:
 
     Attributes:
         terms: the metrics of the last step; empty for Pyro's own objectives.
+
+    >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(6, 4)
+    >>> step = ppl_gen.stage(vae.model, vae.guide, ppl_gen.ELBO(), staged=False)
+    >>> loss = step(x)
+    >>> sorted(step.terms)
+    ['elbo', 'kl', 'reconstruction']
+    >>> all(p.grad is not None for p in step.parameters())
+    True
     """
 
     def __init__(

@@ -28,7 +28,14 @@ class Turn(NamedTuple):
         args: its arguments. Without any it is a closure, which is evaluated eagerly.
         after: called after the optimiser's step, to clip weights for example.
 
-    >>> Turn("critic", critic.loss, (x,), after=critic.clip)
+    >>> value = torch.zeros(2, requires_grad=True)
+    >>> def loss(x):
+    ...     return (x - value).square().sum(), {"largest": value.max()}
+    >>> turn = ppl_gen.Turn("mean", loss, (torch.ones(5, 2),))
+    >>> turn.players
+    ('mean',)
+    >>> turn.loss(*turn.args)[0].item()
+    10.0
     """
 
     player: str | tuple[str, ...]
@@ -91,6 +98,17 @@ class Trainable(Protocol):
     ``nonfinite_sites``, ``name_arguments``, ``state_dict`` and ``load_state_dict``; and
     ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``ema`` and ``clip_norm`` of
     ``fit`` where none are given.
+
+    >>> class Mean:
+    ...     def __init__(self):
+    ...         self.value = torch.zeros(1, requires_grad=True)
+    ...         self.players = {"mean": [self.value]}
+    ...     def loss(self, x):
+    ...         return (x - self.value).square().sum(), {}
+    >>> mean, x = Mean(), torch.tensor([[1.0], [3.0]])
+    >>> history = ppl_gen.fit(mean, x, epochs=300, lr=0.05, staged=False, progress=False)
+    >>> round(mean.value.item(), 1)
+    2.0
     """
 
     @property

@@ -2,6 +2,11 @@
 
 ``registry`` maps names to :class:`Entry` (constructor, paper, year). A variant of your own joins it
 by the decorator :func:`named`, and can then be saved and loaded like the others.
+
+Constructors take as ``**parts`` the arguments of :func:`vae` that they do not list themselves,
+``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, ``posterior``, ``prior``,
+``objective`` and those of conditions, ``num_classes``, ``num_covariates`` and ``classes``; but not
+the parts that make a model what it is, which it sets itself.
 """
 
 from ppl_gen.zoo.entries import Entry, named, registry

@@ -26,7 +26,14 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A named model: its constructor, the paper it comes from, and the year."""
+    """A named model: its constructor, the paper it comes from, and the year.
+
+    >>> entry = ppl_gen.zoo.registry["vae"]
+    >>> entry.paper, entry.year
+    ('Kingma and Welling, Auto-Encoding Variational Bayes', 2014)
+    >>> entry.build((4,), 2, hidden=8).sample(3, seed=0).shape
+    torch.Size([3, 4])
+    """
 
     name: str
     build: Callable[..., GenerativeModel]
@@ -42,6 +49,14 @@ def named(paper: str, year: int) -> Callable[[Callable[P, M]], Callable[P, M]]:
 
     Arguments must be of the types they are annotated with, and numbers finite; shapes and widths
     are checked where they are used.
+
+    >>> @ppl_gen.zoo.named("My notes", 2026)
+    ... def half_vae(data_shape=(4,), latent_dim=2):
+    ...     return ppl_gen.zoo.beta_vae(data_shape, latent_dim, beta=0.5, hidden=8)
+    >>> half_vae().recipe.name
+    'half_vae'
+    >>> ppl_gen.zoo.registry.pop("half_vae").year
+    2026
     """
 
     def register(build: Callable[P, M]) -> Callable[P, M]:

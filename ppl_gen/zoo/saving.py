@@ -55,6 +55,12 @@ def save(model: Any, path: PathLike) -> None:
     Raises:
         ValueError: something that :func:`ppl_gen.fit` does not train, a pair that has not been
             trained, or a folder that does not exist.
+
+    >>> first, second = (ppl_gen.zoo.vae((4,), 2, encoder=torch.nn.Linear(4, 4)) for _ in range(2))
+    >>> ppl_gen.save(first, "vae.pt")
+    >>> second = ppl_gen.load("vae.pt", into=second)
+    >>> second.sample(3, seed=0).equal(first.sample(3, seed=0))
+    True
     """
     try:
         trainable = as_trainable(model)
@@ -80,8 +86,11 @@ def load(path: PathLike, into: Any = None) -> Any:
         ValueError: the file is no model file or checkpoint, names an unknown model, or holds
             weights that do not fit; the message says what was found.
 
-    >>> vae = ppl_gen.load("run.pt")
-    >>> pair = ppl_gen.load("pair.pt", into=ppl_gen.Pair(model, guide))
+    >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8)
+    >>> ppl_gen.save(vae, "vae.pt")
+    >>> again = ppl_gen.load("vae.pt")
+    >>> again.sample(3, seed=0).equal(vae.sample(3, seed=0))
+    True
     """
     payload = read(path, "checkpoint", "model")
     state = _weights(payload, path)

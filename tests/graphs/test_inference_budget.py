@@ -6,7 +6,7 @@ import torch
 from enumeration import random_bayesian, random_evidence, random_markov
 
 import graphs
-from graphs.inference import conditioning, engine, linear, log_space
+from graphs.inference import conditioning, linear, log_space, routing, sums
 from graphs.inference.contraction import compile_program
 from graphs.inference.elimination import elimination_order
 from graphs.inference.plans import Pattern
@@ -180,7 +180,7 @@ def test_conditioning_gives_the_same_answers(random_model, seed):
 def test_conditioning_on_a_grid(monkeypatch):
     """Rows and cases come in several batches, over which sums are carried."""
     monkeypatch.setattr(conditioning, "ROWS_AT_ONCE", 5)
-    monkeypatch.setattr(engine, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(sums, "ROWS_AT_ONCE", 2)
     whole = graphs.JunctionTree(grid(8, 8))
     small = graphs.JunctionTree(grid(8, 8), max_bytes=whole.cost.bytes // 2)
     cut = small._engine.cutset(Pattern(frozenset(), marginals=True), False)
@@ -198,7 +198,7 @@ def test_conditioning_on_a_grid(monkeypatch):
 
 def test_rows_in_blocks_and_by_pattern_equal_rows_alone(monkeypatch):
     """Frequent patterns get plans of their own, rare ones share one; blocks end unevenly."""
-    monkeypatch.setattr(engine, "WORTH_A_PLAN", 500)
+    monkeypatch.setattr(routing, "WORTH_A_PLAN", 500)
     monkeypatch.setattr(linear, "CACHE_BYTES", 5000)
     monkeypatch.setattr(linear, "USUAL_ROWS", 7)
     model = graphs.textbook.asia()

@@ -17,7 +17,7 @@ from pgmpy.models import (
 
 import graphs
 from graphs.parameters.bridge import tables_of
-from graphs.parameters.tables import fault, rounding_slack
+from graphs.parameters.tables import find_fault, rounding_slack
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -158,14 +158,14 @@ ROUNDED = [
 @pytest.mark.parametrize(("row", "passes"), ROUNDED)
 def test_rounding_explains_a_sum_or_does_not(row, passes):
     table = np.array([[1.0] + [0.0] * (len(row) - 1), row])
-    assert (fault(table, True) is None) == passes
-    assert (fault(np.array(row, dtype=float), True) is None) == passes
+    assert (find_fault(table, True) is None) == passes
+    assert (find_fault(np.array(row, dtype=float), True) is None) == passes
     if passes:
         model = graphs.bayesian_network([("A", (), row)])
         assert model.check_model()
         assert np.array_equal(model.get_cpds("A").values, row)
     else:
-        assert fault(table, True)[0] == (1,)
+        assert find_fault(table, True)[0] == (1,)
         with pytest.raises(ValueError, match=r"sum to one, got a sum of .* in P\(A\)"):
             graphs.bayesian_network([("A", (), row)])
 
@@ -177,8 +177,8 @@ def test_rows_printed_with_significant_digits_pass_and_bent_ones_do_not(data):
     digits = data.draw(st.integers(3, 5))
     texts = [f"{p:.{digits}g}" for p in row]
     printed = [float(text) for text in texts]
-    assert fault(np.array(printed), True) is None
-    assert fault(np.array(printed, np.float32).astype(float), True) is None
+    assert find_fault(np.array(printed), True) is None
+    assert find_fault(np.array(printed, np.float32).astype(float), True) is None
     assert abs(sum(printed) - 1) <= rounding_slack(texts)
     unit = max(Decimal(text).as_tuple().exponent for text in texts)
     bent = [*texts[1:], str(Decimal(texts[0]) + (len(texts) + 1) * Decimal(10) ** unit)]

@@ -51,7 +51,7 @@ def test_auxiliary_losses_move_the_right_side():
         parameters = torch.randn(4, 6, requires_grad=True)
         z = parameters.unflatten(-1, (3, 2))
         family.eval()
-        losses = family(parameters).auxiliary
+        losses = family(parameters).losses
         nearest = family.codebook.look_up(family.codebook.nearest(z)).detach()
         (gradient,) = torch.autograd.grad(losses["commitment"].sum(), parameters)
         torch.testing.assert_close(gradient, 0.5 * (z - nearest).flatten(1).detach())

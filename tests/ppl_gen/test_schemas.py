@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from random_frames import frames
 
 import ppl_gen
-from ppl_gen import checkpoints, zoo
+from ppl_gen import zoo
 from ppl_gen.app.cli import main
 from ppl_gen.data import Schema, table
 from ppl_gen.models.vae import VAE
+from ppl_gen.zoo import saving
 
 QUIET = {"staged": False, "progress": False, "epochs": 1}
 
@@ -129,18 +130,18 @@ def test_files_without_a_table_have_no_schema_and_others_are_looked_at(tmp_path)
     plain = zoo.vae((2,), 1, hidden=4, likelihood=("gaussian", "bernoulli"))
     ppl_gen.fit(plain, torch.tensor([[0.5, 1.0], [math.nan, 0.0]]), **QUIET)
     ppl_gen.save(plain, path)
-    assert "schema" not in checkpoints.read(path, "model")
+    assert "schema" not in saving.read(path, "model")
     assert ppl_gen.load(path).schema is None
     ppl_gen.save(trained(table(animals()[["weight"]])), path)
-    payload = checkpoints.read(path, "model")
+    payload = saving.read(path, "model")
     (column,) = payload["schema"]["columns"]
     for change in ({"dtype": "os.system"}, {"mean": "one"}, {"scale": None}, {"categories": 3}):
         payload["schema"]["columns"] = [{**column, **change}]
-        checkpoints.write(path, "model", payload)
+        saving.write(path, "model", payload)
         with pytest.raises(ValueError, match="expected a column of a table, got"):
             ppl_gen.load(path)
     payload["schema"] = {"columns": [column]}
-    checkpoints.write(path, "model", payload)
+    saving.write(path, "model", payload)
     with pytest.raises(ValueError, match="expected the columns of a table"):
         ppl_gen.load(path)
 

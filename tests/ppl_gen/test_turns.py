@@ -6,7 +6,7 @@ from torch import nn, optim
 
 import ppl_gen
 from ppl_gen import Turn, zoo
-from ppl_gen.staging import backends
+from ppl_gen.staging import backends, torch_internals
 from ppl_gen.staging.full_step import WholeStep
 
 X = torch.zeros(12, 1)
@@ -51,7 +51,7 @@ class Dirac:
 
 @pytest.mark.parametrize("staged", [False, "auto"])
 def test_a_turn_sees_the_new_parameters_of_the_one_before(staged, monkeypatch):
-    monkeypatch.setattr("ppl_gen.staging.backends.obstacle", lambda devices: None)
+    monkeypatch.setattr("ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     game, rate = Dirac(), 0.1
     theta, psi = 1.0, 0.5
@@ -203,7 +203,7 @@ def test_one_loss_of_several_players_is_one_step_of_each_and_several_in_a_call(m
 
     eager, expected = regress(staged=False)
     monkeypatch.setattr(WholeStep, "take", take)
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     together, found = regress(staged="auto", steps_per_call=5)
     singly, same = regress(staged="auto", steps_per_call=1)
@@ -219,7 +219,7 @@ def test_one_loss_of_several_players_is_one_step_of_each_and_several_in_a_call(m
 
 @pytest.mark.parametrize("staged", [False, "auto"])
 def test_a_run_with_settings_by_player_resumes_to_the_bit(staged, tmp_path, monkeypatch):
-    monkeypatch.setattr(backends, "obstacle", lambda devices: None)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     whole, expected = regress(staged=staged)
     shared = {"staged": staged, "checkpoint": tmp_path / "run.pt"}
@@ -272,7 +272,9 @@ def test_a_run_of_a_factor_vae_as_one_player_continues(tmp_path):
         torch.manual_seed(0)
         model = zoo.factor_vae((1, 4, 4), 2, hidden=[8])
         if not players:
-            model.__class__ = type("Whole", (type(model),), {"players": None})
+            model.__class__ = type(
+                "Whole", (type(model),), {"players": ppl_gen.GenerativeModel.players}
+            )
         return model, ppl_gen.fit(model, images, epochs=epochs, **together, **options)
 
     path = tmp_path / "run.pt"

@@ -20,7 +20,12 @@ def autoencoder(data_shape: Shape = (1, 28, 28), latent_dim: int = 10, **parts: 
     Args:
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``prior``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``objective``.
+
+    >>> model = ppl_gen.zoo.autoencoder((4,), 2, hidden=8)
+    >>> model.encode(torch.zeros(5, 4))
+    Delta(v: torch.Size([5, 2]), log_density: torch.Size([5]))
+    >>> ppl_gen.fit(model, torch.zeros(6, 4), epochs=2, staged=False, progress=False).steps
+    2
     """
     return vae(data_shape, latent_dim, posterior=Point(), objective=ELBO(weight=0.0), **parts)

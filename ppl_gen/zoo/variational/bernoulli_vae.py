@@ -3,15 +3,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Tensor, nn
+from torch import nn
 
 from ppl_gen import networks
-from ppl_gen._store import register
 from ppl_gen.estimators.base import Estimator
 from ppl_gen.estimators.by_name import make
+from ppl_gen.models.belief_network import BeliefNetwork
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.objectives.estimated import EstimatedELBO
@@ -19,23 +17,6 @@ from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
 from ppl_gen.zoo.entries import named, refuse_conditions
 from ppl_gen.zoo.variational.vae import vae
-
-
-class BeliefNetwork(VAE):
-    r"""Layers inferred from the image up: :math:`q(z_1|x)\, q(z_2|z_1)` beside :math:`p(x|z_1)
-    p(z_1|z_2) p(z_2)`.
-    """
-
-    def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
-        register(self)
-        with self._plate(self._require_shape(x).shape[0]):
-            below = x
-            for latent in reversed(self.latents):
-                below = pyro.sample(latent.name, latent.posterior(below))
-
-    def _posteriors(self, x: Tensor, y: Any) -> list[TorchDistribution]:
-        self.check(x)
-        return [self.latents[-1].posterior(x)]
 
 
 @named("Mnih and Gregor, Neural Variational Inference and Learning in Belief Networks", 2014)
@@ -60,8 +41,14 @@ def bernoulli_vae(
         estimator: what estimates the encoder's gradient, see :mod:`ppl_gen.gradients`; each layer
             has its own copy.
         hidden: the widths of the hidden layers of encoder and decoder, and between layers.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``network``,
-            ``likelihood``, ``objective``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``. A second layer takes no
+            conditions.
+
+    >>> model = ppl_gen.zoo.bernoulli_vae((4,), 3, estimator="arm")
+    >>> ppl_gen.fit(model, torch.zeros(6, 4), epochs=2, staged=False, progress=False).steps
+    2
+    >>> model.code(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
     """
     if top_dim < 0:
         raise ValueError(f"expected a second layer of zero or more, got {top_dim}")

@@ -24,7 +24,12 @@ def beta_vae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         beta: the weight of the KL, a number or a :class:`ppl_gen.schedules.Schedule`.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``objective``.
+
+    >>> ramp = ppl_gen.schedules.WarmUp(2, end=4.0)
+    >>> model = ppl_gen.zoo.beta_vae((4,), 2, beta=ramp, hidden=8)
+    >>> history = ppl_gen.fit(model, torch.zeros(6, 4), epochs=3, staged=False, progress=False)
+    >>> history["weight"]
+    [0.0, 2.0, 4.0]
     """
     return vae(data_shape, latent_dim, objective=ELBO(weight=beta), **parts)

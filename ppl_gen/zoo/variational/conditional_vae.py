@@ -26,12 +26,11 @@ def conditional_vae(
         latent_dim: ``Z``.
         num_classes: the number of labels, 0 for none; by default 10, or none beside covariates.
         num_covariates: the number of covariates, finite numbers of about unit size.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``prior``, ``objective``, ``classes``.
+        parts: see :mod:`ppl_gen.zoo`.
 
-    >>> import torch
-    >>> rows = conditional_vae((4,), 2, classes=("a", "b"), num_covariates=1)
-    >>> rows.sample(2, (["b", "a"], [[0.5], [-1.0]])).shape
+    >>> named = {"classes": ("a", "b"), "num_covariates": 1}
+    >>> model = ppl_gen.zoo.conditional_vae((4,), 2, hidden=8, **named)
+    >>> model.sample(2, (["b", "a"], [[0.5], [-1.0]])).shape
     torch.Size([2, 4])
     """
     if num_classes is None:

@@ -32,8 +32,12 @@ def control_vae(
         integral: the gain :math:`K_i`.
         beta_min: the smallest weight.
         beta_max: the largest weight.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``objective``.
+
+    >>> model = ppl_gen.zoo.control_vae((4,), 2, target_kl=1.5, hidden=8)
+    >>> history = ppl_gen.fit(model, torch.zeros(6, 4), epochs=3, staged=False, progress=False)
+    >>> len(history["weight"])
+    3
     """
     controller = PIController(target_kl, proportional, integral, beta_min, beta_max)
     return vae(data_shape, latent_dim, objective=ELBO(weight=controller), **parts)

@@ -47,7 +47,7 @@ class Factored(VAE):
         size = self._require_shape(x).shape[0]
         (latent,), players = self.latents, self.discriminator
         with self._plate(size):
-            z = pyro.sample(latent.name, latent.posterior(x, *self._label(y, size)))
+            z = pyro.sample(latent.name, latent.posterior(x, *self.condition_inputs(y, size)))
             with poutine.scale(scale=self.gamma):
                 correlation = players.total_correlation(z)
                 pyro.factor("total_correlation", correlation, has_rsample=True)
@@ -75,7 +75,13 @@ def factor_vae(
         gamma: the weight of the total correlation, above zero.
         discriminator: a module from ``(..., Z)`` to logits ``(..., 1)``; by default three hidden
             layers of 100 (the paper has six of 1,000).
-        parts: other arguments of :func:`ppl_gen.zoo.vae`.
+        parts: see :mod:`ppl_gen.zoo`.
+
+    >>> model = ppl_gen.zoo.factor_vae((4,), 2, gamma=5.0, hidden=8)
+    >>> list(model.players)
+    ['vae', 'discriminator']
+    >>> ppl_gen.fit(model, torch.zeros(6, 4), epochs=2, staged=False, progress=False).steps
+    2
     """
     if not is_positive(gamma):
         raise ValueError(f"expected a gamma above zero, got {gamma}")

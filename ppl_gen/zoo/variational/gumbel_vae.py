@@ -37,8 +37,11 @@ def gumbel_vae(
         annealing: its decay per step, :math:`\tau_t = \max(\tau e^{-rt}, \tau_{\min})`.
         final_temperature: :math:`\tau_{\min}`.
         straight_through: decode one-hot samples, with the gradient of the relaxed ones.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``objective``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``.
+
+    >>> model = ppl_gen.zoo.gumbel_vae((4,), 3, num_categories=5, hidden=8)
+    >>> model.code(torch.zeros(2, 4)).shape
+    torch.Size([2, 3, 5])
     """
     rates = {"temperature": temperature, "annealing": annealing}
     for name, value in (rates | {"final_temperature": final_temperature}).items():

@@ -31,6 +31,13 @@ def hierarchical_vae(
         network: ``"mlp"`` or ``"conv"`` for the networks that see or make images.
         likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
         objective: what training minimises, the ELBO by default.
+
+    >>> model = ppl_gen.zoo.hierarchical_vae((4,), 3, top_dim=2, hidden=8)
+    >>> [latent.name for latent in model.latents]
+    ['z2', 'z1']
+    >>> trace = pyro.poutine.trace(model.guide).get_trace(torch.zeros(5, 4))
+    >>> [tuple(trace.nodes[latent.name]["value"].shape) for latent in model.latents]
+    [(5, 2), (5, 3)]
     """
     data_shape = require_shape(data_shape)
     if latent_dim < 1:

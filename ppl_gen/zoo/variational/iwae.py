@@ -19,7 +19,10 @@ def iwae(
         data_shape: ``(C, H, W)``.
         latent_dim: ``Z``.
         num_particles: ``K``.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``objective``.
+
+    >>> model = ppl_gen.zoo.iwae((4,), 2, num_particles=8, hidden=8)
+    >>> model.objective.loss(model.model, model.guide, torch.zeros(6, 4)) > 0
+    True
     """
     return vae(data_shape, latent_dim, objective=IWAE(num_particles), **parts)

@@ -40,7 +40,14 @@ def sc_vae(
         hidden: the width, or widths, of the hidden layers.
         network: ``"mlp"`` or ``"conv"``.
         likelihood: a :class:`ppl_gen.likelihoods.Likelihood` or its name.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``objective``.
+        parts: see :mod:`ppl_gen.zoo`; not ``decoder``, ``posterior``, ``prior`` or
+            those of conditions.
+
+    >>> model = ppl_gen.zoo.sc_vae((4,), 16, num_features=3, hidden=8)
+    >>> model.code(torch.rand(5, 4)).shape
+    torch.Size([5, 16])
+    >>> 0 <= ppl_gen.metrics.sparsity(model, torch.rand(5, 4)) <= 1
+    True
     """
     data_shape = require_shape(data_shape)
     refuse_conditions("sparse codes", parts)

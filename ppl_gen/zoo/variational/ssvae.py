@@ -49,8 +49,8 @@ def ssvae(
         hidden: the width, or widths, of the hidden layers.
         network: ``"mlp"`` or ``"conv"``.
         likelihood: see :func:`ppl_gen.zoo.vae`.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``posterior``,
-            ``prior``, ``objective``, ``classes``. Another objective may draw the classes.
+        parts: see :mod:`ppl_gen.zoo`; not ``num_covariates``. Another objective may draw the
+            classes.
 
     Returns:
         A :class:`ppl_gen.models.partial_labels.PartlyLabelledVAE`; its ``classify(x)`` is
@@ -59,11 +59,12 @@ def ssvae(
     Raises:
         ValueError: fewer than two classes, a negative ``alpha``, or covariates.
 
-    >>> import torch
-    >>> model = ssvae((4,), 2, classes=("cat", "dog"), likelihood="gaussian", hidden=8)
+    >>> model = ppl_gen.zoo.ssvae((4,), 2, classes=("cat", "dog"), likelihood="gaussian", hidden=8)
     >>> x, y = torch.zeros(3, 4), torch.tensor([0, 1, -1])
-    >>> model.objective.loss(model.model, model.guide, x, y) > 0
-    True
+    >>> ppl_gen.fit(model, (x, y), epochs=2, staged=False, progress=False).steps
+    2
+    >>> model.classify(x).shape
+    torch.Size([3, 2])
     """
     classes = parts.get("classes")
     if num_classes is None:

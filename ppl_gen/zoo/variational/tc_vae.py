@@ -26,8 +26,12 @@ def tc_vae(
         latent_dim: ``Z``.
         beta: the weight of the total correlation.
         num_data: the size of the training set, which :func:`ppl_gen.fit` knows by itself.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``prior``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``objective``.
+
+    >>> model = ppl_gen.zoo.tc_vae((4,), 2, beta=6.0, hidden=8)
+    >>> history = ppl_gen.fit(model, torch.zeros(6, 4), epochs=2, staged=False, progress=False)
+    >>> len(history["total_correlation"])
+    2
     """
     objective = TotalCorrelationELBO(weight=beta, num_data=num_data)
     return vae(data_shape, latent_dim, objective=objective, **parts)

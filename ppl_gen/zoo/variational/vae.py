@@ -57,8 +57,11 @@ def vae(
     Raises:
         ValueError: a part or size that does not fit; the message says which.
 
-    >>> vae((3,), 2, likelihood=("gaussian", "bernoulli", 4), hidden=8)
+    >>> ppl_gen.zoo.vae((3,), 2, likelihood=("gaussian", "bernoulli", 4), hidden=8)
     <vae: data 3, z ~ StandardNormal, Masked(Mixed) likelihood, ...
+    >>> vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=(32, 16))
+    >>> vae.reconstruct(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 1, 8, 8])
     """
     data_shape = require_shape(data_shape)
     if num_covariates == 0:

@@ -31,8 +31,12 @@ def vamp_vae(
         pseudo_inputs: where they start, ``(K, C, H, W)`` inside the support of the likelihood;
             grey noise by default; training images are another start. Of a table they are the
             features that encoders see.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``posterior``, ``objective``.
+        parts: see :mod:`ppl_gen.zoo`; not ``prior`` or those of conditions.
+
+    >>> images = torch.rand(20, 1, 4, 4)
+    >>> model = ppl_gen.zoo.vamp_vae((1, 4, 4), 2, pseudo_inputs=images[:5], hidden=8)
+    >>> model.sample(3, seed=0).shape
+    torch.Size([3, 1, 4, 4])
     """
     if num_pseudo_inputs < 1:
         raise ValueError(f"expected at least one pseudo-input, got {num_pseudo_inputs}")

@@ -34,8 +34,11 @@ def vq_vae(
         codebook: ``"ema"`` learns the codes as running means, ``"gradient"`` by gradients.
         commitment: the weight of the commitment loss.
         learned_prior: learn an autoregressive prior over codes; uniform otherwise.
-        parts: other arguments of :func:`ppl_gen.zoo.vae`: ``encoder``, ``decoder``, ``hidden``,
-            ``network``, ``likelihood``, ``objective``, ``num_classes``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``.
+
+    >>> model = ppl_gen.zoo.vq_vae((4,), 3, num_codes=8, code_dim=2, hidden=8)
+    >>> ppl_gen.metrics.codebook_usage(model, torch.rand(20, 4)).counts.sum().item()
+    60
     """
     if codebook not in ("ema", "gradient"):
         raise ValueError(f"expected codebook 'ema' or 'gradient', got {codebook!r}")
