@@ -1,10 +1,10 @@
-"""Networks in files: :func:`load` and :func:`save`, and one module for each format.
+"""Networks in files: :func:`load`, :func:`save`, :func:`read_evidence`; a module for each format.
 
 Every format has ``read(data, tables, policy)``, from bytes to
 :class:`~graphs.parameters.tables.Tables` (or only the networkx graph), and ``write(tables)``, to
 pieces of text. Formats know nothing of paths or of pgmpy; ``load_save`` does.
 """
 
-from graphs.files.load_save import MissingFileError, load, save
+from graphs.files.load_save import MissingFileError, load, read_evidence, save
 
-__all__ = ["MissingFileError", "load", "save"]
+__all__ = ["MissingFileError", "load", "read_evidence", "save"]

@@ -181,6 +181,11 @@ def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
     Raises:
         ValueError: a malformed file, with the line.
         MissingFileError: no such file; a ``ValueError`` and a ``FileNotFoundError``.
+
+    >>> from pathlib import Path
+    >>> _ = Path("observed.evid").write_text("2  0 1  3 0")
+    >>> graphs.files.read_evidence("observed.evid")
+    {'var_0': 1, 'var_3': 0}
     """
     file = _path(path)
     if not file.is_file():

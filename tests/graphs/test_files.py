@@ -19,7 +19,7 @@ from pgmpy.models import DiscreteBayesianNetwork, DiscreteMarkovNetwork
 from pgmpy.readwrite import BIFReader, BIFWriter, NETReader, NETWriter, XMLBIFReader, XMLBIFWriter
 
 import graphs
-from graphs.files.load_save import read_evidence
+from graphs.files import read_evidence
 
 SETTINGS = settings(max_examples=30, deadline=None, derandomize=True)
 

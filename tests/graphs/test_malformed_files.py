@@ -8,7 +8,7 @@ import pytest
 from network_files import BIF, NET, UAI, XML, assert_same
 
 import graphs
-from graphs.files.load_save import read_evidence
+from graphs.files import read_evidence
 
 VALUES, PARENTS = "[ 2 ] { yes, no };\n}\nvariable", "( tub | asia )"
 FLAT, YES_ROW = "table 0.01, 0.99;", "(yes) 0.05, 0.95;"
