@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -94,12 +95,10 @@ class Division:
         """The model's trace on a batch twice as large; None where the programs take none."""
         before = set(pyro.get_param_store().keys())
         try:
-            return self._alone(2)
-        except Exception:  # priors that cannot be drawn from, sizes that programs do not take
-            pass
-        try:
-            return self._traces(2)[1]
-        except Exception:
+            with suppress(Exception):  # priors that cannot be drawn from
+                return self._alone(2)
+            with suppress(Exception):  # whatever programs raise at a size they do not take
+                return self._traces(2)[1]
             return None
         finally:
             store = pyro.get_param_store()

@@ -228,7 +228,7 @@ def test_bad_input():
     for other, match in [
         (zoo.vae((1, 8, 8), 1, hidden=8), "two latent dimensions, got 1"),
         (zoo.autoencoder((1, 8, 8), 3, hidden=8), "posterior with a density.*Delta"),
-        (zoo.vq_vae((1, 8, 8), 3, hidden=8), "posterior with a density.*Assigned"),
+        (zoo.vq_vae((1, 8, 8), 3, hidden=8), "posterior with a density.*DeltaWithLosses"),
         (zoo.hierarchical_vae((1, 8, 8), 3, hidden=8), "one latent, got z2, z1"),
         (zoo.conditional_vae((1, 8, 8), 3, hidden=8), "without labels"),
         (zoo.vae((1, 9, 9), 3, hidden=8), r"shape \(B, 1, 9, 9\), got"),

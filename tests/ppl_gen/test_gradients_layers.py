@@ -60,7 +60,7 @@ def parameters():
 
 def test_a_kl_has_a_closed_form_only_after_what_its_prior_depends_on():
     t = terms(model, guide, (X,))
-    assert t.above == {"low": frozenset({"top"}), "top": frozenset()}
+    assert t.upstream == {"low": frozenset({"top"}), "top": frozenset()}
     assert set(t.kl) == {"top"}
     loss = ppl_gen.ELBO(num_particles=100_000).loss(model, guide, X)
     assert loss == pytest.approx(exact()[0], abs=0.02)
