@@ -119,3 +119,14 @@ def test_private_names_of_other_libraries_are_walled_in():
         if (found := PRIVATE.findall(path.read_text(encoding="utf-8")))
     }
     assert set(outside) <= WALLED, outside
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_contributing_names_every_room(package):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = text.split("```")[1].split(f"{package}/\n")[1]
+    named = set(re.findall(r"\b\w+(?:\.py|/)", tree))
+    here = [p for p in (ROOT / package).iterdir() if not p.name.startswith("__")]
+    for path in here:
+        if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
+            assert f"{path.name}{'' if path.suffix else '/'}" in named, path.name
