@@ -9,6 +9,8 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppl_gen._exclusive import exclusive
+
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
@@ -24,11 +26,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Draw from a seed for a while and leave the global generators as they were, if given one."""
+    """Draw from a seed for a while and leave the global generators as they were, if given one.
+
+    Raises:
+        ValueError: another thread is training, whose draws these would change.
+    """
     if seed is None:
-        yield
+        with exclusive("a draw", training=False):
+            yield
         return
-    with torch.random.fork_rng():
+    with exclusive("a draw", training=False), torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 

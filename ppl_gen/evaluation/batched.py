@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
+from ppl_gen._exclusive import exclusive
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
 from ppl_gen.data.batches import as_batches, data_and_condition, gathered, regrouped
@@ -75,8 +76,13 @@ def require_density(terms: Terms) -> None:
 
 @contextmanager
 def evaluation(vae: VAE, seed: int) -> Iterator[None]:
-    """Evaluation mode, no gradients, no validation, draws from a seed; all undone afterwards."""
+    """Evaluation mode, no gradients, no validation, draws from a seed; all undone afterwards.
+
+    Raises:
+        ValueError: another thread is training, which shares what is put back here.
+    """
     with (
+        exclusive("an evaluation", training=False),
         torch.no_grad(),
         evaluating(vae),
         seeded(seed),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ppl_gen._checks import is_whole
+from ppl_gen._exclusive import exclusive
 from ppl_gen._store import unregistered
 from ppl_gen.data.batches import as_batches, data_and_condition
 from ppl_gen.data.reading import Reader
@@ -26,7 +27,8 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
         batch_size: rows at a time; a ``DataLoader`` keeps its own.
 
     Raises:
-        ValueError: another model, data it cannot be given, or a ``DataLoader`` that shuffles.
+        ValueError: another model, data it cannot be given, a ``DataLoader`` that shuffles, or
+            another thread that trains.
 
     >>> vae = ppl_gen.zoo.vae((4,), 2, hidden=8)
     >>> ppl_gen.embed(vae, [[0.0, 1.0, 0.0, None]]).shape
@@ -38,7 +40,7 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     source = data if labels is None else data_and_condition(model, data, labels)
     batches = as_batches(source, batch_size, 0, reader=Reader(model))
-    with unregistered(), torch.random.fork_rng():
+    with exclusive("embed", training=False), unregistered(), torch.random.fork_rng():
         found = [model.code(*batch[:2]).cpu().numpy() for batch in batches.in_order()]
     if not found:
         raise ValueError("expected data, got none")

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole, require_at_least_two
+from ppl_gen._exclusive import exclusive
 from ppl_gen.estimators.base import Cost, Estimator, Expectation
 from ppl_gen.estimators.by_name import make, registry
 from ppl_gen.gradients.problems import Problem
-from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.training import memory
 
 if TYPE_CHECKING:

@@ -250,7 +250,7 @@ class VAE(GenerativeModel):
         self.check_labels(y)
         if y is not None and self.condition.size and len(y) != n:
             raise ValueError(f"expected {n} labels, one for each sample, got {len(y)}")
-        with evaluating(self), seeded(seed):
+        with seeded(seed), evaluating(self):
             above = self.condition_inputs(y)
             for latent in self.latents:
                 above.append(latent.prior(*above).expand((n,)).sample())

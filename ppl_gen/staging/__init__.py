@@ -26,7 +26,6 @@ module               what it does
 ``full_step``        steps with their update of the parameters as one graph, several in a call
 ``updates``          that update: clipping, Adam, averages
 ``averages``         exponential moving averages of parameters
-``exclusive``        one thread at a time
 ``torch_internals``  what is private to torch
 ===================  =============================================================================
 """

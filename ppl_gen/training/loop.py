@@ -18,11 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ppl_gen import _files
+from ppl_gen._exclusive import exclusive
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batches, as_batches, num_data
 from ppl_gen.data.reading import Reader
 from ppl_gen.schedules import Schedule
-from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.training import checks, generators, memory, overrides, players
 from ppl_gen.training import trainable as trainables
 from ppl_gen.training.history import History

@@ -11,9 +11,9 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ppl_gen._exclusive import exclusive
 from ppl_gen.objectives.elbo import Objective, loss_function
 from ppl_gen.objectives.terms import Program
-from ppl_gen.staging.exclusive import exclusive
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.staged import BASELINE, Metrics, StagedFunction, warn
 

@@ -96,6 +96,9 @@ def compare():
 OTHERS = {
     "fit": lambda: train(build(1)),
     "compare": compare,
+    "a draw": lambda: build(1).sample(2),
+    "an evaluation": lambda: ppl_gen.metrics.elbo_terms(build(1), X),
+    "embed": lambda: ppl_gen.embed(build(1), X),
     "a step": lambda: ppl_gen.stage(model, guide, ppl_gen.ELBO(), staged=False)(torch.zeros(3)),
 }
 
@@ -126,6 +129,29 @@ def test_it_runs_in_another_thread_once_the_fit_is_over_however_that_ended(name)
     with pytest.raises(RuntimeError, match="over"):
         train(build(), callbacks=[fail])
     assert not isinstance(in_thread(OTHERS[name]), Exception)
+
+
+def test_what_only_draws_waits_for_its_turn():
+    model, results = build(), []
+
+    def evaluate():
+        terms = ppl_gen.metrics.elbo_terms(model, X)
+        return model.sample(4, seed=3), ppl_gen.embed(model, X), terms
+
+    def run():
+        results.extend(evaluate() for _ in range(10))
+
+    images, codes, terms = evaluate()
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 40
+    for result in results:
+        assert torch.equal(result[0], images)
+        assert (result[1] == codes).all()
+        assert result[2] == terms
 
 
 def test_a_fit_in_a_thread_is_the_same_as_one_outside():
