@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("model_laws")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
