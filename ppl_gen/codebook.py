@@ -20,6 +20,7 @@ from torch.nn.functional import embedding, mse_loss
 from ppl_gen import posteriors
 from ppl_gen._checks import is_whole
 from ppl_gen.distributions.point import DeltaWithLosses
+from ppl_gen.networks import Shared
 from ppl_gen.posteriors import Family
 
 
@@ -228,8 +229,8 @@ class CodePrior(nn.Module):
         super().__init__()
         if not is_whole(length, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {length}")
-        self._codebook = (codebook,)  # a tuple: the module belongs to the posterior's family
+        self._codebook = Shared(codebook)  # the posterior's family owns it
         self.length, self.logits = length, logits
 
     def forward(self, *parents: Tensor) -> Distribution:
-        return Codes(self._codebook[0], self.logits, self.length)
+        return Codes(self._codebook.module, self.logits, self.length)

@@ -10,13 +10,29 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 Widths = int | Sequence[int]
+M = TypeVar("M", bound=nn.Module)
+
+
+class Shared(NamedTuple, Generic[M]):
+    """A module that another one owns: its parameters are not counted, moved or saved here again.
+
+    An attribute that is a module becomes part of the module that has it; one held so does not.
+
+    >>> owner = torch.nn.Linear(2, 2)
+    >>> user = torch.nn.Module()
+    >>> user.linear = ppl_gen.networks.Shared(owner)
+    >>> list(user.parameters()), user.linear.module is owner
+    ([], True)
+    """
+
+    module: M
 
 
 def join(inputs: Sequence[Tensor], shapes: Sequence[Shape]) -> Tensor:

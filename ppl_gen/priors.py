@@ -20,6 +20,7 @@ from torch.distributions import (
 )
 
 from ppl_gen._checks import is_positive, is_whole
+from ppl_gen.networks import Shared
 from ppl_gen.posteriors import Categorical, DiagonalNormal
 
 
@@ -141,11 +142,11 @@ class UniformCategorical(nn.Module):
         super().__init__()
         if not is_whole(dim, 1):
             raise ValueError(f"expected a latent of at least one dimension, got {dim}")
-        self._family = (family,)  # a tuple: the module belongs to the latent
+        self._family = Shared(family)  # the latent owns it
         self.register_buffer("logits", torch.zeros(dim, family.num_categories), persistent=False)
 
     def forward(self, *parents: Tensor) -> Distribution:
-        return self._family[0].of(self.logits)
+        return self._family.module.of(self.logits)
 
 
 class VampPrior(nn.Module):
@@ -189,7 +190,7 @@ class VampPrior(nn.Module):
         low, high = support
         if not ((pseudo_inputs >= low) & (pseudo_inputs <= high)).all():
             raise ValueError(f"expected pseudo-inputs in [{low:g}, {high:g}], got some outside")
-        self._posterior = (encoder, family)  # a tuple: the modules belong to the latent
+        self._encoder, self._family = Shared(encoder), Shared(family)  # the latent owns both
         bounded = math.isfinite(low) and math.isfinite(high)
         self._squash: Transform = biject_to(constraints.real)
         if bounded:
@@ -205,7 +206,6 @@ class VampPrior(nn.Module):
         return self._squash(self.raw_inputs)
 
     def forward(self, *parents: Tensor) -> Distribution:
-        encoder, family = self._posterior
-        components = family(encoder(self.pseudo_inputs))
+        components = self._family.module(self._encoder.module(self.pseudo_inputs))
         weights = dist.Categorical(logits=self.raw_inputs.new_zeros(len(self.raw_inputs)))
         return dist.MixtureSameFamily(weights, components)

@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import layer_norm
 
 from ppl_gen.distributions.point import DeltaWithLosses
+from ppl_gen.networks import Shared
 from ppl_gen.posteriors import Family
 
 
@@ -141,8 +142,8 @@ class Synthesis(nn.Module):
 
     def __init__(self, coder: LISTA, decoder: nn.Module):
         super().__init__()
-        self._coder = (coder,)  # a tuple: the module belongs to the posterior's family
+        self._coder = Shared(coder)  # the posterior's family owns it
         self.decoder = decoder
 
     def forward(self, z: Tensor, *labels: Tensor) -> Tensor:
-        return self.decoder(z @ self._coder[0].dictionary.T, *labels)
+        return self.decoder(z @ self._coder.module.dictionary.T, *labels)
