@@ -118,6 +118,19 @@ class Objective(pyro.infer.ELBO, nn.Module):
         raises ``ValueError`` where it must know.
         """
 
+    def adopt(self, name: str, schedule: Schedule) -> None:
+        """Advance a schedule that the model uses, such as a temperature, with those of its own.
+
+        Raises:
+            ValueError: the objective has something else by that name, another model's say.
+        """
+        if getattr(self, name, schedule) is not schedule:
+            raise ValueError(
+                f"expected an objective without a {name}, got one that has another: "
+                "give every model an objective of its own"
+            )
+        self.add_module(name, schedule)
+
     def update(self, metrics: Mapping[str, Tensor]) -> None:
         """Advance every schedule by one step."""
         for module in self.modules():

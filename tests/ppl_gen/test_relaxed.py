@@ -1,10 +1,13 @@
 """Relaxed one-hot variables against quadrature, counts and the limit they tend to."""
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import SVI
 from torch.distributions import Independent, kl_divergence
 
+import ppl_gen
 from ppl_gen import metrics, zoo
 from ppl_gen.distributions.relaxed import RelaxedOneHot, discrete, one_hot
 from ppl_gen.objectives.terms import terms
@@ -102,6 +105,23 @@ def test_the_temperature_is_annealed_by_training():
     for _ in range(3):
         model.objective.loss_and_grads(model.model, model.guide, x)
     assert model.latents[0].family.temperature.value.item() == pytest.approx(0.7408, rel=1e-3)
+
+
+def test_stock_svi_anneals_the_temperature():
+    model, x = zoo.gumbel_vae((1, 2, 2), 2, annealing=0.1, hidden=8), torch.rand(6, 1, 2, 2)
+    svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 1e-3}), model.objective)
+    for _ in range(3):
+        svi.step(x)
+    assert model.latents[0].family.temperature.value.item() == pytest.approx(0.7408, rel=1e-3)
+
+
+def test_one_objective_does_not_anneal_two_models():
+    objective = ppl_gen.ELBO()
+    first = zoo.gumbel_vae((1, 2, 2), 2, hidden=8, objective=objective)
+    assert objective.temperature is first.latents[0].family.temperature
+    with pytest.raises(ValueError, match="an objective without a temperature"):
+        zoo.gumbel_vae((1, 2, 2), 2, hidden=8, objective=objective)
+    assert objective.temperature is first.latents[0].family.temperature
 
 
 def test_bad_settings():

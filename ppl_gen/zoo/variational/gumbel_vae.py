@@ -37,7 +37,8 @@ def gumbel_vae(
         annealing: its decay per step, :math:`\tau_t = \max(\tau e^{-rt}, \tau_{\min})`.
         final_temperature: :math:`\tau_{\min}`.
         straight_through: decode one-hot samples, with the gradient of the relaxed ones.
-        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``.
+        parts: see :mod:`ppl_gen.zoo`; not ``posterior`` or ``prior``. The ``objective`` advances
+            the temperature under any training loop, so each model needs its own.
 
     >>> model = ppl_gen.zoo.gumbel_vae((4,), 3, num_categories=5, hidden=8)
     >>> model.code(torch.zeros(2, 4)).shape
@@ -50,7 +51,7 @@ def gumbel_vae(
     schedule = Exponential(temperature, annealing, final_temperature)
     family = Categorical(num_categories, schedule, straight_through=straight_through)
     objective = parts.pop("objective", None) or ELBO()
-    objective.temperature = schedule
+    objective.adopt("temperature", schedule)
     return vae(
         data_shape,
         latent_dim,
