@@ -105,6 +105,10 @@ def test_the_loop_knows_no_model_and_no_estimator():
     assert not set(rooms("ppl_gen").successors("training")) & {"zoo", "estimators"}
 
 
+def test_a_score_needs_no_training():
+    assert "training" not in nx.descendants(rooms("ppl_gen"), "metrics")
+
+
 @pytest.mark.parametrize(("package", "most"), [("graphs", 8), ("ppl_gen", 24)])
 def test_the_root_is_short(package, most):
     files = [p for p in (ROOT / package).iterdir() if p.is_file() and p.suffix in (".py", ".pyi")]

@@ -12,16 +12,14 @@ import hashlib
 from collections.abc import Callable
 
 import numpy as np
-import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from ppl_gen._modes import seeded
 from ppl_gen.data import ImageSet, mnist
+from ppl_gen.data.batches import as_batches
 from ppl_gen.data.cache import Arrays, cached_arrays
-from ppl_gen.training.loop import fit
-from ppl_gen.training.pairs import Pair
 
 _EPOCHS = 4
 _SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
@@ -91,24 +89,24 @@ def _untrained() -> DigitClassifier:
 def _train() -> Arrays:
     digits = mnist()
     classifier = _untrained()
-
-    def model(images: Tensor, labels: Tensor) -> None:
-        pyro.module("classifier", classifier)
-        with pyro.plate("data", len(images)):
-            pyro.sample("label", dist.Categorical(logits=classifier.logits(images)), obs=labels)
-
-    def guide(images: Tensor, labels: Tensor) -> None:
-        """There is nothing latent: the ELBO is the log-likelihood of the labels."""
-
-    images, labels = digits.train.images, digits.train.labels
-    assert labels is not None
-    shifted = torch.cat([images.roll(shift, (2, 3)) for shift in _SHIFTS])
-    train = (shifted, labels.repeat(len(_SHIFTS)))
-    with pyro.get_param_store().scope():
-        fit(Pair(model, guide), train, epochs=_EPOCHS, batch_size=100, staged=False, progress=False)
+    optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
+    batches = as_batches(_shifted(digits.train), 100, seed=0)
+    for epoch in range(_EPOCHS):
+        for images, labels in batches.epoch(epoch):
+            optimizer.zero_grad()
+            likelihood = Categorical(logits=classifier.logits(images)).log_prob(labels)
+            (-likelihood.sum()).backward()
+            optimizer.step()
     classifier.eval()
     classifier.accuracy.fill_(_accuracy(classifier, digits.test))
     return {name: tensor.numpy() for name, tensor in classifier.state_dict().items()}
+
+
+def _shifted(digits: ImageSet) -> tuple[Tensor, Tensor]:
+    """Images where they are and moved by a pixel in each direction, with their labels."""
+    assert digits.labels is not None
+    moved = [digits.images.roll(shift, (2, 3)) for shift in _SHIFTS]
+    return torch.cat(moved), digits.labels.repeat(len(_SHIFTS))
 
 
 @torch.no_grad()
