@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 def cached_arrays(
     name: str, build: Callable[[], Arrays], valid: Callable[[Arrays], bool]
 ) -> Arrays:
-    """Return the arrays stored under ``name``, or build and store them.
+    """The arrays stored under ``name``; built and stored first where there are none.
 
     A stored file that cannot be read, or that ``valid`` refuses, is built again and replaced.
     Where the folder cannot be written the arrays are returned all the same.

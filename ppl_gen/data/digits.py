@@ -39,19 +39,23 @@ def mnist(
     test_fraction: float | None = None,
     seed: int = 0,
 ) -> Split:
-    """Return MNIST as ``.train`` and ``.test``, shuffled, each an :class:`ImageSet`.
+    """MNIST as ``.train`` and ``.test``, shuffled, each an :class:`ImageSet`.
 
-    Images are (N, 1, 28, 28) float32 in [0, 1], labels (N,) int64. ``source`` is "embedded",
-    "download" or the path of a folder with IDX files, gzipped or not.
+    Images are ``(N, 1, 28, 28)`` float32 in [0, 1], labels ``(N,)`` int64.
 
-    A source with a test set of its own keeps it. The others are split stratified by digit with
-    ``test_fraction`` (0.2 when None) held out: 4,000 + 1,000 images when embedded. ``seed`` fixes
-    the split, the order and the binarisation. ``binarize`` is one of None, "static", "dynamic"
-    and "threshold" (see :class:`ImageSet`); both results carry its name as ``.binarization``.
+    Args:
+        source: ``"embedded"``, ``"download"`` or the path of a folder with IDX files, gzipped or
+            not. A source with a test set of its own keeps it.
+        binarize: ``None``, ``"static"``, ``"dynamic"`` or ``"threshold"``, see :class:`ImageSet`;
+            both results carry its name as ``.binarization``.
+        test_fraction: held out of the other sources, stratified by digit; 0.2 when ``None``, which
+            is 4,000 + 1,000 images when embedded.
+        seed: of the split, the order and the binarisation.
 
-    Raises ValueError for a folder without the files, for damaged, truncated or mismatched files,
-    and for ``test_fraction`` with a source that has a test set. Raises OSError when the download
-    fails at every mirror.
+    Raises:
+        ValueError: a folder without the files, damaged, truncated or mismatched files, or
+            ``test_fraction`` with a source that has a test set.
+        OSError: the download fails at every mirror.
 
     >>> train, test = ppl_gen.data.mnist(binarize="static", seed=0)
     >>> len(train), len(test), train.binarization

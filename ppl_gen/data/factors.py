@@ -57,7 +57,7 @@ def entropies(rows: Tensor | None = None) -> Tensor:
 
 
 def checked_rows(rows: Rows) -> Tensor:
-    """Return classes as int64 (B, 5); raise ValueError for another type, shape or range."""
+    """Classes as int64 ``(B, 5)``; ``ValueError`` for another type, shape or range."""
     try:
         tensor = rows if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))
     except (TypeError, ValueError) as error:
@@ -79,7 +79,7 @@ def checked_rows(rows: Rows) -> Tensor:
 
 
 def checked_indices(indices: Tensor | np.ndarray | Sequence[int], total: int) -> Tensor:
-    """Return indices as int64 (B,); raise ValueError for another type, shape or range."""
+    """Indices as int64 ``(B,)``; ``ValueError`` for another type, shape or range."""
     tensor = torch.as_tensor(indices)
     if tensor.dim() != 1 or not (is_integer(tensor) or tensor.numel() == 0):
         raise ValueError(

@@ -21,10 +21,11 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return the array of an IDX file, gzipped or not, in native byte order.
+    """The array of an IDX file, gzipped or not, in native byte order.
 
-    Raises ValueError when the file is missing, has another magic number or element type, or holds
-    fewer or more elements than its header declares.
+    Raises:
+        ValueError: the file is missing, has another magic number or element type, or holds fewer or
+            more elements than its header declares.
 
     >>> with open("labels-idx1-ubyte", "wb") as file:
     ...     size = file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))

@@ -11,6 +11,8 @@ Fixed draws are easier to overfit and harder to score: log-likelihoods differ by
 MNIST, so a figure is only comparable together with ``binarization``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
@@ -27,14 +29,21 @@ Indices = Tensor | np.ndarray | Sequence[int] | slice
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet(Dataset):
-    """Images (N, C, H, W), float32 in [0, 1], and labels (N,), int64, or None.
+    """Images, their labels where there are any, and the name of their binarisation.
 
-    ``classes`` names label k as ``classes[k]``. Under dynamic binarisation ``intensities`` holds
-    the grey levels that ``batch`` draws from, and ``images`` one fixed draw, so that scores of
-    the whole set are reproducible; otherwise ``intensities`` is None.
+    Args:
+        images: ``(N, C, H, W)``, float32 in [0, 1]. Under dynamic binarisation one fixed draw, so
+            that scores of the whole set are reproducible.
+        labels: ``(N,)``, int64, or ``None``.
+        name: of the set.
+        binarization: how pixels became 0 or 1.
+        classes: the name of label k is ``classes[k]``.
+        intensities: under dynamic binarisation the grey levels that :meth:`batch` draws from, else
+            ``None``.
 
-    Raises ValueError for another shape or dtype, for values that are not finite or not in [0, 1],
-    and for labels that do not match the images.
+    Raises:
+        ValueError: another shape or dtype, values that are not finite or not in [0, 1], or labels
+            that do not match the images.
 
     >>> grey = ppl_gen.data.ImageSet(torch.full((5, 1, 2, 2), 0.5), torch.arange(5))
     >>> drawn = grey.binarize("dynamic", seed=0)
@@ -92,17 +101,17 @@ class ImageSet(Dataset):
         )
 
     def batch(self, indices: Indices, generator: torch.Generator | None = None) -> Tensor:
-        """Return the images at ``indices``, (B, C, H, W).
+        """The images at ``indices``, ``(B, C, H, W)``.
 
-        Under dynamic binarisation every call draws them anew from ``generator`` (torch's default
-        generator when None).
+        Under dynamic binarisation every call draws them again from ``generator``, torch's default
+        generator when ``None``.
         """
         if self.intensities is None:
             return self.images[indices]
         return torch.bernoulli(self.intensities[indices], generator=generator)
 
-    def subset(self, indices: Indices) -> "ImageSet":
-        """Return the images at ``indices``, in that order, as a set of their own."""
+    def subset(self, indices: Indices) -> ImageSet:
+        """The images at ``indices``, in that order, as a set of their own."""
         return replace(
             self,
             images=self.images[indices],
@@ -110,11 +119,16 @@ class ImageSet(Dataset):
             intensities=None if self.intensities is None else self.intensities[indices],
         )
 
-    def binarize(self, how: Binarization | None, seed: int = 0) -> "ImageSet":
-        """Return the set under a binarisation; None and "none" leave grey levels as they are.
+    def binarize(self, how: Binarization | None, seed: int = 0) -> ImageSet:
+        """The set under a binarisation.
 
-        ``seed`` fixes the static draw, and the draw shown as ``images`` of a dynamic set.
-        Raises ValueError for an unknown name, or when the set is binarised already.
+        Args:
+            how: ``"static"``, ``"dynamic"`` or ``"threshold"``; ``None`` and ``"none"`` leave grey
+                levels as they are.
+            seed: of the static draw, and of the draw shown as ``images`` of a dynamic set.
+
+        Raises:
+            ValueError: an unknown name, or a set that is binarised already.
         """
         if how is None or how == "none":
             return self
@@ -136,12 +150,18 @@ class ImageSet(Dataset):
             intensities=self.images if how == "dynamic" else None,
         )
 
-    def split(self, test_fraction: float = 0.2, seed: int = 0) -> "Split":
-        """Return disjoint, shuffled training and test sets that cover this one.
+    def split(self, test_fraction: float = 0.2, seed: int = 0) -> Split:
+        """Disjoint, shuffled training and test sets that cover this one.
 
-        The test set has round(``test_fraction`` N) images. With labels, the share of a class in
-        it differs from that in the whole set by less than one image (systematic sampling along
-        the shuffled images sorted by label). Raises ValueError when either set would be empty.
+        With labels, the share of a class in the test set differs from that in the whole set by less
+        than one image (systematic sampling along the shuffled images sorted by label).
+
+        Args:
+            test_fraction: the test set has this times N images, rounded.
+            seed: of the order.
+
+        Raises:
+            ValueError: either set would be empty.
         """
         total = len(self)
         if not 0 < test_fraction < 1 or not 0 < (held_out := round(test_fraction * total)) < total:

@@ -28,22 +28,26 @@ def images(
     seed: int = 0,
     name: str | None = None,
 ) -> ImageSet:
-    """Return the user's images as float32 in [0, 1] with shape (N, C, H, W).
+    """The user's images as float32 in [0, 1] with shape ``(N, C, H, W)``.
 
-    ``source`` is a numpy array or torch tensor (N, H, W) or (N, C, H, W), or a folder of PNG and
-    JPEG files. In a folder, the names of its subfolders, sorted, become the classes; without
-    subfolders there are no labels. Files are read in sorted order.
+    Args:
+        source: a numpy array or torch tensor ``(N, H, W)`` or ``(N, C, H, W)``, or a folder of PNG
+            and JPEG files, which are read in sorted order. The sorted names of its subfolders
+            become the classes; without subfolders there are no labels.
+        size: height and width, or one number for both, to resample to with antialiasing; needed
+            when the files of a folder differ in size.
+        labels: of an array: whole numbers, or names, whose sorted set becomes the classes.
+        value_range: the values of an array that stand for black and white, by default (0, 255) for
+            uint8 and (0, 1) for float and bool.
+        channels: 1 or 3, which the files of a folder are converted to; by default grey when all of
+            them are.
+        binarize: see :meth:`ImageSet.binarize`.
+        seed: see :meth:`ImageSet.binarize`.
+        name: of the set; that of the folder by default.
 
-    ``labels`` of an array are whole numbers, or names, whose sorted set becomes the classes.
-
-    ``size`` (height and width, or one number for both) resamples with antialiasing; it is needed
-    when the files of a folder differ in size. ``value_range`` gives the values of an array that
-    stand for black and white: (0, 255) for uint8 and (0, 1) for float and bool unless told.
-    ``channels`` (1 or 3) converts the files of a folder; by default grey when all of them are.
-    ``binarize`` and ``seed`` are those of :meth:`ImageSet.binarize`.
-
-    Raises ValueError for other shapes, NaN, values outside ``value_range``, labels that do not
-    match, an empty folder, unreadable files, and files of different sizes.
+    Raises:
+        ValueError: other shapes, NaN, values outside ``value_range``, labels that do not match, an
+            empty folder, unreadable files, or files of different sizes.
 
     >>> import numpy as np
     >>> photos = np.array([[[0, 255], [51, 102]]], dtype=np.uint8)
@@ -160,7 +164,7 @@ def _listing(folder: Path) -> tuple[list[Path], Tensor | None, tuple[str, ...] |
         return paths, None, None
     if not all(owners):
         raise ValueError(
-            f"expected the images of {folder} all beside each other or all in subfolders named "
+            f"expected the images of {folder} all in it directly or all in subfolders named "
             f"after their classes, got both, such as {paths[owners.index(())].name}"
         )
     classes = tuple(sorted({owner[0] for owner in owners}))

@@ -63,11 +63,17 @@ OUTLINES = (Outline(_square, math.sqrt(2)), Outline(_ellipse, 1.33), Outline(_he
 def render(
     shape: Tensor, scale: Tensor, orientation: Tensor, x: Tensor, y: Tensor, size: int
 ) -> Tensor:
-    """Return B pictures (B, 1, size, size), float32 0 or 1, on the device of ``shape``.
+    """B pictures ``(B, 1, size, size)``, float32 0 or 1, on the device of ``shape``.
 
-    All arguments but ``size`` have shape (B,): ``shape`` indexes square, ellipse, heart; ``scale``
-    in (0, 1]; ``orientation`` in radians; ``x`` and ``y`` the centre in [0, 1]. Only a patch
-    around the sprite is computed; parts outside the canvas are cut off.
+    Only a patch around the sprite is computed; parts outside the canvas are cut off.
+
+    Args:
+        shape: ``(B,)``, like all but ``size``: 0 for a square, 1 for an ellipse, 2 for a heart.
+        scale: in (0, 1].
+        orientation: in radians.
+        x: the column of the centre, in [0, 1].
+        y: the row of the centre, in [0, 1].
+        size: the side of a picture.
     """
     canvas = torch.zeros(len(shape) * size * size, device=shape.device)
     for kind, outline in enumerate(OUTLINES):

@@ -22,9 +22,13 @@ BLOCK = 4096
 class StoredImages:
     """Images of a file, looked up by their classes.
 
-    ``size`` is the side of an image and ``index`` (N,) the grid indices of the images, in the
-    order of the file. Raises ValueError when an array is missing, damaged, of another type or
-    shape, or disagrees with the values of the grid.
+    Attributes:
+        size: the side of an image.
+        index: the grid indices ``(N,)`` of the images, in the order of the file.
+
+    Raises:
+        ValueError: an array that is missing, damaged, of another type or shape, or that disagrees
+            with the values of the grid.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -41,7 +45,7 @@ class StoredImages:
         self._position[self.index] = torch.arange(len(self.index))
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Return images (B, 1, size, size) for valid classes (B, 5), if the file has them all."""
+        """Images ``(B, 1, size, size)`` of valid classes ``(B, 5)``, if the file has them all."""
         position = self._position[to_index(rows.cpu())]
         if (position < 0).any():
             missing = rows[int((position < 0).nonzero()[0])].tolist()

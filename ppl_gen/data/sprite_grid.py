@@ -4,6 +4,8 @@ The five factors are described in :mod:`ppl_gen.data.factors`. In a canvas of si
 its centre at column (1 + 2 posX) / 4 and row (1 + 2 posY) / 4: pixels 16 to 48 of 64.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -60,13 +62,15 @@ class Sprites(Dataset):
         self._held = held
 
     @classmethod
-    def from_npz(cls, path: str | os.PathLike[str]) -> "Sprites":
-        """Return the images of the published dSprites ``.npz`` file, or of a part of it.
+    def from_npz(cls, path: str | os.PathLike[str]) -> Sprites:
+        """The images of the published dSprites ``.npz`` file, or of a part of it.
 
         Only ``imgs``, ``latents_classes`` and ``latents_values`` are read, and nothing is
         unpickled. The images are held in memory at one bit a pixel.
-        Raises ValueError when arrays are missing, damaged, of another type or shape, or disagree
-        with the factor values of the grid.
+
+        Raises:
+            ValueError: arrays that are missing, damaged, of another type or shape, or that disagree
+                with the factor values of the grid.
         """
         stored = StoredImages(path)
         return cls(stored.size, stored, None if len(stored.index) == TOTAL else stored.index)
@@ -85,23 +89,26 @@ class Sprites(Dataset):
         return f"Sprites({len(self)} images 1×{self.size}×{self.size}, factors {self.factor_sizes})"
 
     def images(self, rows: Rows) -> Tensor:
-        """Return images (B, 1, size, size), float32 0 or 1, for integer classes (B, 5).
+        """Images ``(B, 1, size, size)``, float32 0 or 1, of integer classes ``(B, 5)``.
 
-        The columns of ``rows`` are shape, scale, orientation, posX (column) and posY (row), each
-        counted from 0. The result is on the device of ``rows`` where that is a tensor.
-        Raises ValueError for another shape, for numbers that are not integers, and for classes
-        out of range.
+        Args:
+            rows: shape, scale, orientation, posX (column) and posY (row), each counted from 0. The
+                result is on the device of ``rows`` where that is a tensor.
+
+        Raises:
+            ValueError: another shape, numbers that are not integers, or classes out of range.
         """
         return self._draw(checked_rows(rows))
 
     def batch(self, indices: Indices, generator: torch.Generator | None = None) -> Tensor:
-        """Return the images at ``indices``; nothing is random, so ``generator`` goes unused."""
+        """The images at ``indices``; nothing is random, so ``generator`` goes unused."""
         return self._draw(self.factors(indices))
 
     def factors(self, indices: Indices) -> Tensor:
-        """Return the classes (B, 5), int64, of the images at ``indices``.
+        """The classes ``(B, 5)``, int64, of the images at ``indices``.
 
-        Raises ValueError for indices that are not integers from 0 to ``len(self) - 1``.
+        Raises:
+            ValueError: indices that are not integers from 0 to ``len(self) - 1``.
         """
         if isinstance(indices, slice):
             indices = range(len(self))[indices]
@@ -127,10 +134,13 @@ class Sprites(Dataset):
 
 
 def sprites(size: int = 64) -> Sprites:
-    """Return the dSprites factor grid drawn at ``size`` x ``size`` pixels (64 in the public set).
+    """The dSprites factor grid drawn at ``size`` × ``size`` pixels, 64 in the published set.
 
     Other sizes show the same scenes at that resolution. The published file itself is read by
-    :meth:`Sprites.from_npz`. Raises ValueError unless ``size`` is an integer from 8 to 1024.
+    :meth:`Sprites.from_npz`.
+
+    Raises:
+        ValueError: a size that is not an integer from 8 to 1024.
 
     >>> grid = ppl_gen.data.sprites(16)
     >>> len(grid)
