@@ -258,7 +258,7 @@ def plot(results: Fit | Iterable[Fit], ax: Axes | None = None) -> Axes:
         ax: where to draw; a new figure when ``None``.
 
     Raises:
-        ValueError: no result, or something that is none.
+        ValueError: no result, or something other than a result.
 
     >>> results = [graphs.gamma.fit(x, steps=200) for x in (0.5, 2.0, 8.0)]
     >>> ax = graphs.gamma.plot(results)

@@ -26,7 +26,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Draw from a seed for a while and leave the global generators as they were, if given one.
+    """Temporarily draw from a seed, if given one; the global generators are restored afterwards.
 
     Raises:
         ValueError: another thread is training, whose draws these would change.

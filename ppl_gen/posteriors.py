@@ -36,11 +36,11 @@ class Family(nn.Module):
     parameters_per_dim = 1
 
     def num_parameters(self, latent_dim: int) -> int:
-        """The size of the encoder's output for a latent of so many dimensions."""
+        """The size of the encoder's output for a latent of ``latent_dim`` dimensions."""
         return self.parameters_per_dim * latent_dim
 
     def code_shape(self, latent_dim: int) -> tuple[int, ...]:
-        """The event shape of a latent of so many dimensions."""
+        """The event shape of a latent of ``latent_dim`` dimensions."""
         return (latent_dim,)
 
     def place(self, code: Tensor, dim: int, values: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def read_graph(text: str) -> nx.DiGraph | nx.Graph:
         ``bidirected=True``.
 
     Raises:
-        ValueError: a text that is none of these, or cannot be read, with the line.
+        ValueError: a text in another notation, or one that cannot be read, with the line.
 
     >>> graphs.read_graph("dag { A -> C -> B }").edges
     OutEdgeView([('A', 'C'), ('C', 'B')])

@@ -72,7 +72,7 @@ def admg(
 
 
 def _by_kind(model: Any) -> dict[str, nx.Graph] | None:
-    """A graph for every kind of edges of a mixed graph that is none of networkx's, or ``None``."""
+    """A graph for every kind of edge of another library's mixed graph, else ``None``."""
     if any(kind.__name__ == "MixedEdgeGraph" for kind in type(model).__mro__):
         found: dict[str, nx.Graph] = model.get_graphs()
         return found

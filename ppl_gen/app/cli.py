@@ -61,7 +61,7 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, help="a PNG; RUN/samples.png by default")
 
-    evaluate = add("evaluate", _evaluate, "Print what a trained model is worth on held-out data.")
+    evaluate = add("evaluate", _evaluate, "Evaluate a trained model on held-out data.")
     evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
     _data_options(evaluate, default=None)
     evaluate.add_argument("--num-samples", type=int, default=100, help="importance samples")
@@ -125,7 +125,7 @@ def _add_models(train: argparse.ArgumentParser) -> None:
             how: dict[str, Any] = {"type": int if default is None else type(default)}
             if isinstance(default, bool):
                 how = {"action": argparse.BooleanOptionalAction}
-            shown = "as the data say" if default is None else default
+            shown = "given by the data" if default is None else default
             own.add_argument(_flag(name), default=default, help=f"default {shown}", **how)
 
 
@@ -269,7 +269,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         found["log_likelihood"] = values.mean().item()
         found["num_samples"] = arguments.num_samples
     if arguments.json:
-        infinite = (math.inf, -math.inf)  # which JSON has no word for
+        infinite = (math.inf, -math.inf)  # which JSON cannot express
         print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))
         return
     for name, value in found.items():

@@ -179,7 +179,7 @@ class LoaderBatches:
             held, count = batch, count + 1
         if held is None:
             raise ValueError(
-                "expected data in every epoch, got none: an iterable data set must start anew"
+                "expected data in every epoch, got none: iterable data must start again"
             )
         self._ended_after = count
         yield held
@@ -261,7 +261,9 @@ def _of_loader(
 ) -> LoaderBatches:
     _require_one_process(world, "a DataLoader", "its Dataset")
     if drop_last and not loader.drop_last:
-        raise ValueError("expected drop_last of the DataLoader itself, got it beside one without")
+        raise ValueError(
+            "expected drop_last of the DataLoader itself, got it for one that keeps its last batch"
+        )
     return LoaderBatches(loader, reader, seed)
 
 

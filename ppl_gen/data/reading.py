@@ -201,7 +201,7 @@ def _by_name(batch: Mapping[str, Any]) -> tuple[Any, ...]:
     order = [name for name in ("x", "y", "c") if name in batch]
     if "x" not in batch or len(order) < len(batch):
         raise ValueError(
-            "expected the keys x, y for a condition and c for covariates beside labels, got "
+            "expected the keys x, y for a condition and c for covariates along with labels, got "
             f"{', '.join(map(str, batch))}"
         )
     return tuple(batch[name] for name in order)

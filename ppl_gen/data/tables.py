@@ -289,7 +289,7 @@ def fit_schema(frame: Any, kinds: Any = None, label: Any = None, rows: Any = Non
         names.remove(label)
         classes = fit_labels(frame[label], label)
     if not names:
-        raise ValueError(f"expected columns beside the labels {label!r}, got none")
+        raise ValueError(f"expected columns other than the labels {label!r}, got none")
     told = _by_name(names, kinds)
     columns = (fit_column(frame[name], name, told.get(name), rows) for name in names)
     return Schema(tuple(columns), label, classes)

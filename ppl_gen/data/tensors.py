@@ -88,7 +88,7 @@ def encode_labels(labels: Any, classes: Classes | None = None) -> tuple[Tensor, 
             categorical series brings its own.
 
     Raises:
-        ValueError: a label that is none of the classes.
+        ValueError: a label outside the classes.
 
     >>> encode_labels(["dog", "cat", None])
     (tensor([ 1,  0, -1]), ('cat', 'dog'))
@@ -165,7 +165,7 @@ def _numbers(array: np.ndarray) -> Tensor:
     if array.dtype.kind == "O":
         array = _from_objects(array)
     if array.dtype.kind in "UST":
-        raise ValueError(f"expected numbers, got text, {str(array.ravel()[0])!r} say")
+        raise ValueError(f"expected numbers, got text such as {str(array.ravel()[0])!r}")
     if array.dtype.kind not in "buif":
         raise ValueError(f"expected real numbers, got {array.dtype}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -190,7 +190,7 @@ def _from_objects(array: np.ndarray) -> np.ndarray:
     values = [math.nan if is_missing(v) else v for v in array.ravel().tolist()]
     for value in values:
         if isinstance(value, str):
-            raise ValueError(f"expected numbers, got text, {value!r} say")
+            raise ValueError(f"expected numbers, got text such as {value!r}")
         if not isinstance(value, (int, float)):
             raise ValueError(f"expected numbers, got a {_called(value)} among them")
     return np.array(values).reshape(array.shape)

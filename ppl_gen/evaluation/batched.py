@@ -118,7 +118,8 @@ def batches_of(
         ValueError: no data, or data the model cannot be given.
     """
     _require_vae(vae)
-    require_counts(image_a_batch=batch_size)
+    if not is_whole(batch_size, 1):
+        raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     if labels is not None or isinstance(images, Tensor):
         x, y = images_and_labels(vae, images, labels)
         yield from ((x[rows], None if y is None else y[rows]) for rows in _ranges(x, batch_size))
@@ -172,7 +173,7 @@ def _drawn_apart(batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
 
 
 def require_counts(**counts: int) -> None:
-    """Raise ``ValueError`` for a count that is no whole number from one."""
+    """Raise ``ValueError`` unless every count is a whole number of at least one."""
     for name, count in counts.items():
         if not is_whole(count, 1):
             raise ValueError(f"expected at least one {name.replace('_', ' ')}, got {count!r}")

@@ -70,7 +70,7 @@ def impute(
     require_counts(draw=draws, proposal=importance)
     if not vae.likelihood.missing:
         raise ValueError(
-            "expected a likelihood that takes missing values, likelihoods.Masked say, got "
+            "expected a likelihood that takes missing values, such as likelihoods.Masked, got "
             f"{vae.likelihood.kind}"
         )
     found = x.expand(draws, *x.shape).clone()

@@ -2,7 +2,7 @@ r"""Likelihoods: modules that turn a decoder's output into a distribution over d
 
 A likelihood of images takes parameters ``(..., parameters_per_value · C, H, W)`` and returns
 :math:`p(x \mid z)` of batch shape ``(...)`` and event shape ``(C, H, W)``; one of data of another
-shape, the rows ``(D,)`` of a table say, works alike on its first dimension.
+shape, such as the rows ``(D,)`` of a table, works alike on its first dimension.
 """
 
 from ppl_gen.distributions.grey_levels import GreyBernoulli

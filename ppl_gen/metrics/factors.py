@@ -179,7 +179,7 @@ def _without_replacement(dataset: Any, n: int, generator: torch.Generator) -> Dr
 
 
 def _check_classes(classes: Tensor, count: int, sizes: Sequence[int]) -> None:
-    """Raise ``ValueError`` unless factors are rows for so many images, each below its size."""
+    """Raise ``ValueError`` unless there are ``count`` rows of factors, each below its size."""
     if not isinstance(classes, Tensor) or classes.shape != (count, len(sizes)):
         got = tuple(classes.shape) if isinstance(classes, Tensor) else type(classes).__name__
         raise ValueError(

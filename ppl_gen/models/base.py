@@ -34,7 +34,7 @@ class GenerativeModel(nn.Module):
         recipe: how a constructor of :mod:`ppl_gen.zoo` built it.
 
     Raises:
-        ValueError: a shape that is none.
+        ValueError: an invalid shape.
 
     >>> class Coin(ppl_gen.GenerativeModel):
     ...     def __init__(self):

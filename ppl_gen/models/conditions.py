@@ -35,9 +35,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         if not is_whole(self.num_classes, 0):
-            raise ValueError(f"expected no class or more, got {self.num_classes}")
+            raise ValueError(f"expected a whole num_classes >= 0, got {self.num_classes}")
         if not is_whole(self.num_covariates, 0):
-            raise ValueError(f"expected no covariate or more, got {self.num_covariates}")
+            raise ValueError(f"expected a whole num_covariates >= 0, got {self.num_covariates}")
         if self.classes is not None:
             self.name(self.classes)
 

@@ -96,7 +96,7 @@ class MarginalELBO(ELBO):
             stand_in: Program = guide,
         ) -> Terms:
             if values or particles:
-                raise ValueError("expected no values of latents beside the sum over classes")
+                raise ValueError("expected no values of latents when classes are summed out")
             return self._sum_out(run({CLASS: every}, len(every), stand_in))
 
         return summed
@@ -106,7 +106,7 @@ class MarginalELBO(ELBO):
         for site in t.log_q:
             if site != CLASS and (site in t.score or t.entropy.get(site) is not t.log_q[site]):
                 raise ValueError(
-                    f"expected latents with reparameterised samplers beside classes, got {site!r}"
+                    f"expected latents with reparameterised samplers with classes, got {site!r}"
                 )
         law: Any = t.posterior[CLASS]
         log_q = law.log_prob(t.values[CLASS]).reshape(t.log_lik.shape)

@@ -188,8 +188,8 @@ class VAE(GenerativeModel):
     def decode(self, z: Tensor, y: Any = None) -> Distribution:
         """The likelihood :math:`p(x | z)` of ``z`` with shape ``(..., Z)``; event ``data_shape``.
 
-        Labels are broadcast against the codes: one code, say, with each of several labels. It can
-        be differentiated, in evaluation mode.
+        Labels are broadcast against the codes, such as one code with each of several labels. It
+        can be differentiated, in evaluation mode.
         """
         dtype = next(self.parameters()).dtype
         if not isinstance(z, Tensor) or z.dtype != dtype:

@@ -122,7 +122,7 @@ class Objective(pyro.infer.ELBO, nn.Module):
         """Advance a schedule that the model uses, such as a temperature, with those of its own.
 
         Raises:
-            ValueError: the objective has something else by that name, another model's say.
+            ValueError: the objective already has another attribute of that name.
         """
         if getattr(self, name, schedule) is not schedule:
             raise ValueError(

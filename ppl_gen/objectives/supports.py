@@ -72,7 +72,7 @@ def require_support(name: str, q: Distribution, p: Distribution, *, moved: bool 
 
 
 def _element(distribution: Any) -> Any:
-    """The distribution of which another one is so many, masked or not."""
+    """The distribution inside the wrappers that declare events or mask it."""
     while isinstance(distribution, (Independent, MaskedDistribution)):
         distribution = distribution.base_dist
     return distribution

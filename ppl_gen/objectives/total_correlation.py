@@ -35,7 +35,7 @@ class TotalCorrelationELBO(Objective):
         site: the latent site, whose posterior must be independent over dimensions.
 
     Raises:
-        ValueError: a weight below zero or no number, no data; in training, a stream of unknown
+        ValueError: a negative or non-numeric weight, no data; in training, a stream of unknown
             length without ``num_data``; on use, a posterior that is not independent over
             dimensions.
 

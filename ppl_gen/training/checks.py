@@ -68,7 +68,7 @@ def batch(model: Any, tensors: Sequence[Any]) -> None:
 
 
 def arguments(args: Sequence[Any], kwargs: Mapping[str, Any], **programs: Any) -> None:
-    """Refuse programs that cannot be given a batch, those that hold the data themselves say."""
+    """Refuse programs that cannot be given a batch, such as those that hold the data themselves."""
     for role, program in programs.items():
         signature = inspect.signature(program)
         try:

@@ -75,7 +75,7 @@ class Division:
                 self._require_scaled(drawn, run, plates)
 
     def _traces(self, times: int = 1) -> tuple[poutine.Trace, poutine.Trace]:
-        """The guide's and the model's trace on the batch, repeated so many times."""
+        """The guide's and the model's trace on the batch, repeated ``times`` times."""
         args, kwargs = self._repeated(times)
         drawn = poutine.trace(self.guide).get_trace(*args, **kwargs)
         replayed = poutine.replay(self.model, trace=drawn)

@@ -27,8 +27,8 @@ def hint(differing: Iterable[str]) -> str:
     wanted = [name for name, those in ALLOWED.items() if set(those) & set(differing)]
     allowed = {setting for name in wanted for setting in ALLOWED[name]}
     if wanted and allowed >= set(differing):
-        return f"start anew, resume with the same, or allow it with override={wanted}"
-    return "start anew, or resume with the same"
+        return f"start over, resume with the same, or allow it with override={wanted}"
+    return "start over, or resume with the same"
 
 
 def of_player(value: Any, player: str) -> Any:

@@ -93,7 +93,7 @@ class Pair:
                 if old := sorted(before & captured.trace.nodes.keys()):
                     error.add_note(
                         f"Pyro's parameter store held {', '.join(old)} before: if an earlier model "
-                        "made them, call pyro.clear_param_store() before one is built anew"
+                        "made them, call pyro.clear_param_store() before building a new one"
                     )
                 raise
             parameter_store.require_current(captured.trace, loss)

@@ -58,7 +58,7 @@ def require_current(trace: poutine.Trace, loss: Tensor | None) -> None:
         raise ValueError(
             "expected parameters of this model and guide in Pyro's parameter store, got entries of "
             f"an earlier instance, {', '.join(old[:5])}{more}: call pyro.clear_param_store() "
-            "before a model is built anew"
+            "before building a new model"
         )
 
 

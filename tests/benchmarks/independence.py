@@ -70,7 +70,7 @@ def _pgmpy(graph: nx.DiGraph) -> DAG:
 
 
 def contestants(graph: nx.DiGraph, queries: list[Query]) -> dict[str, Callable[[int], Any]]:
-    """Functions that answer the first so many queries, each given in the form it likes best."""
+    """Functions that answer the first n queries, each given in the form it likes best."""
     index, theirs = graphs.Separation(graph), _pgmpy(graph)
     xs, ys, givens = zip(*queries, strict=True)
     sets = [({x}, {y}, set(given)) for x, y, given in queries]

@@ -38,7 +38,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 ROUNDS = {"mlp": 24, "tiny": 60, "conv": 12}
-STEPS = {"mlp": 16, "tiny": 100, "conv": 2}  # so many that caches hold a contestant's weights
+STEPS = {"mlp": 16, "tiny": 100, "conv": 2}  # enough that caches hold a contestant's weights
 DRAWS = 8
 # What is asked for, as a factor of the hand-written step or of another contestant's.
 TARGETS = {

@@ -1,4 +1,4 @@
-"""Masks and scales that model and guide compute each for itself, staged and not."""
+"""Masks and scales that model and guide each compute themselves, staged or not."""
 
 from contextlib import nullcontext
 

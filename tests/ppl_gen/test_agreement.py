@@ -69,7 +69,7 @@ def test_one_draw_does_not_stand_for_several_latents():
 
 
 def subsampled(size, count, seen=None):
-    """A model and a guide of so many of ``size`` latents, each with its own location."""
+    """A model and a guide of some of ``size`` latents, each with its own location."""
 
     def plate():
         given = {"subsample_size": count} if seen is None else {"subsample": seen}

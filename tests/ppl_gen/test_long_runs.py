@@ -382,7 +382,7 @@ def test_streams_end_where_they_end(make, tmp_path):
 
 
 def test_a_stream_that_does_not_start_anew_is_refused():
-    with pytest.raises(ValueError, match="none: an iterable data set must start anew"):
+    with pytest.raises(ValueError, match="none: iterable data must start again"):
         ppl_gen.fit(build(), Once(), epochs=2, batch_size=4, **QUIET)
 
 

@@ -101,7 +101,7 @@ def test_bad_input():
         with pytest.raises(ValueError, match=f"at least one sample, got {count!r}"):
             metrics.elbo_terms(model, x, num_samples=count)
         for measure in (metrics.elbo_terms, metrics.rate_distortion):
-            with pytest.raises(ValueError, match=f"at least one image a batch, got {count!r}"):
+            with pytest.raises(ValueError, match=f"batch_size >= 1, got {count!r}"):
                 measure(model, x, batch_size=count)
     with pytest.raises(ValueError, match=r"shape \(B, 1, 4, 4\)"):
         metrics.elbo_terms(model, x[:, :, :2])

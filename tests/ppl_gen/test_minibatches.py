@@ -27,7 +27,7 @@ def fit(model, guide, data=Y, *, objective=None, batch_size=10, **options):
 
 
 def shared(size=None, scale=1.0, prior=PRIOR):
-    """A mean of all data, observed in a plate of so many of them."""
+    """A mean of all data, observed in a plate that subsamples them."""
 
     def model(y):
         b = pyro.sample("b", prior)

@@ -148,7 +148,7 @@ def test_only_what_is_named_may_differ(tmp_path):
     go_on(tmp_path / "run.pt", epochs=2, clip_norm=None, override="clip_norm")
     with pytest.raises(ValueError, match=r"lr was 0.001 and is 0.1 .*override=\['lr'\]"):
         go_on(tmp_path / "run.pt", epochs=2, lr=0.1, override="batch_size")
-    with pytest.raises(ValueError, match=r"seed was 0 and is 3 \(start anew, or resume with the"):
+    with pytest.raises(ValueError, match=r"seed was 0 and is 3 \(start over, or resume with the"):
         go_on(tmp_path / "run.pt", epochs=2, seed=3, override=["lr", "batch_size"])
     with pytest.raises(ValueError, match=r"num_data was 24 and is 12"):
         ppl_gen.fit(

@@ -172,12 +172,12 @@ def test_it_refuses_what_it_cannot_sum():
     for options, match in [
         ({"num_classes": 1}, "at least two classes, got 1"),
         ({"alpha": -1.0}, "alpha >= 0, got -1.0"),
-        ({"num_covariates": 2}, "no covariates beside partly missing labels"),
+        ({"num_covariates": 2}, "no covariates with partly missing labels"),
     ]:
         with pytest.raises(ValueError, match=match):
             zoo.ssvae((1, 2, 2), 2, **options)
     model, x = build(posterior=ppl_gen.posteriors.Bernoulli()), pixels(2)
-    with pytest.raises(ValueError, match="reparameterised samplers beside classes, got 'z'"):
+    with pytest.raises(ValueError, match="reparameterised samplers with classes, got 'z'"):
         model.objective.loss(model.model, model.guide, x)
     for y in (torch.tensor([0, 3]), torch.tensor([-2, 0]), torch.tensor([0.5, math.nan])):
         with pytest.raises(ValueError, match=r"or -1 for a missing one|whole labels"):

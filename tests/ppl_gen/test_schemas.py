@@ -185,7 +185,7 @@ def test_labels_that_are_none_are_refused(labels, name, match):
     frame = pd.DataFrame({"y": pd.Series(labels, dtype=object), "a": [1.0, 2.0, 3.0]})
     with pytest.raises(ValueError, match=match):
         table(frame, labels=name)
-    with pytest.raises(ValueError, match="columns beside the labels 'a', got none"):
+    with pytest.raises(ValueError, match="columns other than the labels 'a', got none"):
         table(frame[["a"]].round(), labels="a")
 
 

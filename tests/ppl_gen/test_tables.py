@@ -247,7 +247,7 @@ def test_text_labels_keep_their_names(tmp_path):
     [
         ("table.csv", "tensor, array, frame or list .* got str"),
         (pd.DataFrame({"a": ["x", "y"]}), "numbers in every column, 'a' has others"),
-        (np.array(["a", "b"]), "expected numbers, got text, 'a' say"),
+        (np.array(["a", "b"]), "expected numbers, got text such as 'a'"),
         ([[1.0], [1.0, 2.0]], "rows of one length"),
         (np.zeros((2, 2), complex), "real numbers, got complex128"),
         (pd.Timestamp("2020-01-01"), "got Timestamp"),

@@ -1,6 +1,6 @@
 """The thresholds by which glibc hands out and takes back large blocks, read and set.
 
-They adapt to what a program frees, until somebody sets them. Where ours does, its peers are timed
+They adapt to what a program frees until they are set. Where ours sets them, its peers are timed
 with those that they had before.
 """
 

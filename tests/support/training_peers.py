@@ -80,7 +80,7 @@ class Contestant:
     """A way to train.
 
     Attributes:
-        run: takes so many steps.
+        run: takes that many steps.
         loss: the loss of a batch under the weights as they are, summed over images.
         sampled: whether the KL is estimated from the draw.
         chunk: steps in one call.

@@ -74,7 +74,7 @@ def ssvae(
     if not alpha >= 0:
         raise ValueError(f"expected alpha >= 0, got {alpha}")
     if parts.get("num_covariates"):
-        raise ValueError("expected no covariates beside partly missing labels, got num_covariates")
+        raise ValueError("expected no covariates with partly missing labels, got num_covariates")
     shape = require_shape(data_shape)
     likelihood = likelihoods.serving(likelihood, shape, show_mask="encoder" not in parts)
     parts["objective"] = parts.get("objective") or MarginalELBO(num_classes)

@@ -50,8 +50,8 @@ def vae(
         posterior: the family of :math:`q`, a diagonal normal by default.
         prior: a module of :mod:`ppl_gen.priors`, the standard normal by default.
         objective: what training minimises, the ELBO by default.
-        num_classes: condition encoder and decoder on a label with so many values, 0 for none.
-        num_covariates: condition them on so many covariates too, at least one.
+        num_classes: the number of labels that encoder and decoder are conditioned on, 0 for none.
+        num_covariates: the number of covariates they are conditioned on too, at least one.
         classes: the names of the labels.
 
     Raises:
