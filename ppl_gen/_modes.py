@@ -9,6 +9,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppl_gen import _random
 from ppl_gen._exclusive import exclusive
 
 
@@ -31,12 +32,8 @@ def seeded(seed: int | None) -> Iterator[None]:
     Raises:
         ValueError: another thread is training, whose draws these would change.
     """
-    if seed is None:
-        with exclusive("a draw", training=False):
-            yield
-        return
-    with exclusive("a draw", training=False), torch.random.fork_rng():
-        torch.manual_seed(seed)
+    drawing = nullcontext() if seed is None else _random.seeded(seed)
+    with exclusive("a draw", training=False), drawing:
         yield
 
 

@@ -152,11 +152,10 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    import torch
-
     import ppl_gen
     from ppl_gen import _processes as processes
     from ppl_gen import zoo
+    from ppl_gen._random import seeded
     from ppl_gen.app import sources
 
     checkpoint = arguments.out / "checkpoint.pt"
@@ -171,8 +170,7 @@ def _train(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in _options(build)}
     data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
     options |= sources.told_by(data.train, options, _options(build))
-    with torch.random.fork_rng():
-        torch.manual_seed(arguments.seed)
+    with seeded(arguments.seed):
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
     sources.require_labels(model, data.train)
     arguments.out.mkdir(parents=True, exist_ok=True)

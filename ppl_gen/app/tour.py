@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 import graphs
 import ppl_gen
 from ppl_gen import data, gradients, metrics, plot, zoo
+from ppl_gen._random import seeded
 from ppl_gen.app.page import Section, to_html, to_text
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ class _Models:
     def __init__(self, smoke: bool, progress: bool):
         self.smoke, self.progress = smoke, progress
         self.digits = data.mnist()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded(0):
             self.vae, self.autoencoder = zoo.vae(), zoo.autoencoder()
 
     def train(self) -> tuple[Section, Figure]:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ppl_gen._checks import is_whole
 from ppl_gen._processes import World
+from ppl_gen._random import preserved
 from ppl_gen.data.reading import Batch, Reader, pixels_or_cells, require_in_order
 
 
@@ -273,12 +274,12 @@ def _require_one_process(world: World, got: str, instead: str) -> None:
 
 
 def gathered(data: Any, reader: Reader) -> Batch:
-    """All of some data, in their own order and one piece; torch's generator is left as it was.
+    """All of some data, in their own order and one piece; the random generators are left alone.
 
     Raises:
         ValueError: what :func:`as_batches` refuses, or no data.
     """
-    with torch.random.fork_rng(devices=[]):
+    with preserved():
         found = tuple(as_batches(data, 1024, 0, reader=reader).in_order())
     if not found:
         raise ValueError("expected data, got none")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ppl_gen._checks import is_finite, require_module
+from ppl_gen._random import preserved
 from ppl_gen.estimators.base import Expectation, inject
 from ppl_gen.estimators.families import (
     Relaxation,
@@ -84,7 +85,7 @@ class Rebar(Relaxed):
         product = square = 0.0
         for _ in range(steps):
             e = draw()
-            with torch.random.fork_rng():
+            with preserved():
                 plain = self._gradient_at(0.0, e)
             h = self._gradient_at(1.0, e) - plain
             product += (plain * h).sum().item()

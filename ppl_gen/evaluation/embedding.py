@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from ppl_gen._checks import is_whole
 from ppl_gen._exclusive import exclusive
+from ppl_gen._random import preserved
 from ppl_gen._store import unregistered
 from ppl_gen.data.batches import as_batches, data_and_condition
 from ppl_gen.data.reading import Reader
@@ -40,7 +40,7 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     source = data if labels is None else data_and_condition(model, data, labels)
     batches = as_batches(source, batch_size, 0, reader=Reader(model))
-    with exclusive("embed", training=False), unregistered(), torch.random.fork_rng():
+    with exclusive("embed", training=False), unregistered(), preserved():
         found = [model.code(*batch[:2]).cpu().numpy() for batch in batches.in_order()]
     if not found:
         raise ValueError("expected data, got none")

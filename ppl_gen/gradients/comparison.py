@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_whole, require_at_least_two
 from ppl_gen._exclusive import exclusive
+from ppl_gen._random import seeded
 from ppl_gen.estimators.base import Cost, Estimator, Expectation
 from ppl_gen.estimators.by_name import make, registry
 from ppl_gen.gradients.problems import Problem
@@ -213,8 +214,7 @@ def compare(
             raise ValueError(f"{estimator.name!r} does not serve this problem: {reason}")
     rows = []
     for estimator in chosen:
-        with exclusive("compare"), memory.retained(), torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with exclusive("compare"), memory.retained(), seeded(seed):
             rows.append(_measure(problem, estimator, draws))
     return Comparison(repr(problem), draws, tuple(rows))
 

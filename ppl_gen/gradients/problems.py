@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
 from ppl_gen._checks import is_finite
+from ppl_gen._random import preserved
 from ppl_gen.estimators.base import Cost, Estimator, Expectation
 from ppl_gen.estimators.families import base_of, leaves, rebuild
 from ppl_gen.gradients.pullback import Pullback
@@ -251,7 +252,7 @@ def expectation(
         raise ValueError(f"expected names of leaves as wrt, got {wrt!r}")
     wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     problem = Problem("expectation", distribution, cost, exact=exact, wrt=wanted)
-    with torch.random.fork_rng():
+    with preserved():
         trial = problem.expectation(problem.leaves(2), cost)
         trial.evaluate(trial.sample())
     return problem

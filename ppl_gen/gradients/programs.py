@@ -20,6 +20,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
+from ppl_gen._random import preserved
 from ppl_gen._store import unregistered
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.by_name import make
@@ -99,7 +100,7 @@ def program(
 
     parameters = _parameters(guide, args, kwargs)
     run = runner(evaluate, guide)
-    with torch.random.fork_rng(), LinearCalls() as recorder:
+    with preserved(), LinearCalls() as recorder:
         t = run({}, 1)
     sites = list(t.posterior)
     site = _choose(site, sites)
@@ -170,7 +171,7 @@ def _vae_problem(
 ) -> Problem:
     if not isinstance(vae, VAE):
         raise ValueError(f"expected a ppl_gen.VAE, got {type(vae).__name__}")
-    with torch.no_grad(), torch.random.fork_rng(), unregistered():
+    with torch.no_grad(), preserved(), unregistered():
         vae.check(x)
         trace = poutine.trace(vae.guide).get_trace(x, y)
     names = {latent.name for latent in vae.latents}
@@ -205,7 +206,7 @@ def _parameters(
     owner = getattr(guide, "__self__", guide)
     if isinstance(owner, VAE):
         return dict(owner.named_parameters())
-    with torch.no_grad(), poutine.trace(param_only=True) as capture, torch.random.fork_rng():
+    with torch.no_grad(), poutine.trace(param_only=True) as capture, preserved():
         guide(*args, **kwargs)
     sites: dict[str, Any] = capture.trace.nodes
     found = {name: s["value"].unconstrained() for name, s in sites.items() if s["type"] == "param"}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen._modes import evaluating
+from ppl_gen._random import RandomState
 from ppl_gen.objectives.terms import Program, Terms, terms
 
 _plans: weakref.WeakKeyDictionary[
@@ -49,7 +50,7 @@ def _identity(program: Program) -> tuple[Any, str]:
 def _tried(
     model: Program, guide: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> int | None:
-    from ppl_gen.staging.sandbox import RandomState, Sandbox  # staging is made of objectives
+    from ppl_gen.staging.sandbox import Sandbox  # staging is made of objectives
 
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     random = RandomState(tensor.device for tensor in tensors)

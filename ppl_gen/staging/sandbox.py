@@ -6,17 +6,17 @@ of batch normalisation and whatever else programs keep in tensors must come out 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ppl_gen._random import RandomState
 from ppl_gen.staging.recording import storage_of, written_to
+
+__all__ = ["RandomState", "Sandbox"]
 
 
 class Sandbox(TorchDispatchMode):
@@ -57,34 +57,3 @@ class Sandbox(TorchDispatchMode):
         """Put the old contents back."""
         for tensor, contents in reversed(self.written):
             tensor.copy_(contents)
-
-
-class RandomState:
-    """The states of torch's generators on some devices, and of those of Python and numpy."""
-
-    def __init__(self, devices: Iterable[torch.device]):
-        self.cpu = torch.get_rng_state()
-        self.accelerators = [
-            (device, torch.get_device_module(device).get_rng_state(device))
-            for device in {d for d in devices if d.type != "cpu"}
-        ]
-        self.python, self.numpy = random.getstate(), _numpy_state()
-
-    def restore(self) -> None:
-        torch.set_rng_state(self.cpu)
-        for device, state in self.accelerators:
-            torch.get_device_module(device).set_rng_state(state, device)
-        random.setstate(self.python)
-        numpy.random.set_state(self.numpy)  # noqa: NPY002
-
-    def foreign_drawn(self) -> str | None:
-        """The generator outside torch that has been drawn from since, if any."""
-        if random.getstate() != self.python:
-            return "random"
-        return None if _numpy_state() == self.numpy else "numpy.random"
-
-
-def _numpy_state() -> tuple[Any, ...]:
-    """The state of numpy's global generator, as what compares by value."""
-    name, keys, *rest = cast(Any, numpy.random.get_state(legacy=True))  # noqa: NPY002
-    return name, tuple(keys.tolist()), *rest

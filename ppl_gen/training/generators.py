@@ -1,18 +1,16 @@
-"""The global random generators of torch, Python and NumPy, as one.
-
-A model draws from torch, but what reads and augments its data may draw from any of them.
-"""
+"""The states of the global random generators as a checkpoint holds them: tensors and numbers."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-import numpy
 import pyro.util
 import torch
+
+from ppl_gen._random import seeded
+
+__all__ = ["restore", "seeded", "state"]
 
 
 def state() -> dict[str, Any]:
@@ -30,16 +28,3 @@ def restore(found: Mapping[str, Any]) -> None:
     pyro.util.set_rng_state(dict(found))
     if "cuda" in found:
         torch.cuda.set_rng_state_all(found["cuda"])
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Temporarily seed all generators; they are restored afterwards."""
-    before = state()
-    torch.manual_seed(seed)
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        restore(before)

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from ppl_gen._modes import evaluating
 from ppl_gen._processes import World
+from ppl_gen._random import RandomState
 from ppl_gen._store import unregistered
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
 from ppl_gen.objectives.stock import KNOWN, require_granted
 from ppl_gen.objectives.terms import Program, terms
 from ppl_gen.schedules import Constant, Schedule
-from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.training import checks, generators, parameter_store
 from ppl_gen.training.minibatches import Division

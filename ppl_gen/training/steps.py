@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen._exclusive import exclusive
+from ppl_gen._random import RandomState
 from ppl_gen.objectives.elbo import Objective, loss_function
 from ppl_gen.objectives.terms import Program
-from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.staged import BASELINE, Metrics, StagedFunction, warn
 
 
