@@ -209,6 +209,7 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
         sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed)
     else:
         _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
+    if not table and isinstance(model, ppl_gen.VAE):
         examples = sources.first(data.test, 8)
         _figure(
             arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)
@@ -240,8 +241,9 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    import ppl_gen
     from ppl_gen import metrics
-    from ppl_gen.app import sources
+    from ppl_gen.app import scores, sources
 
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
@@ -252,20 +254,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         model.schema,
     )
     images, labels = sources.first(data.test, arguments.images)
-    terms = metrics.elbo_terms(model, images, labels)
-    found: dict[str, Any] = {
-        "elbo": terms.elbo,
-        "reconstruction": terms.reconstruction,
-        "kl": terms.kl,
-        "active_units": metrics.active_units(model, images, labels),
-        "images": terms.num_images,
-    }
+    if isinstance(model, ppl_gen.VAE):
+        found = scores.of_density(model, images, labels, arguments.num_samples)
+    else:
+        found = scores.of_samples(model, images, labels)
     if len(model.data_shape) == 3:
         found["binarization"] = metrics.binarization(data.test)
-    if terms.kl < float("inf"):
-        values = metrics.log_likelihood(model, images, arguments.num_samples, labels)
-        found["log_likelihood"] = values.mean().item()
-        found["num_samples"] = arguments.num_samples
     if arguments.json:
         infinite = (math.inf, -math.inf)  # which JSON cannot express
         print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from model_laws import (
     LAWS,
+    VAE_LAWS,
     build,
     images,
     it_is_saved_and_loaded_equal,
@@ -15,6 +16,7 @@ import ppl_gen
 from ppl_gen import metrics, zoo
 
 NAMES = list(zoo.registry)
+VAES = [name for name in NAMES if isinstance(build(name), ppl_gen.VAE)]
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
 
@@ -30,9 +32,15 @@ def test_it_keeps_the_law(name, law, x):
     law(name, x)
 
 
+@pytest.mark.parametrize("law", VAE_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", VAES)
+def test_a_vae_keeps_the_law(name, law, x):
+    law(name, x)
+
+
 @pytest.mark.parametrize("local", [False, True], ids=["global store", "module-local"])
 @pytest.mark.parametrize("stock", [False, True], ids=["own objective", "Trace_ELBO"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_stock_svi_trains_it(name, stock, local, x):
     stock_svi_trains_it(name, x, stock, local)
 
@@ -44,7 +52,7 @@ def test_it_is_saved_and_loaded_equal(name, x, tmp_path):
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_programs_agree_for_every_network_and_likelihood(name, network, likelihood, x):
     model = build(name, network=network, likelihood=likelihood)
     y = labels(model, len(x))
@@ -56,7 +64,7 @@ def test_its_programs_agree_for_every_network_and_likelihood(name, network, like
         assert gradient.abs().max() > 0, f"{parameter} has a zero gradient"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_it_refuses_images_it_cannot_be_given(name, x):
     model = build(name)
     y = labels(model, len(x))

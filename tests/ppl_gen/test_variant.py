@@ -12,6 +12,7 @@ import torch
 from model_laws import (
     LAWS,
     SHAPE,
+    VAE_LAWS,
     build,
     images,
     it_is_saved_and_loaded_equal,
@@ -59,7 +60,7 @@ def test_its_file_is_short():
     assert len(FILE.read_text().splitlines()) < 60
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", LAWS + VAE_LAWS, ids=lambda law: law.__name__)
 def test_it_keeps_the_laws_of_named_models(law, x):
     law(NAME, x)
 

@@ -1,0 +1,44 @@
+"""What the command line reports of a model on held-out data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from ppl_gen import metrics
+from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.vae import VAE
+
+
+def of_density(
+    model: VAE, images: Tensor, labels: Tensor | None, num_samples: int
+) -> dict[str, Any]:
+    """Bounds on the evidence; the importance weighted one where the posterior has a density."""
+    terms = metrics.elbo_terms(model, images, labels)
+    found: dict[str, Any] = {
+        "elbo": terms.elbo,
+        "reconstruction": terms.reconstruction,
+        "kl": terms.kl,
+        "active_units": metrics.active_units(model, images, labels),
+        "images": terms.num_images,
+    }
+    if terms.kl < math.inf:
+        values = metrics.log_likelihood(model, images, num_samples, labels)
+        found["log_likelihood"] = values.mean().item()
+        found["num_samples"] = num_samples
+    return found
+
+
+def of_samples(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+    """Distances from as many draws as there are images, of a model without a density."""
+    extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
+    drawn = model.sample(len(images), labels, seed=0)
+    fid, kid = (f(images, drawn, extractor) for f in (metrics.fid, metrics.kid))
+    return {
+        "fid": fid.value,
+        "kid": kid.value,
+        "extractor": fid.extractor,
+        "images": len(images),
+    }
