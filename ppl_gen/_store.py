@@ -7,9 +7,11 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import pyro
-from torch import nn
+from pyro import poutine
+from torch import Tensor, nn
 
 _registering: ContextVar[bool] = ContextVar("registering", default=True)
 _counter = itertools.count()
@@ -40,3 +42,9 @@ def unregistered() -> Iterator[None]:
         yield
     finally:
         _registering.reset(token)
+
+
+def param_leaves(trace: poutine.Trace) -> dict[str, Tensor]:
+    """The unconstrained parameters behind the ``pyro.param`` sites of a trace, by name."""
+    sites: dict[str, Any] = trace.nodes
+    return {n: s["value"].unconstrained() for n, s in sites.items() if s["type"] == "param"}

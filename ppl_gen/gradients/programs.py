@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Normal, kl_divergence
 
 from ppl_gen._random import preserved
-from ppl_gen._store import unregistered
+from ppl_gen._store import param_leaves, unregistered
 from ppl_gen.estimators.base import Estimator, Expectation
 from ppl_gen.estimators.by_name import make
 from ppl_gen.estimators.families import (
@@ -208,8 +208,7 @@ def _parameters(
         return dict(owner.named_parameters())
     with torch.no_grad(), poutine.trace(param_only=True) as capture, preserved():
         guide(*args, **kwargs)
-    sites: dict[str, Any] = capture.trace.nodes
-    found = {name: s["value"].unconstrained() for name, s in sites.items() if s["type"] == "param"}
+    found = param_leaves(capture.trace)
     if isinstance(owner, nn.Module):
         found |= dict(owner.named_parameters())
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pyro
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ppl_gen._modes import evaluating
 from ppl_gen._processes import World
 from ppl_gen._random import RandomState
-from ppl_gen._store import unregistered
+from ppl_gen._store import param_leaves, unregistered
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.objectives.elbo import ELBO, Objective, loss_function
 from ppl_gen.objectives.stock import KNOWN, require_granted
@@ -103,12 +103,10 @@ class Pair:
         sandbox.restore()
         random.restore()
         _set_baselines(baselines)
-        sites = captured.trace.nodes.items()
         self._parameters = {
             name: leaf
-            for name, site in sites
-            if not name.startswith(BASELINE)
-            and (leaf := cast(Any, site["value"]).unconstrained()).requires_grad
+            for name, leaf in param_leaves(captured.trace).items()
+            if not name.startswith(BASELINE) and leaf.requires_grad
         }
         if not self._parameters:
             raise ValueError("expected a model or guide with parameters to train, got none")

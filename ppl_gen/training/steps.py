@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pyro.infer
 from pyro import poutine
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from ppl_gen._exclusive import exclusive
 from ppl_gen._random import RandomState
+from ppl_gen._store import param_leaves
 from ppl_gen.objectives.elbo import Objective, loss_function
 from ppl_gen.objectives.terms import Program
 from ppl_gen.staging.sandbox import Sandbox
@@ -151,11 +152,8 @@ class _Programs(StagedFunction):
 
     def _find(self, trace: poutine.Trace) -> None:
         """Add the parameters of param sites."""
-        self._add(
-            (name, cast(Any, site["value"]).unconstrained())
-            for name, site in trace.nodes.items()
-            if not name.startswith(BASELINE)
-        )
+        found = param_leaves(trace).items()
+        self._add((name, leaf) for name, leaf in found if not name.startswith(BASELINE))
 
     def _find_in_modules(self) -> None:
         """Add the parameters of modules that are no param sites."""
