@@ -117,8 +117,7 @@ class Quantized(Family):
         z = parameters.unflatten(-1, (-1, self.codebook.dim))
         indices = self.codebook.nearest(z)
         vectors = self.codebook.look_up(indices)
-        value: Any = z + (vectors - z).detach()
-        value.code_indices = indices
+        value = z + (vectors - z).detach()
         losses = {"commitment": self.commitment * _squares(z, vectors.detach())}
         if self.codebook.decay is None:
             losses["codebook"] = _squares(vectors, z.detach())
@@ -168,9 +167,7 @@ class Codes(dist.TorchDistribution):
         return Codes(self.codebook, self.logits, self.length, torch.Size(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        indices = getattr(value, "code_indices", None)
-        if indices is None:
-            indices = self.codebook.nearest(value)
+        indices = self.codebook.nearest(value)
         scores = self.logits(indices).log_softmax(-1)
         found = scores.gather(-1, indices.unsqueeze(-1)).squeeze(-1).sum(-1)
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
@@ -183,9 +180,7 @@ class Codes(dist.TorchDistribution):
         for position in range(self.length):
             logits = self.logits(indices)[..., position, :]
             indices[..., position] = dist.Categorical(logits=logits).sample()
-        value: Any = self.codebook.look_up(indices)
-        value.code_indices = indices
-        return value
+        return self.codebook.look_up(indices)
 
 
 class UniformCodes(nn.Module):
