@@ -43,6 +43,7 @@ class Codebook(nn.Module):
 
     counts: Tensor
     sums: Tensor
+    before: Tensor  # the vectors as they were before their means last moved
 
     def __init__(self, num_codes: int, dim: int, decay: float | None = 0.99, restart: float = 0.01):
         super().__init__()
@@ -58,12 +59,23 @@ class Codebook(nn.Module):
             self.register_buffer("vectors", vectors)
             self.register_buffer("counts", torch.ones(num_codes))
             self.register_buffer("sums", vectors.clone())
+            self.register_buffer("before", vectors.clone(), persistent=False)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The index of the nearest vector, ``(..., D) -> (...)``."""
         with torch.no_grad():
-            scores = z @ self.vectors.T - 0.5 * self.vectors.square().sum(-1)
-            return scores.argmax(-1)
+            return _closeness(z, self.vectors).argmax(-1)
+
+    def index_of(self, vectors: Tensor) -> Tensor:
+        """The index of vectors of the codebook, ``(..., D) -> (...)``.
+
+        They may have been looked up before the running means moved in the same training step.
+        """
+        with torch.no_grad():
+            found = _closeness(vectors, self.vectors)
+            if self.decay is not None and self.training:
+                found = found.maximum(_closeness(vectors, self.before))
+            return found.argmax(-1)
 
     def look_up(self, indices: Tensor) -> Tensor:
         """The vectors of indices, ``(...) -> (..., D)``."""
@@ -81,7 +93,13 @@ class Codebook(nn.Module):
         drawn = z[torch.randint(len(z), (self.num_codes,), device=z.device)]
         self.counts.copy_(torch.where(idle.squeeze(-1), torch.ones_like(self.counts), self.counts))
         self.sums.copy_(torch.where(idle, drawn, self.sums))
+        self.before.copy_(self.vectors)
         self.vectors.copy_(self.sums / self.counts.unsqueeze(-1))
+
+
+def _closeness(z: Tensor, vectors: Tensor) -> Tensor:
+    """Half the negative squared distances to the vectors, up to what they share."""
+    return z @ vectors.T - 0.5 * vectors.square().sum(-1)
 
 
 class Quantized(Family):
@@ -117,8 +135,7 @@ class Quantized(Family):
         z = parameters.unflatten(-1, (-1, self.codebook.dim))
         indices = self.codebook.nearest(z)
         vectors = self.codebook.look_up(indices)
-        value: Any = z + (vectors - z).detach()
-        value.code_indices = indices
+        value = z + (vectors - z).detach()
         losses = {"commitment": self.commitment * _squares(z, vectors.detach())}
         if self.codebook.decay is None:
             losses["codebook"] = _squares(vectors, z.detach())
@@ -168,9 +185,7 @@ class Codes(dist.TorchDistribution):
         return Codes(self.codebook, self.logits, self.length, torch.Size(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        indices = getattr(value, "code_indices", None)
-        if indices is None:
-            indices = self.codebook.nearest(value)
+        indices = self.codebook.index_of(value)
         scores = self.logits(indices).log_softmax(-1)
         found = scores.gather(-1, indices.unsqueeze(-1)).squeeze(-1).sum(-1)
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
@@ -183,9 +198,7 @@ class Codes(dist.TorchDistribution):
         for position in range(self.length):
             logits = self.logits(indices)[..., position, :]
             indices[..., position] = dist.Categorical(logits=logits).sample()
-        value: Any = self.codebook.look_up(indices)
-        value.code_indices = indices
-        return value
+        return self.codebook.look_up(indices)
 
 
 class UniformCodes(nn.Module):

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
-
-_NO_SHAPE = torch.Size()
 
 
 class DeltaWithLosses(dist.Delta):
@@ -26,10 +23,6 @@ class DeltaWithLosses(dist.Delta):
     def __init__(self, value: Tensor, losses: Mapping[str, Tensor], event_dim: int = 0):
         super().__init__(value, event_dim=event_dim)
         self.losses = dict(losses)
-
-    def rsample(self, sample_shape: Any = _NO_SHAPE) -> Tensor:
-        """The value itself where there is one draw, with what it knows of how it was made."""
-        return super().rsample(sample_shape) if sample_shape else self.v
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> dist.Delta:
         """The point at every place, without the losses, which belong to the batch."""

@@ -48,6 +48,15 @@ class StraightThroughOneHot(RelaxedOneHot):
         value.log_value = soft.log_value
         return value
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The density of the soft sample behind a draw, which only the draw itself knows."""
+        if getattr(value, "log_value", None) is None:
+            raise ValueError(
+                "expected a straight-through draw as it was made, got a tensor computed from one, "
+                "whose density is unknown: use the relaxed samples, straight_through=False"
+            )
+        return super().log_prob(value)
+
 
 def one_hot(
     logits: Tensor, temperature: Temperature | None, *, straight_through: bool = False

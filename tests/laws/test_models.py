@@ -5,6 +5,7 @@ import torch
 from model_laws import (
     LAWS,
     VAE_LAWS,
+    VAES,
     build,
     images,
     it_is_saved_and_loaded_equal,
@@ -16,7 +17,6 @@ import ppl_gen
 from ppl_gen import metrics, zoo
 
 NAMES = list(zoo.registry)
-VAES = [name for name in NAMES if isinstance(build(name), ppl_gen.VAE)]
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
 

@@ -94,6 +94,20 @@ def test_unused_codes_restart_at_outputs_of_the_batch():
     assert len(codebook.nearest(z).unique()) == 3
 
 
+@pytest.mark.parametrize("dim", [1, 2, 4])
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_codes_are_known_again_after_the_running_means_moved(dim, decay):
+    torch.manual_seed(0)
+    for _ in range(10):
+        codebook = Codebook(8, dim, decay).double()
+        for _ in range(100):
+            z = 0.5 * torch.randn(8, dim, dtype=torch.float64)
+            drawn = codebook.nearest(z)
+            vectors = codebook.look_up(drawn)
+            codebook.follow(z, drawn)
+            assert torch.equal(codebook.index_of(z + (vectors - z)), drawn)
+
+
 def test_the_kl_is_log_k_per_position_under_the_uniform_prior():
     model, x = build(learned_prior=False), images()
     found = metrics.elbo_terms(model, x)

@@ -124,6 +124,21 @@ def test_one_objective_does_not_anneal_two_models():
     assert objective.temperature is first.latents[0].family.temperature
 
 
+def test_a_straight_through_draw_is_scored_only_as_it_was_made():
+    torch.manual_seed(0)
+    q = one_hot(LOGITS.expand(6, 2, 4), 0.5, straight_through=True)
+    draw = q.rsample()
+    assert q.log_prob(draw).isfinite().all()
+    for changed in (draw.clone(), draw[:3], draw.detach()):
+        with pytest.raises(ValueError, match="a straight-through draw as it was made"):
+            q.log_prob(changed)
+    model = zoo.gumbel_vae(
+        (1, 2, 2), 2, hidden=8, straight_through=True, objective=ppl_gen.objectives.DReG(2)
+    )
+    with pytest.raises(ValueError, match="a straight-through draw as it was made"):
+        model.objective.loss_and_grads(model.model, model.guide, torch.rand(6, 1, 2, 2))
+
+
 def test_bad_settings():
     with pytest.raises(ValueError, match="at least two categories, got 1"):
         zoo.gumbel_vae((1, 2, 2), 2, num_categories=1)

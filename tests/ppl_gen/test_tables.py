@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_laws import VAES
 from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -135,7 +136,7 @@ def test_missing_cells_have_no_gradient_and_do_not_reach_the_encoder():
     assert torch.equal(seen[:, 2:6].sum(1), (~x[:, 2].isnan()).float())
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.registry if n != "robust_vae"])
+@pytest.mark.parametrize("name", VAES)
 def test_every_model_takes_tables(name):
     torch.manual_seed(0)
     model = zoo.registry[name].build((3,), 2, hidden=8, likelihood=KINDS)

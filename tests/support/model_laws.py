@@ -23,6 +23,9 @@ def build(name, **options):
         return zoo.registry[name].build(SHAPE, latent_dim=3, hidden=16, **options)
 
 
+VAES = [name for name in zoo.registry if isinstance(build(name), ppl_gen.VAE)]
+
+
 def images():
     """Twenty binary images of four blocks each."""
     generator = torch.Generator().manual_seed(0)
