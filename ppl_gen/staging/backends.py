@@ -41,8 +41,31 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
     }
     if not on_cpu:
         return cast("Run", compile_graph(module, inputs, options, None)[0])
+    module, constants = with_constants_given(module)
+    inputs = [*inputs, *constants]
     key = code_keys.graph_key(module, inputs, options)
-    return (key and _found(key, output_count(module))) or _made(module, inputs, options, key)
+    run = (key and _found(key, output_count(module))) or _made(module, inputs, options, key)
+    if isinstance(run, Kernel):
+        run.constants = constants
+        return run
+    return (lambda *given: run(*given, *constants)) if constants else run
+
+
+def with_constants_given(module: fx.GraphModule) -> tuple[fx.GraphModule, list[Tensor]]:
+    """The graph with its constants as further inputs, and these.
+
+    Inductor makes them inputs itself, in a way that leaves no kernel to be called alone.
+    """
+    held = [node for node in module.graph.nodes if node.op == "get_attr"]
+    given = [node for node in module.graph.nodes if node.op == "placeholder"]
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in [*given, *held]:
+        copies[node] = graph.placeholder(node.name)
+    for node in module.graph.nodes:
+        if node not in copies:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    constants = [getattr(module, str(node.target)) for node in held]
+    return (fx.GraphModule(torch.nn.Module(), graph), constants) if held else (module, [])
 
 
 def forget(run: Run) -> bool:

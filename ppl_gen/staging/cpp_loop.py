@@ -108,7 +108,12 @@ class Kernel:
         library: the shared object that it calls, if that is known.
         key: what it depends on, if that is known.
         kept: whether another process has compiled it.
+
+    Attributes:
+        constants: what follows the inputs in every call.
     """
+
+    constants: Sequence[Tensor] = ()
 
     def __init__(
         self,
@@ -122,7 +127,7 @@ class Kernel:
         self.key, self.kept = key, kept
 
     def __call__(self, *inputs: Tensor) -> Outputs:
-        return self._call(list(inputs))
+        return self._call([*inputs, *self.constants])
 
     @cached_property
     def entry(self) -> Any:
@@ -144,7 +149,8 @@ def several(
     """
     if len(calls) > 1 and isinstance(run, Kernel) and run.entry and (loop := _loop()):
         given = handles_of([tensor for tensors in calls for tensor in tensors])
-        made = loop(run.entry, given, handles_of(fixed), len(calls), heads, run.outputs)
+        always = handles_of([*fixed, *run.constants])
+        made = loop(run.entry, given, always, len(calls), heads, run.outputs)
         return made[: len(calls)], tensors_of(made[len(calls) :])
     found: list[Tensor] = []
     outputs: Outputs = ()
