@@ -37,6 +37,7 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         "fallback_random": True,
         "cpp_wrapper": on_cpu,
         "size_asserts": False,
+        "cpp_cache_precompile_headers": False,  # which takes longer than several compilations
         "layout_optimization": not on_cpu,  # on a CPU the gradients of convolutions lose by it
     }
     if not on_cpu:

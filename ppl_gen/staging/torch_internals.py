@@ -99,13 +99,14 @@ def compile_graph(
     Args:
         module: the graph.
         inputs: examples, whose shapes it is compiled for.
-        options: patches of Inductor's configuration.
+        options: patches of Inductor's configuration, as far as it has these.
         decompositions: replace Inductor's own, of the operations they name.
     """
     kernels: list[Any] = []
     sizes = len(inputs), output_count(module)
     with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
         warnings.simplefilter("ignore")  # deprecations inside torch
+        from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
         from torch._inductor.decomposition import select_decomp_table
 
@@ -115,15 +116,42 @@ def compile_graph(
                 kernels.append(made)
             return made
 
+        def compile_whole() -> Any:
+            kernels.clear()
+            return compile_fx(
+                module,
+                list(inputs),
+                inner_compile=compile_inner,
+                config_patches={k: v for k, v in options.items() if hasattr(config, k)},
+                decompositions=table,
+            )
+
         table = None if decompositions is None else {**select_decomp_table(), **decompositions}
-        run: Any = compile_fx(
-            module,
-            list(inputs),
-            inner_compile=compile_inner,
-            config_patches=dict(options),
-            decompositions=table,
-        )
+        run = _trusting_the_processor(compile_whole)
     return run, kernels[0].current_callable if len(kernels) == 1 else None
+
+
+def _trusting_the_processor(compiling: Callable[[], Any]) -> Any:
+    """Compile for the vector instructions that the processor names, tried only if that fails.
+
+    Before its first compilation Inductor builds and loads a program for each set of instructions,
+    which takes as long as the rest. That a kernel is built, loaded and right shows the same.
+    """
+    from torch._inductor import config, cpu_vec_isa
+
+    known = cpu_vec_isa.valid_vec_isa_list.cache_info().currsize
+    if known or config.cpp.vec_isa_ok is not None:
+        return compiling()
+    try:
+        with config.patch({"cpp.vec_isa_ok": True}):
+            return compiling()
+    except Exception:
+        if not cpu_vec_isa.valid_vec_isa_list.cache_info().currsize:
+            raise  # it failed before it came to these
+        cpu_vec_isa.valid_vec_isa_list.cache_clear()
+        for instructions in cpu_vec_isa.supported_vec_isa_list:
+            getattr(type(instructions).__bool__, "cache_clear", lambda: None)()
+        return compiling()
 
 
 def output_count(module: fx.GraphModule) -> int:
@@ -241,7 +269,10 @@ def compile_cpp(source: str) -> Path | None:
     try:
         from torch._inductor.codecache import CppCodeCache
 
-        return Path(CppCodeCache.load(source, device_type="cpu")._name)
+        def load() -> Any:
+            return CppCodeCache.load(source, device_type="cpu")
+
+        return Path(_trusting_the_processor(load)._name)
     except Exception:
         return None
 
