@@ -180,6 +180,7 @@ def _switches() -> list[Any]:
     return [
         torch.get_default_dtype(),
         torch.get_float32_matmul_precision(),
+        (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")),
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.mkldnn.enabled,
         torch.backends.mkldnn.is_available(),

@@ -311,9 +311,10 @@ class StagedFunction:
 
     def _give_up(self, call: Call | None, refusal: NotStageable) -> None:
         if call is not None:
-            self._refused[call.key] = refusal
-            for graph in self._graphs.pop(call.key, ()):
+            for graph in self._graphs.get(call.key, ()):
                 backends.forget(graph.run)
+            self._refused[call.key] = refusal
+            self._graphs.pop(call.key, None)
         if self.staged is True:
             raise StagingError(f"this step cannot be staged: {refusal}") from refusal
         self._warn(f"this step runs eagerly: {refusal}")
