@@ -1,5 +1,6 @@
 """Fixtures shared by every test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 pytest.register_assert_rewrite("model_laws")
 
+# Tests compile what they run, and leave their user's cache as it is.
+os.environ.setdefault("PPL_GEN_CODE_CACHE", "0")
 ROOT = Path(__file__).resolve().parents[1]
 
 

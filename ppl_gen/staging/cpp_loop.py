@@ -11,15 +11,18 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from ppl_gen.staging import code_keys, kept_code
 from ppl_gen.staging.torch_internals import (
-    compiled_entry,
+    compile_cpp,
+    entry_of,
     handles_of,
-    load_cpp,
+    open_library,
     tensors_of,
 )
 
@@ -102,18 +105,34 @@ class Kernel:
     Args:
         call: what takes the list of inputs and returns the outputs.
         outputs: how many these are.
+        library: the shared object that it calls, if that is known.
+        key: what it depends on, if that is known.
+        kept: whether another process has compiled it.
+
+    Attributes:
+        constants: what follows the inputs in every call.
     """
 
-    def __init__(self, call: Callable[[list[Tensor]], Outputs], outputs: int):
-        self._call, self.outputs = call, outputs
+    constants: Sequence[Tensor] = ()
+
+    def __init__(
+        self,
+        call: Callable[[list[Tensor]], Outputs],
+        outputs: int,
+        library: Path | None = None,
+        key: str | None = None,
+        kept: bool = False,
+    ):
+        self._call, self.outputs, self._library = call, outputs, library
+        self.key, self.kept = key, kept
 
     def __call__(self, *inputs: Tensor) -> Outputs:
-        return self._call(list(inputs))
+        return self._call([*inputs, *self.constants])
 
     @cached_property
     def entry(self) -> Any:
         """The compiled function behind the Python one, or ``None``."""
-        return compiled_entry(self._call)
+        return self._library and entry_of(self._library)
 
 
 def several(
@@ -130,7 +149,8 @@ def several(
     """
     if len(calls) > 1 and isinstance(run, Kernel) and run.entry and (loop := _loop()):
         given = handles_of([tensor for tensors in calls for tensor in tensors])
-        made = loop(run.entry, given, handles_of(fixed), len(calls), heads, run.outputs)
+        always = handles_of([*fixed, *run.constants])
+        made = loop(run.entry, given, always, len(calls), heads, run.outputs)
         return made[: len(calls)], tensors_of(made[len(calls) :])
     found: list[Tensor] = []
     outputs: Outputs = ()
@@ -144,10 +164,22 @@ def several(
 @cache
 def _loop() -> Any:
     """The function ``repeat`` above, compiled, or ``None`` where that fails."""
-    library = load_cpp(SOURCE)
+    library = _library()
     if library is None:
         return None
     repeat = library.repeat
     repeat.restype = ctypes.py_object
     repeat.argtypes = [ctypes.c_void_p, *2 * [ctypes.py_object], *3 * [ctypes.c_long]]
     return repeat
+
+
+def _library() -> ctypes.PyDLL | None:
+    """The library of ``repeat``: kept from another process, or compiled and kept."""
+    key = code_keys.source_key(SOURCE)
+    kept = key and kept_code.find(key)
+    if kept and (library := open_library(kept)):
+        return library
+    made = compile_cpp(SOURCE)
+    if key and made:
+        kept_code.keep(key, made)
+    return open_library(made) if made else None

@@ -311,6 +311,8 @@ class StagedFunction:
 
     def _give_up(self, call: Call | None, refusal: NotStageable) -> None:
         if call is not None:
+            for graph in self._graphs.get(call.key, ()):
+                backends.forget(graph.run)
             self._refused[call.key] = refusal
             self._graphs.pop(call.key, None)
         if self.staged is True:
@@ -456,6 +458,8 @@ class StagedFunction:
                 if obstacle is None:
                     graph.run = run
                     return
+            if backends.forget(run):  # another process had compiled it
+                return self._compile(graph, call, sandbox, random)
             if self.staged is True:
                 raise StagingError(f"compiled, this step gives another result: {obstacle}")
             obstacle = f"compiled, it gives another result: {obstacle}"

@@ -7,11 +7,18 @@ so by its result, upon which callers do without: operation by operation, with MK
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import inspect
 import logging
+import os
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +30,10 @@ ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spe
 
 def why_not_compiled(devices: set[torch.device]) -> str | None:
     """Why Inductor cannot compile for these devices, if it cannot."""
+    # Inductor takes a second to import, which code that is kept does without.
+    lean = devices == {torch.device("cpu")} and "torch._inductor" not in sys.modules
+    if lean and compiler_version() is not None:
+        return None
     from torch._inductor import cpp_builder, exc
     from torch.utils._triton import has_triton
 
@@ -33,6 +44,48 @@ def why_not_compiled(devices: set[torch.device]) -> str | None:
     if any(device.type != "cpu" for device in devices) and not has_triton():
         return "Triton is not installed"
     return None
+
+
+def compiler_version() -> str | None:
+    """What the C++ compiler says of itself, or ``None`` where there is none to ask."""
+    config = sys.modules.get("torch._inductor.config")
+    default = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    named = config.cpp.cxx if config is not None else default
+    candidates = [named] if isinstance(named, str) else list(named)
+    return next((found for c in candidates if c and (found := _version(c))), None)
+
+
+@cache
+def _version(compiler: str) -> str | None:
+    place = shutil.which(compiler)
+    if place is None:
+        return None
+    try:
+        asked = subprocess.run([place, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{os.path.realpath(place)} {asked.stdout}"
+
+
+def changed_configuration() -> list[tuple[str, str, str]] | None:
+    """What is set otherwise than by default in Inductor and around it, or ``None`` if unknown."""
+    names = "torch._inductor.config", "torch._functorch.config", "torch._dynamo.config"
+    try:
+        return [
+            (name, key, repr(value))
+            for name in names
+            if (module := sys.modules.get(name)) is not None
+            for key, value in sorted(module.get_config_copy().items())
+            if value != module._config[key].default
+        ]
+    except (AttributeError, KeyError):
+        return None
+
+
+def named_operation(target: Any) -> tuple[str, str]:
+    """The library of an operation and its schema with its name; empty where it is none."""
+    known = isinstance(target, torch._ops.OpOverload)
+    return (target.namespace, str(target._schema)) if known else ("", "")
 
 
 def compile_graph(
@@ -46,13 +99,14 @@ def compile_graph(
     Args:
         module: the graph.
         inputs: examples, whose shapes it is compiled for.
-        options: patches of Inductor's configuration.
+        options: patches of Inductor's configuration, as far as it has these.
         decompositions: replace Inductor's own, of the operations they name.
     """
     kernels: list[Any] = []
     sizes = len(inputs), output_count(module)
     with torch.no_grad(), warnings.catch_warnings(), _quiet("torch._inductor.ir"):
         warnings.simplefilter("ignore")  # deprecations inside torch
+        from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx, compile_fx_inner
         from torch._inductor.decomposition import select_decomp_table
 
@@ -62,15 +116,42 @@ def compile_graph(
                 kernels.append(made)
             return made
 
+        def compile_whole() -> Any:
+            kernels.clear()
+            return compile_fx(
+                module,
+                list(inputs),
+                inner_compile=compile_inner,
+                config_patches={k: v for k, v in options.items() if hasattr(config, k)},
+                decompositions=table,
+            )
+
         table = None if decompositions is None else {**select_decomp_table(), **decompositions}
-        run: Any = compile_fx(
-            module,
-            list(inputs),
-            inner_compile=compile_inner,
-            config_patches=dict(options),
-            decompositions=table,
-        )
+        run = _trusting_the_processor(compile_whole)
     return run, kernels[0].current_callable if len(kernels) == 1 else None
+
+
+def _trusting_the_processor(compiling: Callable[[], Any]) -> Any:
+    """Compile for the vector instructions that the processor names, tried only if that fails.
+
+    Before its first compilation Inductor builds and loads a program for each set of instructions,
+    which takes as long as the rest. That a kernel is built, loaded and right shows the same.
+    """
+    from torch._inductor import config, cpu_vec_isa
+
+    known = cpu_vec_isa.valid_vec_isa_list.cache_info().currsize
+    if known or config.cpp.vec_isa_ok is not None:
+        return compiling()
+    try:
+        with config.patch({"cpp.vec_isa_ok": True}):
+            return compiling()
+    except Exception:
+        if not cpu_vec_isa.valid_vec_isa_list.cache_info().currsize:
+            raise  # it failed before it came to these
+        cpu_vec_isa.valid_vec_isa_list.cache_clear()
+        for instructions in cpu_vec_isa.supported_vec_isa_list:
+            getattr(type(instructions).__bool__, "cache_clear", lambda: None)()
+        return compiling()
 
 
 def output_count(module: fx.GraphModule) -> int:
@@ -123,21 +204,75 @@ def lower_to_onednn(operation: Any) -> bool:
     return True
 
 
-def compiled_entry(call: Callable[..., Any]) -> Any:
-    """The compiled function behind a Python one of Inductor's C++ wrapper, or ``None``."""
+# The variables of the Python function around a C++ wrapper that adds nothing to its arguments.
+PLAIN = {"args", "input_tensors", "input_handles", "output_handles", "output_tensors"}
+
+
+def library_of(call: Callable[..., Any]) -> Path | None:
+    """The shared object behind a Python function of Inductor's C++ wrapper, or ``None``.
+
+    ``None`` also where that function does more than to call it, such as to add tensors of its own.
+    """
     try:
-        module = inspect.getclosurevars(call).nonlocals["f"].__self__
-        return ctypes.CDLL(module.__file__)[ENTRY]
-    except (TypeError, KeyError, AttributeError, OSError):
+        f = inspect.getclosurevars(call).nonlocals["f"]
+        plain = set(call.__code__.co_varnames) - {"arg"} == PLAIN
+        return Path(f.__self__.__file__) if plain else None
+    except (TypeError, KeyError, AttributeError):
         return None
 
 
-def load_cpp(source: str) -> ctypes.PyDLL | None:
-    """A library of C++ that calls compiled graphs, compiled once and cached, or ``None``."""
+def load_library(path: Path) -> Callable[[list[Tensor]], Sequence[Tensor | None]] | None:
+    """What calls the graph in a shared object of Inductor's C++ wrapper, or ``None``."""
+    variable = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"  # read when the library is loaded
+    before = os.environ.get(variable)
+    try:
+        guards: Any = torch._C._dynamo.guards
+        os.environ[variable] = str(guards._torchinductor_pyobject_tensor_data_ptr)
+        spec: Any = importlib.util.spec_from_file_location(f"{path.stem}.inductor_entry_cpp", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        entry = module.inductor_entry_cpp
+    except (ImportError, AttributeError, OSError):
+        return None
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+    def call(tensors: list[Tensor]) -> Sequence[Tensor | None]:
+        handles = handles_of(tensors)
+        tensors.clear()
+        return tensors_of(entry(handles))
+
+    return call
+
+
+def entry_of(library: Path) -> Any:
+    """The compiled function in a shared object of Inductor's C++ wrapper, or ``None``."""
+    try:
+        return ctypes.CDLL(str(library))[ENTRY]
+    except (AttributeError, OSError):
+        return None
+
+
+def open_library(path: Path) -> ctypes.PyDLL | None:
+    """A library that calls Python, or ``None``."""
+    try:
+        return ctypes.PyDLL(str(path))
+    except OSError:
+        return None
+
+
+def compile_cpp(source: str) -> Path | None:
+    """A library of C++ that calls compiled graphs, compiled, or ``None``."""
     try:
         from torch._inductor.codecache import CppCodeCache
 
-        return ctypes.PyDLL(CppCodeCache.load(source, device_type="cpu")._name)
+        def load() -> Any:
+            return CppCodeCache.load(source, device_type="cpu")
+
+        return Path(_trusting_the_processor(load)._name)
     except Exception:
         return None
 

@@ -53,6 +53,36 @@ def test_calls_in_cpp_are_those_in_python():
     assert torch.equal(state, total)
 
 
+def weighed(x, state):
+    """A step with constants, one of which it writes to."""
+    weights, total = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor(0.5)
+    total.add_(x.sum())
+    state.add_(total)
+    return [(x.view(-1, 4) * weights).sum(), total * 2, total, x * weights[1]]
+
+
+def test_constants_follow_the_inputs_of_every_call():
+    calls = [(torch.randn(40, generator=torch.Generator().manual_seed(i)),) for i in range(5)]
+    run = compiled(weighed, calls[0][0], torch.zeros(()))
+    assert run.entry is not None
+    rows, last, state = taken(run, calls)
+    expected, final, total = taken(lambda x, s: weighed(x, s), calls)
+    torch.testing.assert_close(torch.tensor(rows), torch.tensor(expected))
+    torch.testing.assert_close(last[0], final[0])
+    torch.testing.assert_close(state, total)
+
+
+def test_constants_are_given_where_no_kernel_is_called_alone(monkeypatch):
+    def uncompiled(module, inputs, options, own):
+        return module, None
+
+    monkeypatch.setattr(backends, "compile_graph", uncompiled)
+    x, state = torch.arange(8.0), torch.zeros(())
+    run = compiled(weighed, x, state)
+    assert not isinstance(run, cpp_loop.Kernel)
+    torch.testing.assert_close(list(run(x, state.clone())), weighed(x, state.clone()))
+
+
 def pick(x, index):
     return [x[index].sum(), x * 2]
 
