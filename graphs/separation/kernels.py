@@ -30,13 +30,13 @@ from __future__ import annotations
 import numpy as np
 
 from graphs.compiling import compiled
+from graphs.separation.plain import DEPENDENT, INDEPENDENT, OVERLAP
 
 HEADER = 4
 SMALL = 62
 BITS = 6
 OBSERVED, RELEVANT, ROSE, FELL, TARGET, QUEUED = 1, 2, 4, 8, 16, 32
 LAST_EPOCH = 1 << 24
-OVERLAP, DEPENDENT, INDEPENDENT = -1, 0, 1
 
 # a power of two times this number has its exponent's own pattern in the top six bits
 DE_BRUIJN = 0x03F79D71B4CB0A89
