@@ -20,6 +20,22 @@ def reference_data() -> Path:
 
 
 @pytest.fixture
+def compiled_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference in compiled code from the first question."""
+    from graphs.inference import work
+
+    monkeypatch.setattr(work.BUDGET, "most", -1)
+
+
+@pytest.fixture
+def plain_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums in plain code, whatever was asked before."""
+    from graphs.inference.routing import Router
+
+    monkeypatch.setattr(Router, "_plain", lambda self, pattern, rows: True)
+
+
+@pytest.fixture
 def fresh_store() -> Iterator[None]:
     """No parameters in Pyro's store, before and after, and draws from a seed."""
     import pyro

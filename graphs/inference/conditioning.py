@@ -16,8 +16,7 @@ import numpy as np
 
 from graphs.inference.elimination import Order
 from graphs.inference.evidence import MISSING, Evidence
-from graphs.inference.linear import Result
-from graphs.inference.plans import Pattern, Planner
+from graphs.inference.plans import Pattern, Planner, Result
 from graphs.language.notation import Node
 
 MOST_WORK = 10**11  # cells over all cases: some minutes

@@ -23,9 +23,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-FILL, WEIGHTED_FILL, WEIGHT = range(3)
+from graphs.inference.greedy import FILL, WEIGHT, WEIGHTED_FILL, compiled_greedy, greedy
+from graphs.inference.work import BUDGET, COMPARISON
 
 # Comparing two vertices takes about as long as filling a cell.
 MOST_COMPARISONS = 10_000_000
@@ -75,22 +75,28 @@ def elimination_order(
             limit the result depends on the arguments alone.
     """
     started = time.perf_counter()
-    logs = np.log(np.asarray(sizes, float))
+    counts = np.asarray(sizes, float)
+    logs = np.log(counts)
     neighbours, degrees = _neighbours(len(sizes), [*scopes, keep])
     going = np.ones(len(sizes), np.bool_)
     going[[*keep, *ignore]] = False
     chance = np.random.default_rng(0)
     kinds = (FILL, WEIGHTED_FILL, WEIGHT) if (degrees**3).sum() < MOST_FOR_FILL else (WEIGHT,)
     best, cost, compared, attempt = np.empty(0, np.int64), np.inf, 0, 0
+    expected = len(sizes) ** 2 + int((degrees**2).sum())
     while True:
+        before = time.perf_counter()
+        search = greedy if BUDGET.allows(COMPARISON * expected) else compiled_greedy()
+        started += time.perf_counter() - before  # compiling is no part of the search
         ties = (
             chance.random(len(sizes))
             if attempt >= len(kinds)
             else np.arange(len(sizes), dtype=float)
         )
-        order, cells, count = _greedy(
-            neighbours, degrees, logs, going, kinds[attempt % len(kinds)], ties
+        order, cells, count = search(
+            neighbours, degrees, counts, logs, going, kinds[attempt % len(kinds)], ties
         )
+        expected = len(sizes) ** 2 + count
         if cells < cost or not attempt:
             best, cost = order, cells
         compared += count + len(sizes)
@@ -159,114 +165,3 @@ def _described(
     cells = [math.prod(sizes[v] for v in clique) for clique in cliques]
     largest = cliques[cells.index(max(cells))] if cliques else ()
     return Order(tuple(order), tuple(cliques), sum(cells), largest)
-
-
-@njit(cache=True)
-def _adjacent(bits, u, v):
-    return (bits[u, v >> 6] >> np.uint64(v & 63)) & np.uint64(1) != 0
-
-
-@njit(cache=True)
-def _join(bits, u, v):
-    bits[u, v >> 6] |= np.uint64(1) << np.uint64(v & 63)
-    bits[v, u >> 6] |= np.uint64(1) << np.uint64(u & 63)
-
-
-@njit(cache=True)
-def _score(around, degree, bits, logs, kind, v):
-    """The measure to be smallest, the logarithm of the join's cells, and the comparisons made."""
-    weight = logs[v]
-    for i in range(degree[v]):
-        weight += logs[around[v, i]]
-    if kind == WEIGHT:
-        return weight, weight, degree[v]
-    fill = 0.0
-    for i in range(degree[v]):
-        u = around[v, i]
-        for j in range(i):
-            w = around[v, j]
-            if not _adjacent(bits, u, w):
-                fill += 1.0 if kind == FILL else logs[u] * logs[w]
-    return fill, weight, degree[v] * degree[v] // 2
-
-
-@njit(cache=True)
-def _widened(around, degree, more):
-    """The lists of neighbours with room for more of them."""
-    longest = 0
-    for v in range(degree.size):
-        longest = max(longest, degree[v])
-    if longest + more <= around.shape[1]:
-        return around
-    wider = np.empty((degree.size, 2 * (longest + more)), np.int64)
-    for v in range(degree.size):
-        for i in range(degree[v]):
-            wider[v, i] = around[v, i]
-    return wider
-
-
-@njit(cache=True)
-def _greedy(neighbours, degrees, logs, going, kind, ties):
-    """Eliminate the variable of the smallest score until none is left.
-
-    Returns:
-        The order, the cells of all joins, and how many comparisons it took.
-    """
-    n = degrees.size
-    around, degree = neighbours.copy(), degrees.copy()
-    bits = np.zeros((n, (n + 63) // 64), np.uint64)
-    for v in range(n):
-        for i in range(degree[v]):
-            _join(bits, v, around[v, i])
-    left = going.copy()
-    score, weight = np.zeros(n), np.zeros(n)
-    touched = np.zeros(n, np.int64)
-    compared = 0
-    for v in range(n):
-        if left[v]:
-            score[v], weight[v], count = _score(around, degree, bits, logs, kind, v)
-            compared += count
-    order = np.empty(n, np.int64)
-    cells, position = 0.0, 0
-    while True:
-        v = -1
-        for u in range(n):
-            if left[u] and (
-                v < 0
-                or score[u] < score[v]
-                or (
-                    score[u] == score[v]
-                    and (weight[u] < weight[v] or (weight[u] == weight[v] and ties[u] < ties[v]))
-                )
-            ):
-                v = u
-        if v < 0:
-            return order[:position], cells, compared
-        left[v] = False
-        order[position] = v
-        position += 1
-        cells += np.exp(min(weight[v], 700.0))
-        around = _widened(around, degree, degree[v])
-        for i in range(degree[v]):
-            u = around[v, i]
-            for j in range(degree[u]):
-                if around[u, j] == v:
-                    degree[u] -= 1
-                    around[u, j] = around[u, degree[u]]
-                    break
-            for j in range(i):
-                w = around[v, j]
-                if not _adjacent(bits, u, w):
-                    _join(bits, u, w)
-                    around[u, degree[u]] = w
-                    around[w, degree[w]] = u
-                    degree[u] += 1
-                    degree[w] += 1
-        for i in range(degree[v]):
-            u = around[v, i]
-            for j in range(-1, degree[u] if kind != WEIGHT else 0):
-                w = u if j < 0 else around[u, j]
-                if left[w] and touched[w] < position:
-                    touched[w] = position
-                    score[w], weight[w], count = _score(around, degree, bits, logs, kind, w)
-                    compared += count

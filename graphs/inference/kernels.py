@@ -15,14 +15,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
-TINY, HUGE, LOST = 1e-60, 1e60, 1e-290
+from graphs.compiling import compiled
+from graphs.inference.plain import HUGE, LOST, TINY
+
 TABLES, SHARED, BLOCK = 0, 1, 2
 FAST = {"nsz", "arcp", "contract", "reassoc", "nnan"}
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled(nogil=True, fastmath=FAST)
 def _line(z, zo, x, xo, y, yo, size, in_z, in_x):
     """z += x y along the last axis, which y has; the sum of it where z has not."""
     if in_z and in_x:
@@ -44,7 +46,7 @@ def _line(z, zo, x, xo, y, yo, size, in_z, in_x):
         z[zo] += total * x[xo]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled(nogil=True, fastmath=FAST)
 def _sum_of_lines(z, zo, x, xo, y, yo, size, in_x, terms, tx, ty):
     """z += sum of x y over the last axis but one; four terms a time, to spare z."""
     four = uint64(4)
@@ -70,7 +72,7 @@ def _sum_of_lines(z, zo, x, xo, y, yo, size, in_x, terms, tx, ty):
         yo += ty
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _contract(z, zo, x, xo, y, yo, axes, counter):
     """z += x y over all axes; rows of ``axes`` are size and strides in z, x and y.
 
@@ -115,7 +117,7 @@ def _contract(z, zo, x, xo, y, yo, axes, counter):
             return
 
 
-@njit(cache=True, nogil=True, fastmath={"nsz", "nnan"})
+@compiled(nogil=True, fastmath={"nsz", "nnan"})
 def _extremes(z, zo, cells, rows, high, low):
     """The largest entry and the smallest positive one, per row."""
     if rows == 1:
@@ -134,7 +136,7 @@ def _extremes(z, zo, cells, rows, high, low):
         zo += rows
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def run_steps(steps, axes, slots, tables, shared, block, lows, scale, marked, rows, forward):
     """Execute steps.
 
@@ -196,7 +198,7 @@ def run_steps(steps, axes, slots, tables, shared, block, lows, scale, marked, ro
             lows[out, r] = low[r if r < width else 0]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def gather(block, offset, cells, table, start, index, rows):
     """Copy for each row the slice of a table that its evidence selects."""
     offset, cells, start, rows = uint64(offset), uint64(cells), uint64(start), uint64(rows)
@@ -205,7 +207,7 @@ def gather(block, offset, cells, table, start, index, rows):
             block[offset + c * rows + r] = table[start + uint64(index[r]) * cells + c]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def finish(slots, tables, shared, block, roots, reads, sizes, scale, columns, rows, kept):
     """Add the logarithms of the roots to the scale, and write what was read, normalised.
 

@@ -11,26 +11,12 @@ import numpy as np
 
 from graphs.inference.contraction import Step
 from graphs.inference.kernels import BLOCK, SHARED, TABLES, finish, gather, run_steps
-from graphs.inference.plans import Plan
+from graphs.inference.plain import Normalised, indicator
+from graphs.inference.plans import Plan, Result
 
 CACHE_BYTES = 1 << 20  # a second-level cache: what a block of rows fills at least
 USUAL_ROWS = 64  # of a block where tables are larger: enough to work through memory in long runs
 BLOCK_BYTES = 1 << 27  # what it fills at most
-LOST = 5e-324  # the lowest entry of a table whose lowest is zero beside its largest
-
-
-class Result(NamedTuple):
-    """What a plan computes for each row.
-
-    Attributes:
-        log_z: (rows,) natural logarithm of the sum of products.
-        columns: (rows, width) what ``Plan.read`` lists, side by side and each normalised.
-        marked: (rows,) where linear numbers may have lost an entry.
-    """
-
-    log_z: np.ndarray
-    columns: np.ndarray
-    marked: np.ndarray
 
 
 class _Steps(NamedTuple):
@@ -51,10 +37,10 @@ class LinearPlan:
 
     Args:
         plan: what to run.
-        tables: the model's factors, float64.
+        tables: the model's factors.
     """
 
-    def __init__(self, plan: Plan, tables: Sequence[np.ndarray]):
+    def __init__(self, plan: Plan, tables: Sequence[Normalised]):
         self._plan, self._program = plan, plan.program
         batched = self._program.batched
         slots = len(batched)
@@ -86,17 +72,14 @@ class LinearPlan:
         self._reads = np.array(plan.read, np.int64)
         self._widths = self._cells[self._reads].astype(np.uint64)
 
-    def _packed(self, tables: Sequence[np.ndarray]) -> np.ndarray:
-        """One array of all tables, each with largest entry one, after the scalar one."""
+    def _packed(self, tables: Sequence[Normalised]) -> np.ndarray:
+        """One array of all tables, after the scalar one."""
         parts, end = [np.ones(1)], 1
         for slot, leaf in enumerate(self._plan.leaves, start=1):
             if leaf.factor is None:
                 continue
-            table = tables[leaf.factor]
-            largest = float(table.max(initial=0.0)) or 1.0
-            scaled = table / largest
-            self._log_scale += math.log(largest)
-            self._low[slot] = scaled.min(where=table > 0, initial=1.0) or LOST
+            scaled, log_scale, self._low[slot] = tables[leaf.factor]
+            self._log_scale += log_scale
             table = scaled.transpose(leaf.axes).ravel()
             if leaf.observed:
                 sizes = [self._program.sizes[v] for v in leaf.observed]
@@ -189,12 +172,9 @@ class LinearPlan:
                 offset, cells = int(self._start[slot]) * count, int(self._cells[slot])
                 table = block[offset : offset + cells * count].reshape(cells, count)
                 (v,) = leaf.scope or leaf.observed
-                table[:] = soft[v][part].T if v in soft and leaf.scope else 1.0
-                if leaf.observed:
-                    table[:] = np.take_along_axis(soft[v][part], codes[v][part][:, None], 1).T
-                elif v in codes:
-                    code = codes[v][part]
-                    table *= (code == np.arange(cells)[:, None]) | (code < 0)
+                code = codes[v][part] if v in codes else None
+                likelihood = soft[v][part] if v in soft else None
+                table[:] = indicator(leaf, cells, code, likelihood)
                 if v in soft:
                     lows[slot, :count] = table.min(0, where=table > 0, initial=1.0)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from graphs.inference.contraction import Program, compile_program
 from graphs.inference.elimination import Order, constrained_order, elimination_order
 
@@ -108,6 +110,20 @@ class Plan:
         )
 
 
+class Result(NamedTuple):
+    """What a plan computes for each row.
+
+    Attributes:
+        log_z: (rows,) natural logarithm of the sum of products.
+        columns: (rows, width) what ``Plan.read`` lists, side by side and each normalised.
+        marked: (rows,) where linear numbers may have lost an entry.
+    """
+
+    log_z: np.ndarray
+    columns: np.ndarray
+    marked: np.ndarray
+
+
 class Planner:
     """Plans for a model of numbered variables, kept for use again.
 
@@ -126,13 +142,22 @@ class Planner:
         rows: float = 2,
     ):
         self.sizes, self.scopes, self.seconds, self.rows = sizes, scopes, seconds, rows
-        self.order: Callable[..., Order]
-        self.order = lru_cache(MOST_PLANS)(self._order)
+        self._orders: Callable[..., Order]
+        self._orders = lru_cache(MOST_PLANS)(self._order)
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
+
+    def order(
+        self,
+        removed: frozenset[int],
+        keep: frozenset[int] = frozenset(),
+        last: frozenset[int] = frozenset(),
+    ) -> Order:
+        """The order in which to sum out what is neither removed nor kept, some of it last."""
+        return self._orders(removed, keep, last)
 
     def cells(self, removed: frozenset[int]) -> int:
         """Cells of all joins without the removed variables."""
-        return self.order(removed, frozenset()).cells
+        return self.order(removed).cells
 
     def states(self, variables: Collection[int]) -> int:
         """The number of joint states of some variables."""
@@ -142,7 +167,7 @@ class Planner:
         self,
         removed: frozenset[int],
         keep: frozenset[int],
-        last: frozenset[int] = frozenset(),
+        last: frozenset[int],
     ) -> Order:
         rests = [[v for v in scope if v not in removed] for scope in self.scopes]
         search = self.rows, self.seconds

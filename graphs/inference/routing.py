@@ -2,16 +2,19 @@
 
 Rows are grouped by the variables they observe. A group with enough work gets a plan of its own,
 from which its observed variables are removed; the others share one in which every variable may be
-observed or not. On the CPU plans run compiled, in linear numbers; rows whose numbers span more than
-linear ones can hold, other devices, and what is to be differentiated run in logarithms.
+observed or not. On the CPU plans run in linear numbers, the first ones of a process in plain numpy
+and all others compiled (:mod:`graphs.inference.work`). Rows whose numbers span more than linear
+ones can hold, other devices, and what is to be differentiated run in logarithms.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +23,13 @@ from torch import Tensor
 from graphs.inference import log_space
 from graphs.inference.conditioning import ROWS_AT_ONCE, choose_cutset
 from graphs.inference.evidence import MISSING, Evidence
-from graphs.inference.linear import LinearPlan
+from graphs.inference.plain import Normalised, normalised
 from graphs.inference.plans import MOST_PLANS, Pattern, Plan, Planner
+from graphs.inference.work import BUDGET, CELL, STEP
 from graphs.language.notation import Node
+
+if TYPE_CHECKING:
+    from graphs.inference.linear import LinearPlan
 
 WORTH_A_PLAN = 1_000_000  # cells of work above which a pattern of evidence gets a plan of its own
 LOG_BYTES = 1 << 26  # of one batch of rows in logarithms
@@ -80,7 +87,7 @@ class Router:
         self.max_bytes, self.progress = max_bytes, progress
         self.planner = Planner(sizes, scopes, order_seconds, order_rows)
         self.linear: Callable[[Pattern], LinearPlan]
-        self.linear = lru_cache(MOST_PLANS)(lambda pattern: LinearPlan(self.plan(pattern), tables))
+        self.linear = lru_cache(MOST_PLANS)(self._linear)
         self.cutset: Callable[[Pattern, bool], tuple[int, ...]]
         self.cutset = lru_cache(MOST_PLANS)(
             lambda pattern, logs: choose_cutset(self.planner, pattern, logs, max_bytes, names)
@@ -89,6 +96,23 @@ class Router:
     def plan(self, pattern: Pattern) -> Plan:
         """The plan of a pattern, from the store or made now."""
         return self.planner.plan(pattern)
+
+    @cached_property
+    def normalised(self) -> list[Normalised]:
+        """The factors, each with largest entry one."""
+        return list(map(normalised, self.tables))
+
+    def _linear(self, pattern: Pattern) -> LinearPlan:
+        from graphs.inference.linear import LinearPlan
+
+        return LinearPlan(self.plan(pattern), self.normalised)
+
+    def _plain(self, pattern: Pattern, rows: int) -> bool:
+        """Whether to run a pattern in plain code rather than wait for compiled code."""
+        plan = self.plan(pattern)
+        if plan.bytes(logarithms=True) > min(LOG_BYTES, self.max_bytes):
+            return BUDGET.allows(math.inf)
+        return BUDGET.allows(STEP * len(plan.program.steps) + CELL * plan.cells * rows)
 
     @property
     def log_dtype(self) -> torch.dtype:
@@ -154,8 +178,7 @@ class Router:
         self, plan: Plan, evidence: Evidence, most: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[dict[int, Tensor], dict[int, Tensor], int]]:
         """The evidence as tensors, so many rows at a time as the memory allows."""
-        fitting = min(LOG_BYTES, self.max_bytes) // plan.bytes(logarithms=True)
-        size = max(1, min(most, fitting))
+        size = self._rows_at_once(plan, most)
         for first in range(0, evidence.rows, size):
             codes = {
                 v: torch.from_numpy(code[first : first + size]).to(self.device)
@@ -163,6 +186,10 @@ class Router:
             }
             soft = {v: table[first : first + size] for v, table in evidence.soft.items()}
             yield codes, soft, min(size, evidence.rows - first)
+
+    def _rows_at_once(self, plan: Plan, most: int = ROWS_AT_ONCE) -> int:
+        fitting = min(LOG_BYTES, self.max_bytes) // plan.bytes(logarithms=True)
+        return max(1, min(most, fitting))
 
     def _log_z(
         self,

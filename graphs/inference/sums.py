@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.inference import log_space
+from graphs.inference import log_space, plain
 from graphs.inference.conditioning import ROWS_AT_ONCE, cases, contradicted, mixture, require_room
 from graphs.inference.evidence import Evidence
-from graphs.inference.linear import Result
-from graphs.inference.plans import Pattern
+from graphs.inference.plans import Pattern, Result
 from graphs.inference.routing import Advance, Router
 
 
@@ -111,9 +110,17 @@ class Sums(Router):
     def _run(self, pattern: Pattern, evidence: Evidence, advance: Advance | None) -> Result:
         """One plan for all rows; those that linear numbers cannot hold again in logarithms."""
         soft, log_scale = evidence.scaled()
-        result = self.linear(pattern).run(
-            evidence.codes, soft, evidence.rows, self.max_bytes, advance, torch.get_num_threads()
-        )
+        if self._plain(pattern, evidence.rows):
+            result = self._run_plain(pattern, evidence, soft, advance)
+        else:
+            result = self.linear(pattern).run(
+                evidence.codes,
+                soft,
+                evidence.rows,
+                self.max_bytes,
+                advance,
+                torch.get_num_threads(),
+            )
         result = result._replace(log_z=result.log_z + log_scale)
         again = np.flatnonzero(result.marked)
         if again.size:
@@ -121,6 +128,25 @@ class Sums(Router):
             result.log_z[again] = exact.log_z
             result.columns[again] = exact.columns
         return result
+
+    def _run_plain(
+        self,
+        pattern: Pattern,
+        evidence: Evidence,
+        soft: Mapping[int, np.ndarray],
+        advance: Advance | None,
+    ) -> Result:
+        plan = self.plan(pattern)
+        size, results = self._rows_at_once(plan), []
+        for first in range(0, evidence.rows, size):
+            part = slice(first, min(first + size, evidence.rows))
+            codes = {v: code[part] for v, code in evidence.codes.items()}
+            likely = {v: table[part] for v, table in soft.items()}
+            rows = part.stop - part.start
+            results.append(plain.run(plan, self.normalised, codes, likely, rows))
+            if advance is not None:
+                advance(rows)
+        return Result(*map(np.concatenate, zip(*results, strict=True)))
 
     @torch.no_grad()
     def _run_in_logarithms(

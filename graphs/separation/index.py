@@ -1,42 +1,42 @@
 r"""Many independence queries about one graph.
 
-:class:`Separation` numbers the nodes, lays the edges out as integer arrays and answers by compiled
-Bayes-ball (:mod:`graphs.separation.kernels`). A query visits only ancestors of the nodes it names,
-stops at the first active path, and gives a verdict without reasons; :func:`graphs.independent`
-explains one.
+:class:`Separation` numbers the nodes and answers by Bayes-ball: the first questions of a process in
+plain code (:mod:`graphs.separation.plain`), all others in compiled code on integer arrays
+(:mod:`graphs.separation.kernels`), with the same answers. A query visits only ancestors of the
+nodes it names, stops at the first active path, and gives a verdict without reasons;
+:func:`graphs.independent` explains one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
 
 from graphs.language.notation import Node
-from graphs.separation import kernels
+from graphs.separation.plain import BUDGET, DEPENDENT, OVERLAP, QUERY, PlainBall
 from graphs.structure.mixed import one_member, two_headed
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import NodeSet, latent_nodes, node_set, require_disjoint, require_some
 from graphs.structure.search import neighbours_of, parents_of
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from graphs.separation.batches import NodeSets, Numbers
+    from graphs.separation.compiled import CompiledBall
+
 _ROLES = ("x", "y", "given")
-
-NodeSets: TypeAlias = Sequence[Any] | npt.NDArray[np.integer]
-
-# called without numba's dispatcher, which would take longer to see that the types fit than a query
-# of a small graph takes
-_ANSWER_ONE = next(iter(kernels.answer_one.overloads.values())).entry_point
 
 
 class Separation:
     """An index of a model's graph for many separation queries.
 
-    Construction takes O(nodes + edges). The first import on a machine compiles for some seconds and
-    keeps the result on disk. An index has working memory of its own, so it serves one thread at a
-    time.
+    Construction takes O(nodes + edges). Once a process has asked for about half a second of work,
+    numba compiles, for some seconds on a machine's first use, and keeps the result on disk. An
+    index has working memory of its own, so it serves one thread at a time.
 
     Args:
         model: a networkx graph, a pgmpy model or a :class:`graphs.Factorization`. Later changes to
@@ -67,16 +67,14 @@ class Separation:
         nodes = tuple(graph)
         index = {v: i for i, v in enumerate(nodes)}
         near = parents_of(graph) if graph.is_directed() else neighbours_of(graph)
-        counts = np.fromiter(map(len, near.values()), np.int32, len(nodes))
-        links = map(index.__getitem__, chain.from_iterable(near.values()))
-        tails = np.fromiter(links, np.int32, int(counts.sum()))
-        heads = np.repeat(np.arange(len(nodes), dtype=np.int32), counts)
+        tails = array("i", map(index.__getitem__, chain.from_iterable(near.values())))
+        heads = array(
+            "i", chain.from_iterable(map(repeat, range(len(nodes)), map(len, near.values())))
+        )
         pairs = two_headed(graph)
-        if pairs:  # a common cause for each, numbered after the nodes and nowhere named
-            causes = np.arange(len(nodes), len(nodes) + len(pairs), dtype=np.int32)
-            children = np.array([index[v] for pair in pairs for v in pair], np.int32)
-            tails = np.concatenate((tails, causes.repeat(2)))
-            heads = np.concatenate((heads, children))
+        for cause, pair in enumerate(pairs, len(nodes)):  # a common cause for each, nowhere named
+            tails.extend((cause, cause))
+            heads.extend(index[v] for v in pair)
         hidden = latent_nodes(graph, latent)
         self._fill(nodes, index, tails, heads, graph.is_directed(), hidden, len(pairs))
 
@@ -96,26 +94,9 @@ class Separation:
         """
         if num_nodes < 0:
             raise ValueError(f"expected a number of nodes of zero or more, got {num_nodes}")
-        edges = np.asarray(edge_array)
-        if edges.size == 0:
-            edges = edges.reshape(0, 2).astype(np.int32)
-        if edges.ndim != 2 or edges.shape[1] != 2 or not np.issubdtype(edges.dtype, np.integer):
-            raise ValueError(
-                "expected an integer array of shape (edges, 2), got shape "
-                f"{edges.shape} and type {edges.dtype}"
-            )
-        if len(edges) and not 0 <= edges.min() <= edges.max() < num_nodes:
-            raise ValueError(
-                f"expected edges between nodes 0 to {num_nodes - 1}, got "
-                f"{edges.min() if edges.min() < 0 else edges.max()}"
-            )
-        tails, heads = (np.ascontiguousarray(edges[:, i], dtype=np.int32) for i in (0, 1))
-        if not directed:
-            if (loops := tails[tails == heads]).size:
-                raise ValueError(
-                    f"expected a graph without self-loops, got {loops[0]} - {loops[0]}"
-                )
-            tails, heads = np.concatenate((tails, heads)), np.concatenate((heads, tails))
+        from graphs.separation.batches import edge_ends
+
+        tails, heads = edge_ends(num_nodes, edge_array, directed)
         index = cls.__new__(cls)
         nodes = range(num_nodes)
         index._fill(nodes, {v: v for v in nodes}, tails, heads, directed, frozenset())
@@ -125,8 +106,8 @@ class Separation:
         self,
         nodes: Sequence[Node],
         index: dict[Node, int],
-        tails: npt.NDArray[np.int32],
-        heads: npt.NDArray[np.int32],
+        tails: Any,
+        heads: Any,
         directed: bool,
         latent: frozenset[Node],
         causes: int = 0,
@@ -139,12 +120,31 @@ class Separation:
         # where a tuple may be a node it has to be looked up before it is taken for a list
         composite = not self._numbered and not {tuple, frozenset}.isdisjoint(map(type, nodes))
         self._lists: set[type] = {list, set} if composite else {list, set, tuple, frozenset}
-        self._memory = kernels.build(self._size, tails, heads, directed)
-        end = int(self._memory[3]) + 4 * self._size
-        self._scratch = memoryview(self._memory)[end - self._size : end]
-        if directed and (cycle := kernels.find_cycle(self._memory)).size:
+        self._memory: npt.NDArray[np.int32] | None = None
+        self._ball: PlainBall | CompiledBall
+        self._answer_one: Callable[..., int]
+        if BUDGET.allows(self._size + len(tails)):
+            tails, heads = tails.tolist(), heads.tolist()
+            self._ball = PlainBall(self._size, tails, heads, directed)
+        else:
+            self._compile(tails, heads)
+        if directed and (cycle := self._ball.cycle()):
             loop = " -> ".join(str(nodes[i]) for i in (*cycle[::-1], cycle[-1]))
             raise ValueError(f"expected an acyclic directed graph, got the cycle {loop}")
+
+    def _compile(self, tails: Any, heads: Any) -> None:
+        """Answer in compiled code from now on."""
+        from graphs.separation.compiled import ANSWER_ONE, CompiledBall
+
+        self._ball = ball = CompiledBall(self._size, tails, heads, self.directed)
+        self._memory, self._scratch, self._answer_one = ball.memory, ball.scratch, ANSWER_ONE
+
+    def _ready(self, work: int) -> PlainBall | CompiledBall:
+        """What answers questions that take so much work."""
+        ball = self._ball
+        if isinstance(ball, PlainBall) and not BUDGET.allows(work + ball.spent()):
+            self._compile(ball.tails, ball.heads)
+        return self._ball
 
     def __repr__(self) -> str:
         return f"<Separation of {len(self.nodes)} nodes, {self.num_edges} edges>"
@@ -158,6 +158,9 @@ class Separation:
         """
         if given is None:
             given = []
+        memory = self._memory
+        if memory is None:
+            return self._first(x, y, given)
         kind = type(given)
         if kind in self._lists:
             scratch, index, observable = self._scratch, self._index, self._observable
@@ -170,9 +173,21 @@ class Separation:
                     end += 1
             except (KeyError, TypeError, IndexError):  # sets, or something to refuse
                 return self._decide(x, y, given)
-            outcome = _ANSWER_ONE(self._memory, 1, 2, end)
-            if outcome != kernels.OVERLAP:
-                return outcome != kernels.DEPENDENT
+            outcome = self._answer_one(memory, 1, 2, end)
+            if outcome != OVERLAP:
+                return outcome != DEPENDENT
+        return self._decide(x, y, given)
+
+    def _first(self, x: Any, y: Any, given: Any) -> bool:
+        """:meth:`independent` in plain code."""
+        if type(given) in self._lists:
+            try:
+                numbers = [self._index[x]], [self._index[y]], [self._observable[v] for v in given]
+            except (KeyError, TypeError):  # sets, or something to refuse
+                return self._decide(x, y, given)
+            outcome = self._ready(QUERY).outcome(*numbers)
+            if outcome != OVERLAP:
+                return outcome != DEPENDENT
         return self._decide(x, y, given)
 
     def independent_many(
@@ -192,6 +207,10 @@ class Separation:
             ValueError: sequences of several lengths; and what :meth:`independent` raises, with the
                 number of the query.
         """
+        import numpy as np
+
+        from graphs.separation.batches import flattened
+
         if givens is None:
             givens = [[]] * len(xs)
         if not len(xs) == len(ys) == len(givens):
@@ -199,25 +218,35 @@ class Separation:
                 f"expected as many xs as ys and givens, got {len(xs)}, {len(ys)} and {len(givens)}"
             )
         parts = [self._numbers(*part) for part in zip((xs, ys, givens), _ROLES, strict=True)]
-        sizes = np.stack([counts for _, counts in parts], axis=1)
-        ends = sizes.cumsum()
-        starts = (ends - sizes.ravel()).reshape(sizes.shape)
-        flat = np.empty(int(sizes.sum()), np.int32)
-        for role, (nodes, counts) in enumerate(parts):
-            shift = starts[:, role] - (counts.cumsum() - counts)
-            flat[np.repeat(shift, counts) + np.arange(len(nodes))] = nodes
+        flat, sizes = flattened(parts)
         holds = np.empty(len(sizes), np.bool_)
-        empty = sizes[:, :2] == 0
-        if empty.any():
-            refused = int(empty.any(axis=1).argmax())
-        else:
-            refused = kernels.answer_many(self._memory, flat, ends, holds)
+        empty = (sizes[:, :2] == 0).any(axis=1)
+        refused = int(empty.argmax()) if empty.any() else self._answer(flat, sizes.cumsum(), holds)
         if refused >= 0:
             try:
                 self._decide(xs[refused], ys[refused], givens[refused])
             except ValueError as error:
                 raise ValueError(f"{error} (query {refused})") from None
         return holds
+
+    def _answer(
+        self,
+        flat: npt.NDArray[np.int32],
+        ends: npt.NDArray[np.int64],
+        holds: npt.NDArray[np.bool_],
+    ) -> int:
+        """Fill ``holds``, some queries at a time; the first whose sets overlap, or -1."""
+        first, work = 0, QUERY * len(holds)
+        while first < len(holds):
+            ball = self._ready(work)
+            last = min(first + ball.at_once, len(holds))
+            start = int(ends[3 * first - 1]) if first else 0
+            some = ends[3 * first : 3 * last] - start
+            refused = ball.answer_many(flat[start:], some, holds[first:last])
+            if refused >= 0:
+                return first + refused
+            first, work = last, 0
+        return -1
 
     def reachable(self, x: NodeSet, given: NodeSet | None = None) -> frozenset[Node]:
         """Every node that is not independent of x given ``given``, without x and ``given``.
@@ -228,11 +257,8 @@ class Separation:
         start, observed = node_set(self._index, x, "x"), self._observed(given)
         require_some(start, "x")
         require_disjoint(start, "x", observed, "given")
-        rose, fell = np.zeros((2, self._size), np.int64)
-        rose[self._array(start)] = 1
-        kernels.spread(self._memory, self._array(observed), rose, fell)
-        found = np.flatnonzero((rose | fell)[: len(self.nodes)]).tolist()
-        return frozenset(self.nodes[i] for i in found) - start - observed
+        found = self._ready(QUERY).reached(self._numbers_of(start), self._numbers_of(observed))
+        return frozenset(self.nodes[i] for i in found if i < len(self.nodes)) - start - observed
 
     def dependence_matrix(self, given: NodeSet | None = None) -> npt.NDArray[np.bool_]:
         """Which pairs are dependent given ``given``: shape (nodes, nodes), ordered as ``nodes``.
@@ -242,8 +268,9 @@ class Separation:
         Raises:
             ValueError: an unknown or a latent node.
         """
-        matrix = np.empty((self._size,) * 2, np.bool_)
-        kernels.fill_matrix(self._memory, self._array(self._observed(given)), matrix)
+        words = 1 + self._size // 64
+        ball = self._ready((self._size + self.num_edges) * words)
+        matrix = ball.matrix(self._numbers_of(self._observed(given)))
         return matrix[: len(self.nodes), : len(self.nodes)]
 
     def _decide(self, x: NodeSet, y: NodeSet, given: NodeSet | None) -> bool:
@@ -253,10 +280,8 @@ class Separation:
         require_some(sets[1], "y")
         for i, j in ((0, 1), (0, 2), (1, 2)):
             require_disjoint(sets[i], _ROLES[i], sets[j], _ROLES[j])
-        nodes = self._array(chain.from_iterable(sets))
-        holds = np.empty(1, np.bool_)
-        kernels.answer_many(self._memory, nodes, np.cumsum([*map(len, sets)]), holds)
-        return bool(holds[0])
+        numbers = map(self._numbers_of, sets)
+        return self._ready(QUERY).outcome(*numbers) != DEPENDENT
 
     def _observed(self, given: NodeSet | None) -> frozenset[Node]:
         nodes = node_set(self._index, given, "given")
@@ -265,43 +290,24 @@ class Separation:
                 raise ValueError(f"expected observable nodes for given, got the latent node {v!r}")
         return nodes
 
-    def _array(self, nodes: Iterable[Node]) -> npt.NDArray[np.int32]:
-        return np.array([self._index[v] for v in nodes], dtype=np.int32)
+    def _numbers_of(self, nodes: Iterable[Node]) -> list[int]:
+        return [self._index[v] for v in nodes]
 
-    def _numbers(
-        self, sets: NodeSets, role: str
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    def _numbers(self, sets: NodeSets, role: str) -> Numbers:
         """The numbers of all nodes named, and how many each set has."""
+        import numpy as np
+
+        from graphs.separation.batches import gathered, numbered, numbered_range
+
         if (
             isinstance(sets, np.ndarray)
             and self._numbered
             and np.issubdtype(sets.dtype, np.integer)
         ):
-            if sets.size and not 0 <= sets.min() <= sets.max() < len(self.nodes):
-                wrong = sets.min() if sets.min() < 0 else sets.max()
-                raise ValueError(
-                    f"expected nodes 0 to {len(self.nodes) - 1} for {role}, got {wrong}"
-                )
-            if sets.ndim not in (1, 2):
-                raise ValueError(
-                    "expected integers of shape (queries,) or (queries, nodes per set) for "
-                    f"{role}, got shape {sets.shape}"
-                )
-            width = 1 if sets.ndim == 1 else sets.shape[1]
-            return sets.ravel().astype(np.int32), np.full(len(sets), width)
-        index = self._observable if role == "given" else self._index
-        kinds = set(map(type, sets))
-        try:
-            if kinds <= self._lists:
-                counts = np.fromiter(map(len, sets), np.int64, len(sets))
-                named = map(index.__getitem__, chain.from_iterable(sets))
-                return np.fromiter(named, np.int32, int(counts.sum())), counts
-            if kinds.isdisjoint(self._lists):
-                named = map(index.__getitem__, sets)
-                return np.fromiter(named, np.int32, len(sets)), np.ones(len(sets), np.int64)
-        except (KeyError, TypeError):
-            pass
-        read = self._observed if role == "given" else lambda s: node_set(self._index, s, role)
-        chosen = [read(s) for s in sets]
-        counts = np.fromiter(map(len, chosen), np.int64, len(chosen))
-        return self._array(chain.from_iterable(chosen)), counts
+            return numbered_range(sets, len(self.nodes), role)
+        given = role == "given"
+        found = numbered(sets, self._observable if given else self._index, self._lists)
+        if found is not None:
+            return found
+        read = self._observed if given else lambda s: node_set(self._index, s, role)
+        return gathered([self._numbers_of(read(s)) for s in sets])

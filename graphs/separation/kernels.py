@@ -27,36 +27,22 @@ are stored as parents and nobody has children.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
+
+from graphs.compiling import compiled
+from graphs.separation.plain import DEPENDENT, INDEPENDENT, OVERLAP
 
 HEADER = 4
 SMALL = 62
 BITS = 6
 OBSERVED, RELEVANT, ROSE, FELL, TARGET, QUEUED = 1, 2, 4, 8, 16, 32
 LAST_EPOCH = 1 << 24
-OVERLAP, DEPENDENT, INDEPENDENT = -1, 0, 1
 
 # a power of two times this number has its exponent's own pattern in the top six bits
 DE_BRUIJN = 0x03F79D71B4CB0A89
 EXPONENTS = np.zeros(64, np.int64)
 for _exponent in range(64):
     EXPONENTS[(DE_BRUIJN << _exponent) % 2**64 >> 58] = _exponent
-
-
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile on import, or read what an earlier process compiled where a cache can be written."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(signature, cache=True)(function)
-        except RuntimeError:  # no folder to cache in
-            return njit(signature)(function)
-
-    return decorate
 
 
 @compiled("int64(int64[::1], int64, int64)")

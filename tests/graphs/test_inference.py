@@ -15,6 +15,12 @@ import graphs
 MODELS = [random_bayesian, random_markov]
 
 
+@pytest.fixture(params=["plain_sums", "compiled_sums"], autouse=True)
+def way(request):
+    """Every answer both ways."""
+    request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("random_model", MODELS)

@@ -11,6 +11,8 @@ from graphs.inference.contraction import compile_program
 from graphs.inference.elimination import elimination_order
 from graphs.inference.plans import Pattern
 
+pytestmark = pytest.mark.usefixtures("compiled_sums")
+
 
 def grid(rows, columns, seed=0):
     rng = np.random.default_rng(seed)

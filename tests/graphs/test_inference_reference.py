@@ -7,6 +7,8 @@ from agrum_networks import Peer, forward_sample
 import graphs
 from graphs.parameters.bridge import tables_of
 
+pytestmark = pytest.mark.usefixtures("compiled_sums")
+
 PROBLEMS = ["CSP_12", "Grids_12", "Promedus_24", "Segmentation_11"]
 NETWORKS = [
     "asia",

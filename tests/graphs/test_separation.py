@@ -13,9 +13,19 @@ from separation_oracles import node_triples, random_graphs, separated_in_moral_a
 import graphs
 from graphs import textbook
 from graphs.separation import kernels as bayes_ball
+from graphs.separation import plain
 from graphs.separation.independence import reachable
 
 examples = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+@pytest.fixture(params=[1e18, -1], ids=["plain", "compiled"], autouse=True, scope="module")
+def way(request):
+    """Every answer both ways."""
+    asked, most = plain.BUDGET.asked, plain.BUDGET.most
+    plain.BUDGET.asked, plain.BUDGET.most = 0, request.param
+    yield
+    plain.BUDGET.asked, plain.BUDGET.most = asked, most
 
 
 def random_dag(size, degree, seed):
@@ -189,7 +199,8 @@ def test_textbook_models():
     assert index.dependence_matrix("E")[0].tolist() == [True] * 4 + [False, True, False]
 
 
-def test_old_marks_are_forgotten_when_epochs_run_out():
+def test_old_marks_are_forgotten_when_epochs_run_out(monkeypatch):
+    monkeypatch.setattr(plain.BUDGET, "most", -1)
     collider = [(0, 1), (2, 1), (1, 3)]
     index = graphs.Separation.from_edges(bayes_ball.SMALL + 1, collider)
     index._memory[0] = bayes_ball.LAST_EPOCH - 3
