@@ -53,6 +53,10 @@ class TensorBatches:
     def is_last(self, number: int) -> bool:
         return number == len(self.order)
 
+    def sizes(self) -> dict[int, int]:
+        """How many batches of an epoch have how many rows."""
+        return self.order.sizes()
+
     def in_order(self) -> Iterator[Batch]:
         yield from zip(*(t.split(self.order.batch_size) for t in self.tensors), strict=True)
 
@@ -96,6 +100,15 @@ class Order(Sampler[list[int]]):
     def __len__(self) -> int:
         full, rest = divmod(self.size, self.batch_size * self.world.size)
         return full + (rest >= self.world.size and not self.drop_last)
+
+    def sizes(self) -> dict[int, int]:
+        """How many batches of an epoch have how many rows, in this process."""
+        full, rest = divmod(self.size, self.batch_size * self.world.size)
+        sizes = {self.batch_size: full}
+        if len(self) > full:
+            rows = len(range(self.world.rank, rest, self.world.size))
+            sizes[rows] = sizes.get(rows, 0) + 1
+        return sizes
 
     def generator(self, stream: int) -> torch.Generator:
         """A generator of this epoch: stream 0 for the order, stream 1 for this process's draws."""

@@ -118,6 +118,12 @@ class WholeStep(StagedFunction):
         if self.backend != "eager" and graph.run is graph.recorded:
             raise NotStageable("it runs uncompiled")
 
+    def _given(self, call: Call) -> Sequence[Any]:
+        return call.leaves[1:]
+
+    def _note(self, call: Call, text: str) -> None:
+        """Left to the single steps."""
+
     def _warn(self, text: str) -> None:
         """Silent: the caller falls back to single steps, which warn."""
         self.refusal = text

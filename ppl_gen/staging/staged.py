@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import FrameType
@@ -22,16 +23,18 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
 from ppl_gen.staging import backends, torch_internals
+from ppl_gen.staging.choice import Always
 from ppl_gen.staging.comparison import Outcome, difference
+from ppl_gen.staging.costs import Counter, Work
 from ppl_gen.staging.cpp_loop import several
-from ppl_gen.staging.environment import Environment, Slots
+from ppl_gen.staging.environment import Environment
+from ppl_gen.staging.floats import FloatInputs
 from ppl_gen.staging.recording import NotStageable, Recording, record, storage_of
 from ppl_gen.staging.sandbox import RandomState, Sandbox
 from ppl_gen.staging.signatures import Call, Key, flatten_call
 
 Metrics: TypeAlias = dict[str, Tensor]
 Loss: TypeAlias = Callable[..., tuple[Tensor, Metrics]]
-Place: TypeAlias = tuple[Slots, Any]
 
 PACKAGE = str(Path(__file__).parents[1])
 GRAPHS_PER_KEY = 4
@@ -149,55 +152,13 @@ class Graph:
             parameter.grad = gradient
 
 
-class FloatInputs:
-    """The Python floats that are inputs of a graph: arguments, and values of the environment.
-
-    A float is a constant until it changes; from then on it is an input.
-
-    Args:
-        call: a call the graph serves.
-        graphs: the graphs of earlier calls of this kind, which this one cannot be served by.
-    """
-
-    def __init__(self, call: Call, graphs: Iterable[Graph] = ()):
-        self.constant: tuple[float, ...] | None = call.floats
-        self.places: dict[tuple[int, Any], Place] = {}
-        for graph in graphs:
-            if graph.moving.constant != call.floats:
-                self.constant = None
-            self.places |= graph.moving.places
-            for slots, key in graph.environment.moved_floats():
-                self.places[id(slots.holder), key] = slots, key
-
-    def __bool__(self) -> bool:
-        return self.constant is None or bool(self.places)
-
-    def scalars(self, call: Call) -> list[Tensor]:
-        """Their values, as 0-d tensors: arguments, then places."""
-        values = [*(() if self.constant is not None else call.floats)]
-        values += [slots.get(key) for slots, key in self.places.values()]
-        return [torch.tensor(value) for value in values]
-
-    @contextmanager
-    def replaced(
-        self, call: Call, scalars: Sequence[Tensor]
-    ) -> Iterator[tuple[float | Tensor, ...]]:
-        """Put tensors in the places; gives the floats among the arguments."""
-        count = len(scalars) - len(self.places)
-        before = [slots.get(key) for slots, key in self.places.values()]
-        try:
-            for (slots, key), scalar in zip(self.places.values(), scalars[count:], strict=True):
-                slots.put(key, scalar)
-            yield tuple(scalars[:count]) or call.floats
-        finally:
-            for (slots, key), value in zip(self.places.values(), before, strict=True):
-                slots.put(key, value)
-
-
 class StagedFunction:
     """A loss whose calls leave gradients behind and, where that is safe, run as one graph.
 
     See :func:`ppl_gen.staging.stage_function`.
+
+    Attributes:
+        choice: whether a kind of call is staged.
     """
 
     def __init__(
@@ -217,6 +178,8 @@ class StagedFunction:
         self._graphs: dict[Key, list[Graph]] = {}
         self._refused: dict[Key, NotStageable] = {}
         self._warned = self._prepared = False
+        self.choice = Always()
+        self._counting: AbstractContextManager[Any] = nullcontext()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Metrics]:
         if self.staged:
@@ -229,6 +192,7 @@ class StagedFunction:
             else:
                 if graph is not None:
                     return graph(call)
+                self.choice.count(self._given(call))
         if not self._prepared:
             self.prepare(args, kwargs)
         return self._run_eagerly(args, kwargs)
@@ -255,7 +219,7 @@ class StagedFunction:
     # --- Eagerly --------------------------------------------------------------------------------
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        with pyro.validation_enabled(False), torch.enable_grad():
+        with pyro.validation_enabled(False), torch.enable_grad(), self._counting:
             loss, metrics = self.evaluate(args, kwargs)
             if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
                 raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
@@ -288,6 +252,10 @@ class StagedFunction:
             return None
         if _PYRO_STACK:
             raise NotStageable(f"it is called inside a {type(_PYRO_STACK[-1]).__name__}")
+        if call.key not in self._graphs and not self.choice(
+            self._given(call), partial(self._work, call)
+        ):
+            return None
         graphs = self._graphs.setdefault(call.key, [])
         for graph in graphs:
             if graph.serves(call):
@@ -315,9 +283,29 @@ class StagedFunction:
                 backends.forget(graph.run)
             self._refused[call.key] = refusal
             self._graphs.pop(call.key, None)
+            self._note(call, f"eager, since {refusal}")
         if self.staged is True:
             raise StagingError(f"this step cannot be staged: {refusal}") from refusal
         self._warn(f"this step runs eagerly: {refusal}")
+
+    def _given(self, call: Call) -> Sequence[Any]:
+        """The arguments by which kinds of calls are told apart."""
+        return call.leaves
+
+    def _work(self, call: Call) -> Work:
+        """What a step does eagerly, without what follows the gradients."""
+        self.prepare(*call.arguments())
+        environment = self._environment(FloatInputs(call))
+        self._counting = counter = Counter()
+        try:
+            with self._random_state(call) as random:
+                self._reference(call, environment, random)
+        finally:
+            self._counting = nullcontext()
+        return counter.work()
+
+    def _note(self, call: Call, text: str) -> None:
+        self.choice.note(self._given(call), text)
 
     def _warn(self, text: str) -> None:
         if not self._warned:
@@ -345,12 +333,7 @@ class StagedFunction:
 
     def _build(self, call: Call, moving: FloatInputs, random: RandomState) -> Graph:
         """Record, verify and compile."""
-        environment = Environment(self.roots, moving.places)
-        store = pyro.get_param_store()
-        stored = [name for p in self.trained.values() if (name := store.param_name(p))]
-        if stored:
-            environment.watch("parameter store", vars(store), ["_params"])
-            environment.watch("parameter store", vars(store)["_params"], stored)
+        environment = self._environment(moving)
         expected, sandbox = self._reference(call, environment, random)
         parameters = list(self.trained.values())
         metrics = list(expected.values)[1:]
@@ -383,6 +366,16 @@ class StagedFunction:
         self._require_equal(expected, self._trial(graph, call, sandbox, random))
         self._compile(graph, call, sandbox, random)
         return graph
+
+    def _environment(self, moving: FloatInputs) -> Environment:
+        """The Python values that the function uses."""
+        environment = Environment(self.roots, moving.places)
+        store = pyro.get_param_store()
+        stored = [name for p in self.trained.values() if (name := store.param_name(p))]
+        if stored:
+            environment.watch("parameter store", vars(store), ["_params"])
+            environment.watch("parameter store", vars(store)["_params"], stored)
+        return environment
 
     def _reference(
         self, call: Call, environment: Environment, random: RandomState
@@ -443,7 +436,8 @@ class StagedFunction:
         obstacle = torch_internals.why_not_compiled({tensor.device for tensor in inputs})
         if obstacle is None:
             try:
-                run = backends.compiled(graph.recorded, inputs)
+                with self.choice.compiling(self._given(call)):
+                    run = backends.compiled(graph.recorded, inputs)
             except Exception as error:
                 if self.staged is True:
                     raise StagingError(f"Inductor cannot compile this step: {error}") from error
@@ -463,6 +457,7 @@ class StagedFunction:
             if self.staged is True:
                 raise StagingError(f"compiled, this step gives another result: {obstacle}")
             obstacle = f"compiled, it gives another result: {obstacle}"
+        self._note(call, f"uncompiled, since {obstacle}")
         self._warn(f"this step runs uncompiled: {obstacle}")
 
 

@@ -18,6 +18,7 @@ class History(Mapping[str, list[float]]):
     """Metrics by name, one number per optimiser step; NaN where a step did not record one.
 
     ``history["elbo"]`` is a list; ``len(history)`` counts metrics and ``history.steps`` steps.
+    ``history.staging`` says which steps :func:`ppl_gen.fit` compiled, and why.
 
     >>> history = ppl_gen.History()
     >>> history.record({"loss": 3.0})
@@ -31,6 +32,7 @@ class History(Mapping[str, list[float]]):
     def __init__(self) -> None:
         self._columns: dict[str, list[float]] = {}
         self.steps = 0
+        self.staging = ""
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """Add one step."""

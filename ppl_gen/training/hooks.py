@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeAlias
 from tqdm.auto import tqdm
 
 from ppl_gen import _files
-from ppl_gen._processes import World
 from ppl_gen.data.batches import Batches, num_data
 from ppl_gen.objectives.elbo import Objective
 from ppl_gen.training import generators
@@ -36,14 +35,13 @@ class Hook(Protocol):
 class Progress:
     """A progress bar on standard error.
 
-    The time that remains is estimated without steps that waited for a graph to be compiled: the
-    first, and those that take more than a second and ten times as long as any before.
+    It says what is being compiled. The time that remains is estimated without steps that waited for
+    that: the first, and those that take more than a second and ten times as long as any before.
     """
 
     def __init__(self, run: Run, shown: bool):
         length = run.source.length
         self.bar = tqdm(
-            desc="compiling the training step" if run.staged else None,
             total=None if length is None else run.epochs * length,
             initial=run.history.steps,
             unit="step",
@@ -51,6 +49,7 @@ class Progress:
             mininterval=0.5,
         )
         self._last, self._longest = time.monotonic(), math.inf
+        run.choices.announce = self.bar.set_description_str
 
     def __enter__(self) -> Progress:
         return self
@@ -69,11 +68,11 @@ class Progress:
 
     def _leave_out_compilation(self) -> None:
         self._last, before = time.monotonic(), self._last
-        seconds = self._last - before
+        seconds, waited = self._last - before, bool(self.bar.desc)
+        self.bar.set_description_str(None, refresh=False)
         if math.isinf(self._longest):
-            self.bar.set_description_str(None, refresh=False)
             self._longest = 0.0
-        elif not self._longest or seconds < max(1.0, 10 * self._longest):
+        elif not waited and (not self._longest or seconds < max(1.0, 10 * self._longest)):
             self._longest = max(self._longest, seconds)
             return
         self.bar.unpause()
@@ -172,11 +171,12 @@ def calling(callback: Callback) -> Hook:
 class Interruption:
     """Lets Ctrl-C end the run after the step under way and the hooks that follow this one.
 
-    In its context Ctrl-C is heard; a second one, a moment later, ends the run at once.
+    In its context Ctrl-C is heard; a second one, a moment later, ends the run at once. So does the
+    first while a step is being compiled, of which nothing has happened yet.
     """
 
-    def __init__(self, world: World):
-        self.world, self._asked, self._since = world, False, math.inf
+    def __init__(self, run: Run):
+        self.run, self._asked, self._since = run, False, math.inf
         self._before: Any = None
 
     def __enter__(self) -> Interruption:
@@ -190,10 +190,10 @@ class Interruption:
 
     def __call__(self, event: Event) -> None:
         if event.synchronized:
-            event.interrupted = self.world.any(self._asked)
+            event.interrupted = self.run.world.any(self._asked)
 
     def _ask(self, *_: object) -> None:
-        if time.monotonic() - self._since > REPEATED:
+        if self.run.choices.compiling or time.monotonic() - self._since > REPEATED:
             raise KeyboardInterrupt
         self._since, self._asked = min(self._since, time.monotonic()), True
 

@@ -89,8 +89,14 @@ def fit(
         lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.
         seed: of the order of the data, where it takes several batches, and of every draw; the
             global generators are left alone.
-        staged: ``"auto"`` compiles the step and falls back to eager with a warning, ``True``
-            insists, ``False`` runs eagerly.
+        staged: ``"auto"`` compiles the step for a shape of batches where the steps of this call
+            will have saved more than that costs, by their number and the operations they take, see
+            :mod:`ppl_gen.staging.costs`; other steps run eagerly, and so do those that cannot be
+            staged, with a warning. Clocks and caches play no part, so the same call has the same
+            result to the last bit. Resuming keeps what the checkpoint says of shapes seen before,
+            for more epochs too; the attribute ``staging`` of the history explains the choice.
+            ``True`` compiles every shape or raises :class:`ppl_gen.staging.StagingError`, ``False``
+            runs eagerly.
         progress: whether to show a progress bar on standard error.
         validation: held-out data like ``data``; its metrics, prefixed ``val_``, are recorded with
             the step after which they were measured, under the averaged weights where there are.
@@ -138,8 +144,8 @@ def fit(
             of another run, raised before any training.
         NonFiniteLossError: the loss became NaN or infinite.
         KeyboardInterrupt: after the step under way and a checkpoint of it; a second Ctrl-C stops
-            at once. The model keeps the last weights, or their averages where there are, as it
-            does at the end.
+            at once, and so does one while a step is being compiled. The model keeps the last
+            weights, or their averages where there are, as it does at the end.
 
     Whatever ends a run early has the history so far as its attribute ``history``.
 
@@ -209,7 +215,7 @@ def fit(
         hooks: list[Hook] = [stack.enter_context(Progress(run, progress and world.writes))]
         if held_out is not None:
             hooks.append(Validation(run, held_out, seed, evaluate_every, best, recipe))
-        hooks += [*map(calling, callbacks), stack.enter_context(Interruption(world))]
+        hooks += [*map(calling, callbacks), stack.enter_context(Interruption(run))]
         if checkpoint is not None:
             hooks.append(Checkpoint(run, checkpoint, checkpoint_every, recipe))
         for event in run:
@@ -281,11 +287,13 @@ def _finishing(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        run.history.staging = str(run.choices)
         with suppress(AttributeError):
             error.history = run.history  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt):
             run.swap_averages()
         raise
+    run.history.staging = str(run.choices)
     run.swap_averages()
 
 

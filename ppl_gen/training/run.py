@@ -29,6 +29,7 @@ from ppl_gen.staging.staged import warn
 from ppl_gen.staging.updates import Update, UpdateRule
 from ppl_gen.training import generators, overrides
 from ppl_gen.training import trainable as trainables
+from ppl_gen.training.choices import Choices
 from ppl_gen.training.history import History
 from ppl_gen.training.players import plateaus, split_states
 from ppl_gen.training.trainable import AnyTurn, SingleLoss, Trainable, Turn, as_turn, fill
@@ -123,6 +124,7 @@ class Run:
         self.steps_per_call = 1 if isinstance(steps_per_call, str) else steps_per_call
         self._steps: dict[Any, Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {}
         self._single = trainables.single_loss(trainable)
+        self.choices = Choices(staged, self, single=self._single is not None)
         self._whole = None if self._single is None else self._whole_step(self._single)
         self._buffers = list(trainables.buffers(trainable))
         self._epoch_generators = generators.state()
@@ -204,7 +206,9 @@ class Run:
         rules = [self.rules[player] for player in players]
         if not all(rule.expressible() for rule in rules) or len(set(map(_is_fused, rules))) > 1:
             return None
-        return WholeStep(single.loss, self.parameters, Update(rules, single.advance))
+        whole = WholeStep(single.loss, self.parameters, Update(rules, single.advance))
+        whole.choice = self.choices.of(_title(players, single.loss))
+        return whole
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step of every turn; the metrics of each player, means over its turns."""
@@ -268,7 +272,9 @@ class Run:
         if not fixed:
             return stage_function(turn.loss, parameters, staged=False)
         if key not in self._steps:
-            self._steps[key] = stage_function(turn.loss, parameters, staged=self.staged)
+            step = stage_function(turn.loss, parameters, staged=self.staged)
+            step.choice = self.choices.of(_title(turn.players, turn.loss))
+            self._steps[key] = step
         return self._steps[key]
 
     def _record(self, metrics: Mapping[str, float]) -> None:
@@ -344,6 +350,7 @@ class Run:
             "position": [self.epoch, self.batch],
             "patience": [self.best, self.waited],
             "generators": self.world.gather([self._epoch_generators, generators.state()]),
+            "staging": self.choices.state(),
         }
 
     def _averaged_state(self) -> dict[str, Any] | None:
@@ -397,6 +404,7 @@ class Run:
         if "batch_size" in override:
             self.batch = overrides.batch(self.batch, state["settings"], self.settings)
         self.best, self.waited = state["patience"]
+        self.choices.load(state.get("staging", {}))
         for found in state["generators"][self.world.rank]:
             generators.restore(found)
         self._epoch_generators, self._resumed = state["generators"][self.world.rank]
@@ -465,6 +473,11 @@ def _identity(function: Callable[..., Any]) -> Any:
         return id(function)
     cells = (cell.cell_contents for cell in function.__closure__ or ())
     return function.__code__, *map(id, (*cells, *(function.__defaults__ or ())))
+
+
+def _title(players: Iterable[str], loss: Callable[..., Any]) -> str:
+    """What tells a loss from the others of a run, in every process."""
+    return f"{'_'.join(players)} {getattr(loss, '__qualname__', type(loss).__name__)}"
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

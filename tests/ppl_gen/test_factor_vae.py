@@ -106,6 +106,7 @@ def test_a_large_weight_makes_the_codes_less_dependent(staged, monkeypatch):
     monkeypatch.setattr(
         "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
     )
+    monkeypatch.setattr("ppl_gen.staging.costs.pays", lambda work, steps: True)
     factors = correlated(torch.tensor([[1.0, 0.9], [0.9, 1.0]]), 1000, 0)
     shown = torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
     x = (factors @ shown).reshape(-1, 1, 4, 4) / 4

@@ -33,8 +33,8 @@ def test_the_bar_waits_for_the_first_step_and_shows_what_is_finite(capsys):
 
     options = {"epochs": 2, "batch_size": 4, "progress": True}
     ppl_gen.fit(Slow(), torch.ones(8), staged=True, **options)
-    waiting, *rest = capsys.readouterr().err.replace("\n", "").strip("\r").split("\r")
-    assert waiting.startswith("compiling the training step:")
+    _, waiting, *rest = capsys.readouterr().err.replace("\n", "").strip("\r").split("\r")
+    assert waiting.startswith("compiling the step for 4:")
     assert "?" in waiting
     assert "4/4" in rest[-1]
     assert "compiling" not in rest[-1]

@@ -6,7 +6,7 @@ from torch import nn, optim
 
 import ppl_gen
 from ppl_gen import Turn, zoo
-from ppl_gen.staging import backends, torch_internals
+from ppl_gen.staging import backends, costs, torch_internals
 from ppl_gen.staging.full_step import WholeStep
 
 X = torch.zeros(12, 1)
@@ -51,7 +51,8 @@ class Dirac:
 
 @pytest.mark.parametrize("staged", [False, "auto"])
 def test_a_turn_sees_the_new_parameters_of_the_one_before(staged, monkeypatch):
-    monkeypatch.setattr("ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: None)
+    monkeypatch.setattr(costs, "pays", lambda work, steps: True)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     game, rate = Dirac(), 0.1
     theta, psi = 1.0, 0.5
@@ -203,6 +204,7 @@ def test_one_loss_of_several_players_is_one_step_of_each_and_several_in_a_call(m
 
     eager, expected = regress(staged=False)
     monkeypatch.setattr(WholeStep, "take", take)
+    monkeypatch.setattr(costs, "pays", lambda work, steps: True)
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     together, found = regress(staged="auto", steps_per_call=5)
@@ -219,6 +221,7 @@ def test_one_loss_of_several_players_is_one_step_of_each_and_several_in_a_call(m
 
 @pytest.mark.parametrize("staged", [False, "auto"])
 def test_a_run_with_settings_by_player_resumes_to_the_bit(staged, tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "pays", lambda work, steps: True)
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     whole, expected = regress(staged=staged)
