@@ -1,12 +1,15 @@
 from . import data as data
+from . import denoisers as denoisers
 from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import metrics as metrics
 from . import networks as networks
+from . import noise as noise
 from . import objectives as objectives
 from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
+from . import samplers as samplers
 from . import schedules as schedules
 from . import sparse_coding as sparse_coding
 from . import zoo as zoo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -38,3 +39,13 @@ def require_module(network: Any) -> nn.Module | None:
     if network is not None and not isinstance(network, nn.Module):
         raise ValueError(f"expected a torch.nn.Module as the network, got {network!r}")
     return network
+
+
+def require_shape(shape: Any) -> tuple[int, ...]:
+    """The shape of a datum as a tuple of sizes, or ``ValueError``."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if not sizes or not all(is_whole(size, 1) for size in sizes):
+        raise ValueError(
+            f"expected a tuple of sizes, (D,) for rows or a data shape (C, H, W), got {shape}"
+        )
+    return sizes

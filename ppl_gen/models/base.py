@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
-from ppl_gen._checks import is_whole
+from ppl_gen._checks import require_shape
 from ppl_gen._modes import is_readable
 from ppl_gen.models.conditions import Condition
 from ppl_gen.models.recipe import Recipe
@@ -166,13 +166,3 @@ class GenerativeModel(nn.Module):
         if not x.is_floating_point():
             raise ValueError(f"expected floating-point {what}, got {x.dtype}")
         return x
-
-
-def require_shape(shape: Shape) -> Shape:
-    """The shape of a datum as a tuple of sizes, or ``ValueError``."""
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if not sizes or not all(is_whole(size, 1) for size in sizes):
-        raise ValueError(
-            f"expected a tuple of sizes, (D,) for rows or a data shape (C, H, W), got {shape}"
-        )
-    return sizes

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from ppl_gen import likelihoods, networks, posteriors, priors
+from ppl_gen._checks import require_shape
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
-from ppl_gen.models.base import require_shape
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import MLP, Shape, Widths
 from ppl_gen.objectives.elbo import Objective

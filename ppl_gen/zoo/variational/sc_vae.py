@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen import likelihoods, networks
+from ppl_gen._checks import require_shape
 from ppl_gen.likelihoods.pixels import Likelihood
-from ppl_gen.models.base import require_shape
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.priors import Laplace

@@ -3,10 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from ppl_gen import likelihoods, networks
-from ppl_gen._checks import is_whole
+from ppl_gen._checks import is_whole, require_shape
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
-from ppl_gen.models.base import require_shape
 from ppl_gen.models.partial_labels import (
     CLASS,
     MarginalELBO,

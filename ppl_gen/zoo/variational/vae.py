@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ppl_gen import likelihoods, networks, posteriors, priors
+from ppl_gen._checks import require_shape
 from ppl_gen._modes import evaluating
 from ppl_gen.likelihoods.base import encoded
 from ppl_gen.likelihoods.pixels import Likelihood
-from ppl_gen.models.base import require_shape
 from ppl_gen.models.conditions import Condition
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import Shape, Widths
