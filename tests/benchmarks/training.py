@@ -85,6 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.cold:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+            os.environ["PPL_GEN_CODE_CACHE"] = "0"
         warnings.simplefilter("ignore")
         Benchmark(options.threads).run(*options.models)
 
