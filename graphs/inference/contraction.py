@@ -20,7 +20,8 @@ most probable assignment, and descending from the roots samples exactly.
 
 A program is the same for one assignment of evidence and for a thousand: tables that depend on the
 evidence carry a further axis, the rows. What executes it is in :mod:`graphs.inference.kernels`
-(compiled, in rescaled linear numbers) and :mod:`graphs.inference.log_space` (torch, in logarithms).
+(compiled, in rescaled linear numbers), :mod:`graphs.inference.plain` (the same in numpy, for a
+process's first questions) and :mod:`graphs.inference.log_space` (torch, in logarithms).
 """
 
 from __future__ import annotations

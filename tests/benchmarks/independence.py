@@ -5,15 +5,15 @@
 One row a graph: microseconds of CPU per query with three observed nodes, the best of several
 rounds in which the contestants take turns, and our factor over each. ``once`` is
 ``graphs.independent`` on a networkx graph, ``index`` and ``many`` are ``Separation.independent``
-one at a time and ``independent_many``, both from names. Random DAGs give every node up to three
-parents among the earlier ones; slow contestants answer the first few queries only.
+one at a time and ``independent_many``, both from names and compiled (``first_answers.py`` has what
+comes before). Random DAGs give every node up to three parents among the earlier ones; slow
+contestants answer the first few queries only.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +24,7 @@ import networkx as nx
 import numpy as np
 
 import graphs
+from graphs.separation import plain
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -177,7 +178,7 @@ def indexing(size: int) -> None:
 
 
 def processes() -> None:
-    """Wall seconds of whole processes that answer one query, import and compile included."""
+    """Wall seconds of whole processes that answer one query, import included."""
     edges = "[('a', 'b'), ('b', 'c'), ('c', 'd')]"
     programs = {
         "graphs.independent": "import networkx, graphs;"
@@ -186,24 +187,17 @@ def processes() -> None:
         "main(['P(a)P(b|a)P(c|b)P(d|c)', 'a _||_ d | b'])",
         "pgmpy is_dconnected": "from pgmpy.base import DAG;"
         f"DAG({edges}).is_dconnected('a', 'd', ['b'])",
-        "graphs.Separation, compiled before": "import networkx, graphs;"
+        "graphs.Separation": "import networkx, graphs;"
         f"graphs.Separation(networkx.DiGraph({edges})).independent('a', 'd', ['b'])",
     }
-    programs["graphs.Separation, compiling"] = programs["graphs.Separation, compiled before"]
     print("\nA whole process with one query (s):")
     for name, code in programs.items():
         seconds = []
         for _ in range(3):
-            with tempfile.TemporaryDirectory() as empty:
-                cache = {"NUMBA_CACHE_DIR": empty} if name.endswith("compiling") else {}
-                start = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, "-W", "ignore", "-c", code],
-                    check=True,
-                    capture_output=True,
-                    env=os.environ | cache,
-                )
-                seconds.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            command = [sys.executable, "-W", "ignore", "-c", code]
+            subprocess.run(command, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
         print(f"  {name:36} {min(seconds):.2f}")
 
 
@@ -211,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=1_000_000)
     largest = parser.parse_args().largest
+    plain.BUDGET.most = -1  # steady figures: compiled code from the first query
     names = ["once", "index", "many", "pgmpy", "pyAgrum", "networkx"]
     ratios = [("once", "pgmpy"), ("index", "pyAgrum"), ("many", "pyAgrum"), ("many", "pgmpy")]
     print(f"{'µs per query':18}" + "".join(f"{name:>10}" for name in names), end="  ")
