@@ -3,6 +3,7 @@ from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import metrics as metrics
 from . import networks as networks
+from . import noise as noise
 from . import objectives as objectives
 from . import plot as plot
 from . import posteriors as posteriors

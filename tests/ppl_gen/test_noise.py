@@ -1,0 +1,266 @@
+"""Schedules keep their formulas at every time, and the Gaussians between times compose."""
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+
+from ppl_gen import noise as noises
+from ppl_gen.noise import (
+    EDM,
+    Cosine,
+    Geometric,
+    Level,
+    Linear,
+    LogNormal,
+    Noise,
+    PowerGrid,
+    Trailing,
+    posterior,
+    transition,
+    uniform,
+)
+
+SCHEDULES = {
+    "linear": Linear(),
+    "slow": Linear(0.3, 0.3),
+    "cosine": Cosine(),
+    "cosine to nothing": Cosine(floor=0.0),
+    "geometric": Geometric(0.01, 50.0),
+    "edm": EDM(),
+}
+PRESERVING = ["linear", "cosine", "cosine to nothing"]
+REACHING_NOISE = [name for name in SCHEDULES if name != "slow"]
+TIMES = torch.linspace(0, 1, 401, dtype=torch.float64)
+
+
+@pytest.fixture(params=SCHEDULES)
+def noise(request):
+    return SCHEDULES[request.param]
+
+
+def formula(name, u):
+    """(alpha, sigma) as the papers write them, without care for rounding."""
+    if name == "linear":
+        alpha = math.exp(-0.5 * (0.1 * u + 0.5 * 19.9 * u**2))
+        return alpha, math.sqrt(1 - alpha**2)
+    if name.startswith("cosine"):
+        f = math.cos(math.pi / 2 * (u + 0.008) / 1.008) / math.cos(math.pi / 2 * 0.008 / 1.008)
+        floor = 3e-3 if name == "cosine" else 0.0
+        return math.sqrt(floor**2 + (1 - floor**2) * f**2), math.sqrt((1 - floor**2) * (1 - f**2))
+    if name == "geometric":
+        return 1.0, 0.01 * 5000**u
+    return 1.0, (0.002 ** (1 / 7) + u * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7
+
+
+@pytest.mark.parametrize("name", REACHING_NOISE)
+@pytest.mark.parametrize("u", [0.001, 0.03, 0.3, 0.6, 0.97, 1.0])
+def test_the_scales_follow_the_published_formulas(name, u):
+    alpha, sigma = SCHEDULES[name](u)
+    assert (alpha.item(), sigma.item()) == pytest.approx(formula(name, u), rel=1e-11, abs=1e-15)
+
+
+def test_the_cosine_hardly_differs_for_its_floor():
+    floored, plain = Cosine()(TIMES)[0], Cosine(floor=0.0)(TIMES)[0]
+    assert (floored**2 - plain**2).abs().max() <= 9e-6
+    assert floored[-1].item() == pytest.approx(3e-3, rel=1e-12)
+    assert plain[-1] == 0
+
+
+def test_scales_and_log_snr_agree_and_variance_is_preserved_or_not(noise):
+    level = noise.level(TIMES)
+    torch.testing.assert_close(level.log_snr, noise.log_snr(TIMES), rtol=1e-12, atol=1e-12)
+    total = level.alpha**2 + level.sigma**2 if noise.preserving else level.alpha
+    torch.testing.assert_close(total, torch.ones_like(TIMES), rtol=1e-14, atol=0)
+    assert bool((level.log_snr.diff() < 0).all())
+
+
+def test_time_is_the_inverse_of_log_snr(noise):
+    torch.testing.assert_close(noise.time(noise.log_snr(TIMES)), TIMES, rtol=1e-9, atol=1e-12)
+    inside = TIMES[1:-1]
+    bisected = Noise.inverse(noise, noise.log_snr(inside))
+    torch.testing.assert_close(noise.time(noise.log_snr(inside)), bisected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_schedule_of_ones_own_is_its_log_snr():
+    class Sigmoid(noises.VariancePreserving):
+        def curve(self, u):
+            return 8 - 16 * u
+
+    assert Sigmoid().time(4.0).item() == pytest.approx(0.25, abs=1e-12)
+    alpha, sigma = Sigmoid()(0.25)
+    assert 2 * math.log(alpha / sigma) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 3, 40, 1000])
+def test_transitions_compose_to_the_marginal(name, steps):
+    table = uniform(SCHEDULES[name], steps)
+    step = transition(table[:-1], table[1:])
+    scale, variance = 1.0, 0.0
+    for a, b in zip(step.scale.tolist(), step.variance.tolist(), strict=True):
+        assert b > 0
+        scale, variance = a * scale, a**2 * variance + b
+    assert scale == pytest.approx(table[-1].alpha.item(), rel=1e-12, abs=1e-15)
+    assert variance == pytest.approx(table[-1].sigma.item() ** 2, rel=1e-12)
+    if SCHEDULES[name].preserving:
+        assert bool((step.variance <= 1).all())
+
+
+@pytest.mark.parametrize("name", PRESERVING)
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
+def test_however_few_steps_the_data_are_lost_at_the_end(name, steps):
+    assert uniform(SCHEDULES[name], steps)[-1].alpha.item() ** 2 < 1e-3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=st.sampled_from(list(SCHEDULES)),
+    ends=st.lists(st.integers(0, 100), min_size=2, max_size=2, unique=True),
+    variance=st.floats(0.1, 10.0),
+)
+def test_the_posterior_is_that_of_the_joint_gaussian(name, ends, variance):
+    s, t = (SCHEDULES[name].level(end / 100) for end in sorted(ends))
+    q, scale = posterior(s, t), t.alpha / s.alpha
+    # the covariance of (x_0, x_t), and that of x_s with both, for x_0 of any variance
+    of_s, of_t = (v.alpha**2 * variance + v.sigma**2 for v in (s, t))
+    joint = [[variance, variance * t.alpha], [variance * t.alpha, of_t]]
+    cross = torch.stack([s.alpha * variance, scale * of_s])
+    weights = torch.linalg.solve(torch.tensor(joint, dtype=torch.float64), cross)
+    found = torch.stack([q.on_data, q.on_x])
+    torch.testing.assert_close(found, weights, rtol=1e-8, atol=1e-9)
+    left = (of_s - weights @ cross).item()
+    assert q.variance.item() == pytest.approx(left, rel=1e-8, abs=1e-11 * of_s.item())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [2, 3, 17])
+def test_posteriors_composed_backwards_give_the_marginal_given_the_data(name, steps):
+    table, data = uniform(SCHEDULES[name], steps), 0.8
+    mean, variance = table[-1].alpha * data, table[-1].sigma ** 2
+    for i in range(steps, 0, -1):
+        q = posterior(table[i - 1], table[i])
+        mean, variance = q.mean(mean, data), q.on_x**2 * variance + q.variance
+        assert mean.item() == pytest.approx(table[i - 1].alpha.item() * data, rel=1e-12)
+        assert variance.item() == pytest.approx(table[i - 1].sigma.item() ** 2, rel=1e-11)
+
+
+def test_three_rare_cases_of_a_posterior():
+    table = uniform(Cosine(floor=0.0), 3)
+    last = posterior(table[0], table[3])
+    assert (last.on_x, last.on_data, last.variance) == (0, 1, 0)
+    lost = posterior(table[2], table[3])
+    assert lost.on_x == 0
+    assert lost.on_data.item() == pytest.approx(table[2].alpha.item())
+    with pytest.raises(ValueError, match="expected a time s with less noise than t"):
+        posterior(table[2], table[2])
+    with pytest.raises(ValueError, match="expected a time s with less noise than t"):
+        transition(table[3], table[1])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("grid", [uniform, PowerGrid(), PowerGrid(math.inf), Trailing(50)])
+def test_every_grid_ends_on_clean_data_and_loses_it_on_the_way(name, steps, grid):
+    if name == "slow" and isinstance(grid, PowerGrid):
+        grid = PowerGrid(grid.exponent, 0.002, 0.5)
+    table = grid(SCHEDULES[name], steps)
+    assert len(table) == steps + 1
+    assert (table[0].u, table[0].alpha, table[0].sigma) == (0, 1, 0)
+    assert bool((table.log_snr.diff() < 0).all())
+    if not isinstance(grid, PowerGrid):
+        assert table[-1].u == 1
+
+
+def test_a_table_of_levels_of_noise_ends_at_the_least_and_then_at_none():
+    table = uniform(Geometric(0.01, 1.0), 3)
+    torch.testing.assert_close(table.sigma, torch.tensor([0, 0.01, 0.1, 1.0], dtype=torch.float64))
+    karras = (0.002 ** (1 / 7) + torch.arange(18) / 17 * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7
+    torch.testing.assert_close(uniform(EDM(), 18).sigma[1:], karras.double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", PRESERVING + ["geometric", "edm"])
+def test_noise_grids_are_the_same_for_every_schedule(name):
+    rho = PowerGrid(7.0, 0.05, 40.0)(SCHEDULES[name], 9).rho
+    torch.testing.assert_close(rho, PowerGrid(7.0, 0.05, 40.0)(EDM(), 9).rho, rtol=1e-9, atol=0)
+    even = PowerGrid(math.inf, 0.05, 40.0)(SCHEDULES[name], 9).rho[1:].log().diff()
+    torch.testing.assert_close(even, even[:1].expand(8), rtol=1e-8, atol=0)
+
+
+def test_trailing_times_include_both_ends_and_count_right():
+    def visited(total, steps):
+        return (Trailing(total)(Linear(), steps).u * total).round().long().tolist()
+
+    assert visited(1000, 4) == [0, 250, 500, 750, 1000]
+    assert visited(10, 4) == [0, 3, 5, 8, 10]
+    for steps in range(1, 54):
+        found = visited(53, steps)
+        assert len(set(found)) == steps + 1
+        assert found[0] == 0
+        assert found[-1] == 53
+    kept = Trailing(6)(Geometric(), 6)
+    torch.testing.assert_close(kept.sigma, uniform(Geometric(), 6).sigma)
+    with pytest.raises(ValueError, match="expected at most 53 steps"):
+        Trailing(53)(Linear(), 54)
+
+
+def test_the_lognormal_law_is_that_of_the_noise():
+    p = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+    rho = EDM().level(LogNormal()(EDM(), p)).rho
+    assert scipy.stats.kstest(rho.log().numpy(), "norm", (-1.2, 1.2)).statistic < 1e-3
+    cut = Geometric(0.1, 1.0)
+    inside = cut.level(LogNormal()(cut, p)).rho.log()
+    low, high = ((math.log(end) + 1.2) / 1.2 for end in (0.1, 1.0))
+    law = scipy.stats.truncnorm(low, high, -1.2, 1.2)
+    assert scipy.stats.kstest(inside.numpy(), law.cdf).statistic < 1e-3
+    assert LogNormal()(Linear(), torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0, 1])
+
+
+def test_float32_times_and_whole_tables_keep_float64():
+    alpha, sigma = Linear()(torch.tensor([0.25], dtype=torch.float32))
+    assert alpha.dtype == sigma.dtype == torch.float64
+    assert Linear()(0.6)[0] == Linear()(torch.tensor(0.6, dtype=torch.float64))[0]
+
+
+def test_a_level_is_shaped_to_the_data():
+    level, x = Linear().level(torch.tensor([0.2, 0.4])), torch.zeros(2, 1, 3, 3)
+    assert level.like(x).alpha.shape == (2, 1, 1, 1)
+    assert level.like(x).alpha.dtype == torch.float32
+    assert Linear().level(0.3).like(x).alpha.shape == ()
+    with pytest.raises(ValueError, match="expected one time, or one a datum"):
+        level.like(torch.zeros(3, 2))
+    assert isinstance(level[0], Level)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Linear()(1.5), "expected times from 0"),
+        (lambda: Linear()(torch.tensor([0.1, math.nan])), "expected times from 0"),
+        (lambda: Linear(2.0, 1.0), "expected rates 0 < first <= last"),
+        (lambda: Linear(0.0, 1.0), "expected rates"),
+        (lambda: Cosine(floor=1.0), "expected a floor"),
+        (lambda: Cosine(offset=0.0), "expected an offset above 0"),
+        (lambda: Geometric(1.0, 0.5), "expected noise scales 0 < least < most"),
+        (lambda: EDM(0.0, 1.0), "expected noise scales"),
+        (lambda: EDM(exponent=0.0), "expected an exponent"),
+        (lambda: Geometric(0.1, 0.5).time(9.0), "expected log-SNRs from 1.38"),
+        (lambda: Linear().time(-math.inf), "expected log-SNRs"),
+        (lambda: Linear().time(math.nan), "expected log-SNRs"),
+        (lambda: uniform(Linear(), 0), "expected at least one step"),
+        (lambda: uniform(Linear(), True), "expected at least one step"),
+        (lambda: Trailing(0), "expected at least one step"),
+        (lambda: PowerGrid(0.0), "expected an exponent above 0 or infinity"),
+        (lambda: PowerGrid(7.0, 2.0, 1.0), "expected least < most"),
+        (lambda: PowerGrid(7.0, -1.0), "expected noise above 0"),
+        (lambda: PowerGrid(7.0, 1.0)(Linear(0.1, 0.1), 4), "expected noise to rise"),
+        (lambda: PowerGrid(7.0, 0.1, 500.0)(Cosine(), 4), "expected log-SNRs"),
+        (lambda: LogNormal(sd=0.0), "expected a finite mean and an sd above 0"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
