@@ -1,4 +1,5 @@
 from . import data as data
+from . import denoisers as denoisers
 from . import gradients as gradients
 from . import likelihoods as likelihoods
 from . import metrics as metrics
