@@ -9,6 +9,7 @@ from . import objectives as objectives
 from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
+from . import samplers as samplers
 from . import schedules as schedules
 from . import sparse_coding as sparse_coding
 from . import zoo as zoo
