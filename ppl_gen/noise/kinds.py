@@ -106,8 +106,8 @@ class VarianceExploding(Noise):
 
     >>> class Doubling(ppl_gen.noise.VarianceExploding):
     ...     def curve(self, u):
-    ...         return -2 * math.log(2) * (10 * u - 5)
-    >>>     >>> [round(scale.item(), 9) for scale in Doubling()(0.6)]
+    ...         return (10 - 20 * u) * torch.tensor(2.0).double().log()
+    >>> [round(scale.item(), 9) for scale in Doubling()(0.6)]
     [1.0, 2.0]
     """
 
