@@ -1,3 +1,4 @@
+from . import critics as critics
 from . import data as data
 from . import gradients as gradients
 from . import likelihoods as likelihoods
@@ -7,8 +8,10 @@ from . import objectives as objectives
 from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
+from . import regularizers as regularizers
 from . import schedules as schedules
 from . import sparse_coding as sparse_coding
+from . import transforms as transforms
 from . import zoo as zoo
 from .evaluation.embedding import embed as embed
 from .evaluation.imputation import impute as impute
@@ -22,6 +25,7 @@ from .objectives import Objective as Objective
 from .objectives import Renyi as Renyi
 from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import Terms as Terms
+from .objectives import divergences as divergences
 from .objectives import nested_bounds as nested_bounds
 from .training import History as History
 from .training import Pair as Pair
