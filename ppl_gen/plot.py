@@ -140,7 +140,8 @@ def curves(
     Args:
         history: columns of numbers; gaps are NaN.
         ax: Axes to draw on.
-        names: the metrics; those in nats per datum by default, or the loss where there are none.
+        names: the metrics; those in nats per datum by default, or where there are none the loss, or
+            that of every player.
 
     >>> history = {"elbo": [-9.0, -6.0, -5.0], "kl": [0.5, 0.8, 0.9]}
     >>> ax = ppl_gen.plot.curves(history, names=["elbo", "kl"])
@@ -151,7 +152,7 @@ def curves(
     if names is None:
         per_datum = ("elbo", "reconstruction", "kl", "bound")
         names = [name for name in history if name.removeprefix("val_") in per_datum]
-        names = names or ["loss"]
+        names = names or [name for name in history if name == "loss" or name.endswith("_loss")]
     for rank, name in enumerate(names):
         y = np.asarray(history[name], dtype=float)
         x = np.arange(1, len(y) + 1)
@@ -166,7 +167,7 @@ def curves(
         window = max(1, len(y) // 50)
         smooth = np.convolve(y, np.ones(window) / window, mode="valid")
         ax.plot(x[window - 1 :], smooth, color=f"C{rank}", label=name)
-    unit = "loss" if list(names) == ["loss"] else "nats per datum"
+    unit = "loss" if all(name.endswith("loss") for name in names) else "nats per datum"
     ax.set(xlabel="optimiser step", ylabel=unit)
     ax.legend(fontsize=8)
     return ax

@@ -20,6 +20,7 @@ from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
 BY_DATA = ("num_classes",)  # options that may be left to the data, None by default
+FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +122,7 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument("--quiet", action="store_true", help="show no progress")
         sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
         own = sub.add_argument_group("options of the model")
-        for name, default in _options(entry.build).items():
+        for name, default in _options(entry).items():
             how: dict[str, Any] = {"type": int if default is None else type(default)}
             if isinstance(default, bool):
                 how = {"action": argparse.BooleanOptionalAction}
@@ -146,7 +147,7 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"{entry.name:18} {entry.paper} ({entry.year})")
         options = (
             _flag(name) + ("" if value is None else f" {value}")
-            for name, value in _options(entry.build).items()
+            for name, value in _options(entry).items()
         )
         print(f"{'':18} {' '.join(options)}")
 
@@ -167,10 +168,11 @@ def _train(arguments: argparse.Namespace) -> None:
         )
     if arguments.epochs < 1:
         raise ValueError(f"expected epochs >= 1, got {arguments.epochs}")
-    build = zoo.registry[arguments.model].build
-    options = {name: getattr(arguments, name) for name in _options(build)}
+    entry = zoo.registry[arguments.model]
+    build, defaults = entry.build, _options(entry)
+    options = {name: getattr(arguments, name) for name in defaults}
     data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
-    options |= sources.told_by(data.train, options, _options(build))
+    options |= sources.told_by(data.train, options, defaults)
     with torch.random.fork_rng():
         torch.manual_seed(arguments.seed)
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
@@ -211,10 +213,12 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
         sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed)
     else:
         _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
-        examples = sources.first(data.test, 8)
-        _figure(
-            arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)
-        )
+        if isinstance(model, ppl_gen.VAE):
+            examples = sources.first(data.test, 8)
+            _figure(
+                arguments.out / "reconstructions.png",
+                lambda: plot.reconstructions(model, *examples),
+            )
     final = {name: values[-1] for name, values in history.items() if name.startswith("val_")}
     print(", ".join(f"{name.removeprefix('val_')} {value:.2f}" for name, value in final.items()))
     more = "samples.csv" if table else "pictures"
@@ -242,6 +246,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    import ppl_gen
     from ppl_gen import metrics
     from ppl_gen.app import sources
 
@@ -254,6 +259,28 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         model.schema,
     )
     images, labels = sources.first(data.test, arguments.images)
+    if isinstance(model, ppl_gen.VAE):
+        found = _likelihoods(model, images, labels, arguments.num_samples)
+    else:
+        drawn = model.sample(len(images), seed=0)
+        distance = metrics.sliced_wasserstein(images, drawn)
+        found = {"sliced_wasserstein": distance, "images": len(images)}
+    if len(model.data_shape) == 3:
+        found["binarization"] = metrics.binarization(data.test)
+    if arguments.json:
+        infinite = (math.inf, -math.inf)  # which JSON has no word for
+        print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))
+        return
+    for name, value in found.items():
+        small = isinstance(value, float) and abs(value) < 1
+        shown = f"{value:.{4 if small else 2}f}" if isinstance(value, float) else value
+        print(f"{name:18} {shown}")
+
+
+def _likelihoods(model: Any, images: Any, labels: Any, num_samples: int) -> dict[str, Any]:
+    """Bounds on the likelihood of a VAE, and how much of its code is in use."""
+    from ppl_gen import metrics
+
     terms = metrics.elbo_terms(model, images, labels)
     found: dict[str, Any] = {
         "elbo": terms.elbo,
@@ -262,18 +289,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         "active_units": metrics.active_units(model, images, labels),
         "images": terms.num_images,
     }
-    if len(model.data_shape) == 3:
-        found["binarization"] = metrics.binarization(data.test)
     if terms.kl < float("inf"):
-        values = metrics.log_likelihood(model, images, arguments.num_samples, labels)
+        values = metrics.log_likelihood(model, images, num_samples, labels)
         found["log_likelihood"] = values.mean().item()
-        found["num_samples"] = arguments.num_samples
-    if arguments.json:
-        infinite = (math.inf, -math.inf)  # which JSON has no word for
-        print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))
-        return
-    for name, value in found.items():
-        print(f"{name:16} {value:.2f}" if isinstance(value, float) else f"{name:16} {value}")
+        found["num_samples"] = num_samples
+    return found
 
 
 def _gradients(arguments: argparse.Namespace) -> None:
@@ -314,18 +334,19 @@ def _tour(arguments: argparse.Namespace) -> None:
     run(arguments.out, smoke=arguments.smoke)
 
 
-def _options(build: Callable[..., Any]) -> dict[str, Any]:
-    """The plain keyword options of a constructor and, where it exchanges parts, of the VAE's."""
+def _options(entry: Any) -> dict[str, Any]:
+    """The plain keyword options of a constructor and, where it exchanges parts, of its family's."""
     from ppl_gen import zoo
 
-    parameters = inspect.signature(build).parameters
+    parameters = inspect.signature(entry.build).parameters
     found = {
         name: parameter.default
         for name, parameter in parameters.items()
         if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
     }
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        found |= {k: v for k, v in _options(zoo.vae).items() if k not in found}
+        base = _options(zoo.registry[FAMILIES[entry.family]])
+        found |= {k: v for k, v in base.items() if k not in (*found, *entry.fixed)}
     return found
 
 

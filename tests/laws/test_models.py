@@ -12,6 +12,7 @@ from ppl_gen import metrics, zoo
 
 SHAPE = (1, 8, 8)
 NAMES = list(zoo.registry)
+VAES = [name for name, entry in zoo.registry.items() if entry.family == "variational"]
 
 
 def build(name, **options):
@@ -47,7 +48,7 @@ def test_it_is_built_from_a_data_shape_alone_and_samples_images(name):
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_programs_agree_for_every_network_and_likelihood(name, network, likelihood, x):
     model = build(name, network=network, likelihood=likelihood)
     y = labels(model, len(x))
@@ -59,7 +60,7 @@ def test_its_programs_agree_for_every_network_and_likelihood(name, network, like
         assert gradient.abs().max() > 0, f"{parameter} has a zero gradient"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_pieces_are_distributions_over_the_right_shapes(name, x):
     model = build(name)
     y = labels(model, len(x))
@@ -79,7 +80,7 @@ def test_its_pieces_are_distributions_over_the_right_shapes(name, x):
 
 @pytest.mark.parametrize("local", [False, True], ids=["global store", "module-local"])
 @pytest.mark.parametrize("stock", [False, True], ids=["own objective", "Trace_ELBO"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_stock_svi_trains_it(name, stock, local, x):
     with pyro.settings.context(module_local_params=local):
         model = build(name)
@@ -95,7 +96,7 @@ def test_stock_svi_trains_it(name, stock, local, x):
         assert sum(losses[-5:]) < sum(losses[:5])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_two_instances_share_nothing_in_the_parameter_store(name, x):
     first, second = build(name), build(name)
     third = copy.deepcopy(second)
@@ -107,7 +108,7 @@ def test_two_instances_share_nothing_in_the_parameter_store(name, x):
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_the_model_draws_images_under_predictive(name):
     model = build(name)
     drawn = Predictive(model.model, num_samples=4)(y=labels(model, 3), size=3)
@@ -123,7 +124,7 @@ class Coder(torch.nn.Module):
         return getattr(self.model, self.method)(*batch)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_encoder_is_exported(name, x):
     model = build(name)
     batch = (x, labels(model, len(x))) if model.num_classes else (x,)
@@ -131,7 +132,7 @@ def test_its_encoder_is_exported(name, x):
     assert torch.equal(exported(*batch), model.code(*batch))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_reconstruction_is_exported_for_any_number_of_images(name, x):
     model = build(name)
     batch = (x, labels(model, len(x))) if model.num_classes else (x,)
@@ -143,7 +144,7 @@ def test_its_reconstruction_is_exported_for_any_number_of_images(name, x):
     torch.testing.assert_close(exported(*more), model.reconstruct(*more))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_its_codes_are_mapped_over_images_one_by_one(name, x):
     model = build(name)
     batch = (x, labels(model, len(x))) if model.num_classes else (x,)
@@ -182,12 +183,12 @@ def test_training_is_reproducible_and_leaves_the_generators_alone(name, x):
         state = torch.get_rng_state()
         history = ppl_gen.fit(model, data, epochs=3, batch_size=8, staged=False, progress=False)
         assert torch.equal(state, torch.get_rng_state())
-        results.append((history["loss"], model.state_dict()))
+        results.append((dict(history), model.state_dict()))
     assert results[0][0] == results[1][0]
     assert all(torch.equal(results[0][1][k], results[1][1][k]) for k in results[0][1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_the_elbo_is_below_the_importance_weighted_bound(name, x):
     model = build(name)
     y = labels(model, len(x))
@@ -213,7 +214,7 @@ def test_it_refuses_sizes_that_are_none(name):
             build_it(**{"data_shape": SHAPE} | options)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_it_refuses_images_it_cannot_be_given(name, x):
     model = build(name)
     y = labels(model, len(x))
@@ -237,7 +238,7 @@ def test_it_refuses_images_it_cannot_be_given(name, x):
         model.traverse(x[:1], 99, [0.0], None if y is None else y[:1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_it_refuses_values_it_cannot_traverse(name, x):
     model = build(name)
     one, y = x[:1], labels(model, 1)
@@ -258,7 +259,7 @@ def test_it_refuses_values_it_cannot_traverse(name, x):
                 model.traverse(one, 0, values, y)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_one_image_is_a_batch(name, x):
     model = build(name)
     one, y = x[:1], labels(model, 1)
@@ -316,7 +317,7 @@ def test_labels_must_be_known(x):
         model.sample(5, y)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VAES)
 def test_staged_training_is_the_eager_one_bit_for_bit(name, x):
     found = []
     for staged in (True, False):
