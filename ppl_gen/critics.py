@@ -103,7 +103,10 @@ class Packed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         packs = len(x) // self.size
         if not packs:
-            raise ValueError(f"expected samples for a pack of {self.size}, got {len(x)}")
+            raise ValueError(
+                f"expected samples for a pack of {self.size}, got {len(x)}: drop_last=True leaves "
+                "short batches out"
+            )
         shape = packed_shape(tuple(x.shape[1:]), self.size)
         return self.critic(x[: packs * self.size].reshape(packs, *shape))
 
