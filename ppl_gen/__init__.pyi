@@ -1,3 +1,4 @@
+from . import critics as critics
 from . import data as data
 from . import denoisers as denoisers
 from . import gradients as gradients
@@ -9,9 +10,11 @@ from . import objectives as objectives
 from . import plot as plot
 from . import posteriors as posteriors
 from . import priors as priors
+from . import regularizers as regularizers
 from . import samplers as samplers
 from . import schedules as schedules
 from . import sparse_coding as sparse_coding
+from . import transforms as transforms
 from . import zoo as zoo
 from .evaluation.embedding import embed as embed
 from .evaluation.imputation import impute as impute
@@ -25,6 +28,7 @@ from .objectives import Objective as Objective
 from .objectives import Renyi as Renyi
 from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import Terms as Terms
+from .objectives import divergences as divergences
 from .objectives import nested_bounds as nested_bounds
 from .training import History as History
 from .training import Pair as Pair

@@ -20,6 +20,7 @@ from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
 BY_DATA = ("num_classes",)  # options that may be left to the data, None by default
+FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +122,7 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument("--quiet", action="store_true", help="show no progress")
         sub.add_argument("--out", type=Path, default=Path("run"), help="folder for the results")
         own = sub.add_argument_group("options of the model")
-        for name, default in _options(entry.build).items():
+        for name, default in _options(entry).items():
             how: dict[str, Any] = {"type": int if default is None else type(default)}
             if isinstance(default, bool):
                 how = {"action": argparse.BooleanOptionalAction}
@@ -146,7 +147,7 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"{entry.name:18} {entry.paper} ({entry.year})")
         options = (
             _flag(name) + ("" if value is None else f" {value}")
-            for name, value in _options(entry.build).items()
+            for name, value in _options(entry).items()
         )
         print(f"{'':18} {' '.join(options)}")
 
@@ -166,10 +167,11 @@ def _train(arguments: argparse.Namespace) -> None:
         )
     if arguments.epochs < 1:
         raise ValueError(f"expected epochs >= 1, got {arguments.epochs}")
-    build = zoo.registry[arguments.model].build
-    options = {name: getattr(arguments, name) for name in _options(build)}
+    entry = zoo.registry[arguments.model]
+    build, defaults = entry.build, _options(entry)
+    options = {name: getattr(arguments, name) for name in defaults}
     data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
-    options |= sources.told_by(data.train, options, _options(build))
+    options |= sources.told_by(data.train, options, defaults)
     with seeded(arguments.seed):
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
     sources.require_labels(model, data.train)
@@ -306,18 +308,19 @@ def _tour(arguments: argparse.Namespace) -> None:
     run(arguments.out, smoke=arguments.smoke)
 
 
-def _options(build: Callable[..., Any]) -> dict[str, Any]:
-    """The plain keyword options of a constructor and, where it exchanges parts, of the VAE's."""
+def _options(entry: Any) -> dict[str, Any]:
+    """The plain keyword options of a constructor and, where it exchanges parts, of its family's."""
     from ppl_gen import zoo
 
-    parameters = inspect.signature(build).parameters
+    parameters = inspect.signature(entry.build).parameters
     found = {
         name: parameter.default
         for name, parameter in parameters.items()
         if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
     }
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        found |= {k: v for k, v in _options(zoo.vae).items() if k not in found}
+        base = _options(zoo.registry[FAMILIES[entry.family]])
+        found |= {k: v for k, v in base.items() if k not in (*found, *entry.fixed)}
     return found
 
 

@@ -79,7 +79,7 @@ def told_by(part: Any, options: dict[str, Any], defaults: dict[str, Any]) -> dic
     classes = getattr(part, "classes", None)
     if classes and options.get("num_classes", 0) is None:
         found["num_classes"] = len(classes)
-    if kinds := getattr(part, "kinds", None):
+    if (kinds := getattr(part, "kinds", None)) and "likelihood" in defaults:
         if options["likelihood"] != defaults["likelihood"]:
             raise ValueError(
                 "expected no --likelihood with a table, whose columns have one each, got "

@@ -116,12 +116,15 @@ class Reader:
             raise ValueError(f"expected {wanted} at most, got {len(parts)} parts: leave out others")
 
     def _require_kinds(self, data: Any) -> None:
-        """Raise ``ValueError`` for a table whose columns are not those of the likelihood."""
+        """Raise ``ValueError`` for a table with columns that are not the model's."""
         likelihood = getattr(self.vae, "likelihood", None)
         own = getattr(getattr(likelihood, "complete", likelihood), "kinds", None)
         given = getattr(data, "kinds", None)  # of a frame, it would be a column
         if own is not None and isinstance(given, tuple) and given != own:
             raise ValueError(f"expected a table with columns of the kinds {own}, got {given}")
+        known = getattr(self.vae, "column_kinds", None)
+        if known and isinstance(given, tuple) and not set(given) <= set(known):
+            raise ValueError(f"expected a table with columns of numbers alone, got {given}")
         if isinstance(data, Table) and self.vae is not None and self.vae.schema is not None:
             self.vae.schema.require_same(data.schema)
 

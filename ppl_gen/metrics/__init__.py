@@ -9,9 +9,11 @@ from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
 from ppl_gen.metrics.codes import CodebookUsage, active_units, codebook_usage, hoyer, sparsity
 from ppl_gen.metrics.disentanglement import MIG, mig
 from ppl_gen.metrics.factors import FactorArrays
+from ppl_gen.metrics.mixtures import Modes, modes
 from ppl_gen.metrics.predictors import DCI, SAP, dci, sap
 from ppl_gen.metrics.samples import SampleDistance, fid, kid
 from ppl_gen.metrics.surgery import RateDistortion, rate_distortion
+from ppl_gen.metrics.transport import sliced_wasserstein, wasserstein_1d
 from ppl_gen.metrics.votes import FactorVAEScore, factor_vae_score
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "ELBOTerms",
     "FactorArrays",
     "FactorVAEScore",
+    "Modes",
     "RateDistortion",
     "SampleDistance",
     "active_units",
@@ -35,7 +38,10 @@ __all__ = [
     "kid",
     "log_likelihood",
     "mig",
+    "modes",
     "rate_distortion",
     "sap",
+    "sliced_wasserstein",
     "sparsity",
+    "wasserstein_1d",
 ]

@@ -120,6 +120,7 @@ class ConvEncoder(nn.Module):
         hidden: the widths of the fully connected layers.
         output: the event shape of the output.
         channels: the channels after the first halving; doubled once.
+        activation: makes the non-linearity between layers.
 
     Shapes: ``(..., *inputs[i])`` each -> ``(..., *output)``.
 
@@ -134,6 +135,7 @@ class ConvEncoder(nn.Module):
         hidden: Sequence[int],
         output: Shape,
         channels: int = 32,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ):
         super().__init__()
         depth, height, width = _require_image(inputs[0])
@@ -141,10 +143,10 @@ class ConvEncoder(nn.Module):
         sizes = [depth] + [channels * (1 if i == 0 else 2) for i in range(steps)]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(sizes):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), activation()]
         self.convolutions = nn.Sequential(*layers)
         features = (sizes[-1], height >> steps, width >> steps)
-        self.head = MLP([features, *inputs[1:]], hidden, output)
+        self.head = MLP([features, *inputs[1:]], hidden, output, activation)
 
     def forward(self, image: Tensor, *extra: Tensor) -> Tensor:
         flat = image.reshape(-1, *image.shape[-3:])
@@ -190,9 +192,15 @@ class ConvDecoder(nn.Module):
 
 
 def encoder(
-    kind: str, inputs: Sequence[Shape], hidden: int | Sequence[int], output: Shape
+    kind: str,
+    inputs: Sequence[Shape],
+    hidden: int | Sequence[int],
+    output: Shape,
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Module:
     """An encoder by name, ``"mlp"`` or ``"conv"``; the first input is the image.
+
+    ``activation`` makes the non-linearity between its layers.
 
     Raises:
         ValueError: another name, or widths below one.
@@ -201,7 +209,8 @@ def encoder(
     >>> [layer.out_features for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
     [16, 8, 2]
     """
-    return _named(kind, mlp=MLP, conv=ConvEncoder)(inputs, widths(hidden), output)
+    make = _named(kind, mlp=MLP, conv=ConvEncoder)
+    return make(inputs, widths(hidden), output, activation=activation)
 
 
 def decoder(

@@ -5,6 +5,7 @@ module                 what it holds
 =====================  =========================================================================
 ``elbo``               :class:`Objective`, the base of all; :class:`ELBO`, :class:`IWAE`
 ``nested_bounds``      Rényi bounds, doubly reparameterised gradients, wake-sleep
+``divergences``        what a critic and a generator minimise
 ``total_correlation``  the ELBO with its total correlation weighted, by sampling
 ``density_ratio``      the total correlation by a classifier
 ``estimated``          the ELBO with a chosen gradient estimator for every latent site

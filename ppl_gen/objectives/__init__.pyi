@@ -1,3 +1,4 @@
+from . import divergences as divergences
 from . import nested_bounds as nested_bounds
 from .elbo import ELBO as ELBO
 from .elbo import IWAE as IWAE

@@ -3,12 +3,17 @@
 ``registry`` maps names to :class:`Entry` (constructor, paper, year). A variant of your own joins it
 by the decorator :func:`named`, and can then be saved and loaded like the others.
 
-Constructors take as ``**parts`` the arguments of :func:`vae` that they do not list themselves,
-``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, ``posterior``, ``prior``,
-``objective`` and those of conditions, ``num_classes``, ``num_covariates`` and ``classes``; but not
-the parts that make a model what it is, which it sets itself.
+Variational models take as ``**parts`` the arguments of :func:`vae` that they do not list
+themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, ``posterior``,
+``prior``, ``objective`` and those of conditions, ``num_classes``, ``num_covariates`` and
+``classes``; but not the parts that make a model what it is, which it sets itself. Adversarial ones
+take those of :func:`gan` in the same way.
 """
 
+from ppl_gen.zoo.adversarial.gan import gan
+from ppl_gen.zoo.adversarial.lsgan import lsgan
+from ppl_gen.zoo.adversarial.wgan import wgan
+from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
 from ppl_gen.zoo.entries import Entry, named, registry
 from ppl_gen.zoo.variational.autoencoder import autoencoder
 from ppl_gen.zoo.variational.bernoulli_vae import bernoulli_vae
@@ -34,9 +39,11 @@ __all__ = [
     "conditional_vae",
     "control_vae",
     "factor_vae",
+    "gan",
     "gumbel_vae",
     "hierarchical_vae",
     "iwae",
+    "lsgan",
     "named",
     "registry",
     "sc_vae",
@@ -45,4 +52,6 @@ __all__ = [
     "vae",
     "vamp_vae",
     "vq_vae",
+    "wgan",
+    "wgan_gp",
 ]

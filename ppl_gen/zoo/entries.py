@@ -26,7 +26,11 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A named model: its constructor, the paper it comes from, and the year.
+    """A named model: its constructor, the paper it comes from, the year, and its family.
+
+    A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`, or
+    "adversarial", those of :func:`ppl_gen.zoo.gan`. The parts that are ``fixed`` make the model
+    what it is, and cannot be given.
 
     >>> entry = ppl_gen.zoo.registry["vae"]
     >>> entry.paper, entry.year
@@ -39,12 +43,16 @@ class Entry:
     build: Callable[..., GenerativeModel]
     paper: str
     year: int
+    family: str = "variational"
+    fixed: tuple[str, ...] = ()
 
 
 registry: dict[str, Entry] = {}
 
 
-def named(paper: str, year: int) -> Callable[[Callable[P, M]], Callable[P, M]]:
+def named(
+    paper: str, year: int, family: str = "variational", fixed: tuple[str, ...] = ()
+) -> Callable[[Callable[P, M]], Callable[P, M]]:
     """Register a constructor under its own name; what it builds remembers its arguments.
 
     Arguments must be of the types they are annotated with, and numbers finite; shapes and widths
@@ -70,6 +78,8 @@ def named(paper: str, year: int) -> Callable[[Callable[P, M]], Callable[P, M]]:
             bound.apply_defaults()
             arguments = dict(bound.arguments)
             arguments |= arguments.pop("parts", {})
+            if given := [name for name in fixed if name in arguments]:
+                raise ValueError(f"expected no {given[0]} for {build.__name__}, which has its own")
             for name in checked.keys() & arguments.keys() & signature.parameters.keys():
                 _require(arguments[name], checked[name], name)
             model = build(*args, **kwargs)
@@ -77,7 +87,7 @@ def named(paper: str, year: int) -> Callable[[Callable[P, M]], Callable[P, M]]:
             model.recipe = Recipe(build.__name__, arguments, odd[0] if odd else None)
             return model
 
-        registry[build.__name__] = Entry(build.__name__, wrapper, paper, year)
+        registry[build.__name__] = Entry(build.__name__, wrapper, paper, year, family, fixed)
         return wrapper
 
     return register

@@ -1,0 +1,245 @@
+r"""Games of a generator and a critic.
+
+The generator maps :math:`z \sim p(z)` to fakes :math:`G(z)`, the critic tells them from data. A
+batch is k turns of the critic and one of the generator, each with fresh latents:
+
+.. math::
+
+    \min_\phi\; \sum_i r(\ell_\phi(x_i)) + f(\ell_\phi(G(z_i))) + \Omega_i, \qquad
+    \min_\theta\; \sum_i g(\ell_\phi(G_\theta(z_i))),
+
+with the costs r, f, g of a :class:`ppl_gen.objectives.divergences.Divergence` and the cost
+:math:`\Omega` of a regulariser (Goodfellow et al. 2014). Neither turn's gradient reaches the other
+player, and the generator sees the critic as its last step, and what follows that, left it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import Delta
+from torch import Tensor, nn
+
+from ppl_gen._checks import is_whole
+from ppl_gen._modes import evaluating, is_readable, seeded
+from ppl_gen.models.base import GenerativeModel
+from ppl_gen.networks import Shape
+from ppl_gen.objectives.divergences import Divergence
+from ppl_gen.regularizers import Regularizer
+from ppl_gen.schedules import Schedule
+
+# Samples are drawn so many at a time, so that a sample does not depend on how many there are.
+CHUNK = 64
+
+
+class Game(GenerativeModel):
+    """A generator and a critic that are trained against each other.
+
+    Args:
+        generator: a module from latents ``(B, Z)`` to data ``(B, *data_shape)``.
+        critic: a module from data to logits ``(B, K)``, or ``(B // m, K)`` where it sees m at once;
+            see :mod:`ppl_gen.critics`.
+        prior: a module of :mod:`ppl_gen.priors`.
+        data_shape: the shape of a datum.
+        divergence: the costs of both players.
+        regularizer: a further cost of the critic's turn, and what follows its steps.
+        critic_steps: the critic's turns k in every batch.
+        pixels: whether the generator draws values in [0, 1], so that data must be there too.
+
+    The data of a batch are dealt to the critic's turns in slices of one size, the batch size over
+    k, which overlap by as little as they can where k does not divide it: a turn sees ``batch_size``
+    data if :func:`ppl_gen.fit` is given k times that many. The generator's turn is as large as one
+    of the critic's.
+
+    Raises:
+        ValueError: players that do not fit each other and the data, or fewer critic steps than one.
+
+    >>> from ppl_gen.models.adversarial import Game
+    >>> from ppl_gen import divergences, priors
+    >>> game = Game(
+    ...     torch.nn.Linear(2, 3),
+    ...     torch.nn.Linear(3, 1),
+    ...     priors.StandardNormal(2),
+    ...     (3,),
+    ...     divergences.hinge,
+    ... )
+    >>> list(game.players)
+    ['generator', 'critic']
+    >>> game.sample(5, seed=0).shape
+    torch.Size([5, 3])
+    >>> ppl_gen.fit(game, torch.zeros(6, 3), epochs=2, staged=False, progress=False).steps
+    2
+    """
+
+    column_kinds = ("gaussian",)  # of the tables it can be given
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        prior: nn.Module,
+        data_shape: Shape,
+        divergence: Divergence,
+        regularizer: Regularizer | None = None,
+        critic_steps: int = 1,
+        pixels: bool = False,
+    ):
+        super().__init__(data_shape)
+        if not is_whole(critic_steps, 1):
+            raise ValueError(f"expected one critic step or more in a batch, got {critic_steps!r}")
+        self.generator, self.critic, self.prior = generator, critic, prior
+        self.divergence, self.critic_steps, self.pixels = divergence, critic_steps, pixels
+        self.regularizer = Regularizer() if regularizer is None else regularizer
+        self.fit_defaults: dict[str, Any] = {}
+        self._require_fit()
+
+    def __repr__(self) -> str:
+        name = (self.recipe and self.recipe.name) or type(self).__name__
+        what = "images" if len(self.data_shape) == 3 else "data"
+        penalty = type(self.regularizer).__name__
+        return (
+            f"<{name}: {what} {'×'.join(map(str, self.data_shape))}, "
+            f"z ~ {type(self.prior).__name__}, {self.divergence.name} divergence, "
+            f"{'' if penalty == 'Regularizer' else f'{penalty}, '}"
+            f"{self.critic_steps} critic step{'s' * (self.critic_steps > 1)}, "
+            f"{sum(p.numel() for p in self.parameters()):,} parameters>"
+        )
+
+    # --- Training -------------------------------------------------------------------------------
+
+    @property
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by player, for :func:`ppl_gen.fit`."""
+        return {
+            "generator": list(self.generator.parameters()),
+            "critic": list(self.critic.parameters()),
+        }
+
+    def losses(self, *batch: Tensor) -> Generator[Any, Mapping[str, Tensor], None]:
+        """The critic's turns and the generator's; labels are not looked at."""
+        for part in dealt(batch[0], self.critic_steps):
+            yield "critic", self.criticize, (part,)
+            self.regularizer.after(self.critic)
+        yield "generator", self.generate, (len(part),)
+        for schedule in (each for each in self.modules() if isinstance(each, Schedule)):
+            schedule.update({})
+
+    def criticize(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's cost of data and as many fakes, and the means of its logits of both."""
+        fakes = self.draw(len(x)).detach()
+        real, fake = self.critic(x), self.critic(fakes)
+        cost = self.divergence.real(real).sum() + self.divergence.fake(fake).sum()
+        penalty = self.regularizer(self.critic, x, fakes)
+        return cost + penalty.sum(), {"real": real.mean(), "fake": fake.mean()}
+
+    def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's cost of so many fakes."""
+        return self.divergence.generator(self.critic(self.draw(size))).sum(), {}
+
+    def draw(self, size: int) -> Tensor:
+        """So many fakes, to be differentiated in the generator's weights."""
+        return self.generator(self.prior().expand((size,)).sample())
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
+        """The mean logit of held-out data: far below that of data, the critic knows those by heart.
+
+        A critic that sees m data at once needs as many.
+        """
+        with evaluating(self):
+            return {"critic_real": self.critic(x).mean()}
+
+    # --- Samples --------------------------------------------------------------------------------
+
+    def model(self, size: int = 1) -> Tensor:
+        """The generative program, ``z`` from the prior and then ``x``, which is a function of it.
+
+        There is no density of x, so there is no guide, likelihood or bound to be had from it.
+        """
+        with pyro.plate("data", size, dim=-1):
+            z = pyro.sample("z", self.prior())
+            x = self.generator(z)
+            return pyro.sample("x", Delta(x, event_dim=len(self.data_shape)))
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Any = None, *, seed: int | None = None) -> Tensor:
+        """Fakes ``(n, *data_shape)``; under one seed, the first of many are those of few."""
+        if not is_whole(n, 1):
+            raise ValueError(f"expected at least one sample, got {n}")
+        if y is not None:
+            raise ValueError(f"expected no labels, which this model does not know, got {y!r}")
+        with seeded(seed), evaluating(self):
+            first = int(torch.randint(2**62, ()))
+            padded = CHUNK * math.ceil(n / CHUNK)
+            latents = self._latents(first, n, padded)
+            return torch.cat([self.generator(z) for z in latents.split(CHUNK)])[:n]
+
+    def _latents(self, first: int, n: int, padded: int) -> Tensor:
+        """The latents of n samples, each drawn from a seed of its own, and zeros after them."""
+        law, drawn = self.prior(), []
+        with torch.random.fork_rng():
+            for index in range(n):
+                torch.manual_seed(first + index)
+                drawn.append(law.sample())
+        found = torch.stack(drawn)
+        return torch.cat([found, found.new_zeros(padded - n, *found.shape[1:])])
+
+    # --- What it is given -----------------------------------------------------------------------
+
+    def check(self, x: Tensor) -> None:
+        """Raise ``ValueError`` unless ``x`` is a batch of data the generator could have drawn."""
+        super().check(x)
+        if not is_readable(x):
+            return
+        if not len(x):
+            raise ValueError("expected at least one datum, got none")
+        if not x.isfinite().all():
+            raise ValueError("expected data without NaN or infinity")
+        low, high = x.min().item(), x.max().item()
+        if self.pixels and not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"expected pixels in [0, 1], like those of the generator, got {low:g} to {high:g}"
+            )
+
+    @torch.no_grad()
+    def _require_fit(self) -> None:
+        """Raise ``ValueError`` unless generator and critic take what they are given."""
+        with evaluating(self), torch.random.fork_rng():
+            z = self.prior().expand((CHUNK,)).sample()
+            x = _tried("a generator", self.generator, z)
+            if x.shape != (CHUNK, *self.data_shape):
+                expected = (CHUNK, *self.data_shape)
+                raise ValueError(
+                    f"expected a generator from {tuple(z.shape)} to {expected}, got "
+                    f"{tuple(x.shape)}"
+                )
+            logits = _tried("a critic", self.critic, x)
+            if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
+                raise ValueError(
+                    f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
+                    f"{tuple(logits.shape)}"
+                )
+
+
+def dealt(x: Tensor, turns: int) -> Iterator[Tensor]:
+    """Slices of a batch for so many turns, of one size, that hold every datum.
+
+    >>> from ppl_gen.models.adversarial import dealt
+    >>> [part.tolist() for part in dealt(torch.arange(10), 4)]
+    [[0, 1, 2], [2, 3, 4], [4, 5, 6], [7, 8, 9]]
+    """
+    size = math.ceil(len(x) / turns)
+    for turn in range(turns):
+        start = turn * (len(x) - size) // max(turns - 1, 1)
+        yield x[start : start + size]
+
+
+def _tried(what: str, network: nn.Module, given: Tensor) -> Tensor:
+    try:
+        return network(given)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"expected {what} for inputs {tuple(given.shape)}, got {error}") from error

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from ppl_gen import networks, priors
+from ppl_gen.models.adversarial import Game
+from ppl_gen.models.base import require_shape
+from ppl_gen.networks import Shape, Widths
+from ppl_gen.objectives.divergences import Divergence, by_name
+from ppl_gen.regularizers import Regularizer
+from ppl_gen.training.players import adam
+from ppl_gen.zoo.entries import named
+
+
+@named("Goodfellow et al., Generative Adversarial Nets", 2014, family="adversarial")
+def gan(
+    data_shape: Shape = (1, 28, 28),
+    latent_dim: int = 64,
+    *,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    hidden: Widths = 400,
+    network: str = "mlp",
+    loss: str | Divergence = "non_saturating",
+    regularizer: Regularizer | None = None,
+    critic_steps: int = 1,
+) -> Game:
+    """A generator against a critic that tells fakes from data; Adam at 2e-4 with β₁ = 0.5.
+
+    Args:
+        data_shape: ``(C, H, W)`` of images with pixels in [0, 1], ``(D,)`` of rows.
+        latent_dim: ``Z``.
+        generator: a module from ``(B, Z)`` to data of any range, instead of ``hidden`` in reverse.
+        critic: a module from data to logits ``(B, K)``, see :mod:`ppl_gen.critics`.
+        hidden: the widths of hidden layers, leaky in the critic.
+        network: ``"mlp"``, or ``"conv"`` for images.
+        loss: a name or part of :mod:`ppl_gen.divergences`.
+        regularizer: a part of :mod:`ppl_gen.regularizers`.
+        critic_steps: the critic's turns in a batch, which is divided among them.
+
+    >>> ppl_gen.zoo.gan((2,), 4, hidden=(128, 128)).sample(3, seed=0).shape
+    torch.Size([3, 2])
+    """
+    data_shape, prior = require_shape(data_shape), priors.StandardNormal(latent_dim)
+    pixels = generator is None and len(data_shape) == 3
+    if generator is None:
+        generator = networks.decoder(network, [(latent_dim,)], hidden, data_shape)
+        generator = nn.Sequential(generator, nn.Sigmoid()) if pixels else generator
+    if critic is None:
+        leaky = partial(nn.LeakyReLU, 0.2)
+        critic = networks.encoder(network, [data_shape], hidden, (1,), leaky)
+    game = Game(
+        generator, critic, prior, data_shape, by_name(loss), regularizer, critic_steps, pixels
+    )
+    game.fit_defaults = {"lr": 2e-4, "optimizer": partial(adam, betas=(0.5, 0.999))}
+    return game
