@@ -34,7 +34,7 @@ def of_density(
 def of_samples(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
     """Distances from as many draws as there are images, of a model without a density."""
     extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
-    drawn = model.sample(len(images), labels, seed=0)
+    drawn = model.sample(len(images), labels if model.condition.size else None, seed=0)
     fid, kid = (f(images, drawn, extractor) for f in (metrics.fid, metrics.kid))
     return {
         "fid": fid.value,
