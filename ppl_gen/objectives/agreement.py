@@ -16,8 +16,7 @@ def require_agreement(model: Mapping[str, Site], guide: Mapping[str, Site]) -> N
     """Raise ``ValueError`` unless a guide draws what a model does, the latents given by name."""
     _require_no_enumeration({**model, **guide})
     for name, site in guide.items():
-        if name not in model and not site["infer"].get("is_auxiliary"):
-            raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
+        require_known(name, site, model)
     if missing := [name for name in model if name not in guide]:
         raise ValueError(f"expected the guide to sample every latent site, it lacks {missing}")
     drawn = [site["fn"] for name, site in guide.items() if name not in model]
@@ -36,6 +35,12 @@ def _require_no_enumeration(sites: Mapping[str, Site]) -> None:
                 f"expected no site to be enumerated, {name!r} asks for it: give "
                 "pyro.infer.TraceEnum_ELBO() as the objective"
             )
+
+
+def require_known(name: str, site: Site, model: Mapping[str, Site]) -> None:
+    """A site of the guide is one of the model's latents, or auxiliary."""
+    if name not in model and not site["infer"].get("is_auxiliary"):
+        raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
 
 
 def require_shape(site: Site, twin: Site) -> None:

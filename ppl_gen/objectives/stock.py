@@ -17,7 +17,7 @@ from pyro.infer import (
 )
 from pyro.poutine.util import site_is_subsample
 
-from ppl_gen.objectives.agreement import require_shape
+from ppl_gen.objectives.agreement import require_known, require_shape
 from ppl_gen.objectives.alignment import require_aligned
 
 KNOWN = (Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceTMC_ELBO)
@@ -52,10 +52,9 @@ def require_granted(objective: Any, guide: poutine.Trace, model: poutine.Trace) 
                 "config_enumerate(model) and TraceEnum_ELBO() sum a discrete one out"
             )
     for name, site in drawn.items():
+        require_known(name, site, latent)
         if name in latent:
             require_shape(site, latent[name])
-        elif not site["infer"].get("is_auxiliary"):
-            raise ValueError(f"expected the guide's site {name!r} in the model, which has none")
         if isinstance(objective, TraceMeanField_ELBO) and not site["fn"].has_rsample:
             raise ValueError(
                 f"expected a reparameterised sampler of {name!r} for TraceMeanField_ELBO, which "
