@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppl_gen._random import RandomState
 from ppl_gen.staging.comparison import Outcome
 from ppl_gen.staging.recording import NotStageable, storage_of
-from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.signatures import Call, flatten_call
 from ppl_gen.staging.staged import Graph, Loss, Metrics, StagedFunction
 from ppl_gen.staging.updates import Update

@@ -13,10 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ppl_gen._random import RandomState
 from ppl_gen.staging.recording import storage_of, written_to
-
-__all__ = ["RandomState", "Sandbox"]
 
 
 class Sandbox(TorchDispatchMode):

@@ -22,6 +22,7 @@ import torch
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
+from ppl_gen._random import RandomState
 from ppl_gen.staging import backends, torch_internals
 from ppl_gen.staging.choice import Always
 from ppl_gen.staging.comparison import Outcome, difference
@@ -30,7 +31,7 @@ from ppl_gen.staging.cpp_loop import several
 from ppl_gen.staging.environment import Environment
 from ppl_gen.staging.floats import FloatInputs
 from ppl_gen.staging.recording import NotStageable, Recording, record, storage_of
-from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.signatures import Call, Key, flatten_call
 
 Metrics: TypeAlias = dict[str, Tensor]

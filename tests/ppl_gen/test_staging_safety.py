@@ -16,10 +16,11 @@ from pyro.infer import Trace_ELBO
 from torch import nn
 
 import ppl_gen
+from ppl_gen._random import RandomState
 from ppl_gen.staging import StagingError, StagingWarning, stage_function
 from ppl_gen.staging.comparison import Outcome, difference
 from ppl_gen.staging.recording import record
-from ppl_gen.staging.sandbox import RandomState, Sandbox
+from ppl_gen.staging.sandbox import Sandbox
 
 OBJECTIVE = Trace_ELBO()
 LEGACY = np.random.rand  # the global generator, which programs still use
