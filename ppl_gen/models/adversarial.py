@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
+from ppl_gen._random import preserved
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.divergences import Divergence
@@ -181,7 +182,7 @@ class Game(GenerativeModel):
     def _latents(self, first: int, n: int, padded: int) -> Tensor:
         """The latents of n samples, each drawn from a seed of its own, and zeros after them."""
         law, drawn = self.prior(), []
-        with torch.random.fork_rng():
+        with preserved():
             for index in range(n):
                 torch.manual_seed(first + index)
                 drawn.append(law.sample())
@@ -208,7 +209,7 @@ class Game(GenerativeModel):
     @torch.no_grad()
     def _require_fit(self) -> None:
         """Raise ``ValueError`` unless generator and critic take what they are given."""
-        with evaluating(self), torch.random.fork_rng():
+        with evaluating(self), preserved():
             z = self.prior().expand((CHUNK,)).sample()
             x = _tried("a generator", self.generator, z)
             if x.shape != (CHUNK, *self.data_shape):
