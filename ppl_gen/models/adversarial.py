@@ -24,6 +24,7 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor, nn
 
+from ppl_gen import critics
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
 from ppl_gen._random import preserved
@@ -129,7 +130,7 @@ class Game(GenerativeModel):
         *_, last = batches
         return (
             *(("critic", self.criticize, (x,), self.after_critic) for x, *_ in batches),
-            ("generator", self.generate, (len(last[0]),), self.after_generator),
+            ("generator", self.generate, self.posed(last[0]), self.after_generator),
         )
 
     def after_critic(self) -> None:
@@ -143,15 +144,32 @@ class Game(GenerativeModel):
 
     def criticize(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's cost of data and as many fakes, and the means of its logits of both."""
-        fakes = self.draw(len(x)).detach()
-        real, fake = self.critic(x), self.critic(fakes)
-        cost = self.divergence.real(real).sum() + self.divergence.fake(fake).sum()
-        penalty = self.regularizer(self.critic, x, fakes)
-        return cost + penalty.sum(), {"real": real.mean(), "fake": fake.mean()}
+        return self.contrast(x, self.draw(len(x)).detach())
+
+    def contrast(self, x: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's cost of data and fakes."""
+        critic, costs = self.critic, self.divergence
+        real, fake = critic(x), critic(fakes)
+        cost = critics.total(critic, costs.real(real), "critic")
+        cost = cost + critics.total(critic, costs.fake(fake), "critic")
+        for look, weight in critics.looks(critic):
+            cost = cost + weight * self.regularizer(look, x, fakes).sum()
+        cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
+        return cost, {"real": real.mean(), "fake": fake.mean()}
+
+    def posed(self, x: Tensor) -> tuple[Any, ...]:
+        """What the generator's turn is given of the last data that the critic saw: their number."""
+        return (len(x),)
 
     def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's cost of so many fakes."""
-        return self.divergence.generator(self.critic(self.draw(size))).sum(), {}
+        return self.deceive(self.draw(size)), {}
+
+    def deceive(self, fakes: Tensor) -> Tensor:
+        """The generator's cost of fakes."""
+        costs = self.divergence.generator(self.critic(fakes))
+        cost = critics.total(self.critic, costs, "generator")
+        return _plus(cost, critics.auxiliary(self.critic, fakes, "generator"))
 
     def draw(self, size: int) -> Tensor:
         """So many fakes, to be differentiated in the generator's weights."""
@@ -230,12 +248,17 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
+            critics.require(self.critic, x)
             logits = _tried("a critic", self.critic, x)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
                     f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
+
+
+def _plus(cost: Tensor, more: Tensor | None) -> Tensor:
+    return cost if more is None else cost + more
 
 
 def _tried(what: str, network: nn.Module, given: Tensor) -> Tensor:
