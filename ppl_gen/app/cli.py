@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
-BY_DATA = ("num_classes",)  # options that may be left to the data, None by default
+BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
 FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
 
 

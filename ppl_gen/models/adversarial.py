@@ -24,6 +24,7 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor, nn
 
+from ppl_gen import critics
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
 from ppl_gen._random import preserved
@@ -131,15 +132,28 @@ class Game(GenerativeModel):
 
     def criticize(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's cost of data and as many fakes, and the means of its logits of both."""
-        fakes = self.draw(len(x)).detach()
-        real, fake = self.critic(x), self.critic(fakes)
-        cost = self.divergence.real(real).sum() + self.divergence.fake(fake).sum()
-        penalty = self.regularizer(self.critic, x, fakes)
-        return cost + penalty.sum(), {"real": real.mean(), "fake": fake.mean()}
+        return self.contrast(x, self.draw(len(x)).detach())
+
+    def contrast(self, x: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's cost of data and fakes."""
+        critic, costs = self.critic, self.divergence
+        real, fake = critic(x), critic(fakes)
+        cost = critics.total(critic, costs.real(real), "critic")
+        cost = cost + critics.total(critic, costs.fake(fake), "critic")
+        for look, weight in critics.looks(critic):
+            cost = cost + weight * self.regularizer(look, x, fakes).sum()
+        cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
+        return cost, {"real": real.mean(), "fake": fake.mean()}
 
     def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's cost of so many fakes."""
-        return self.divergence.generator(self.critic(self.draw(size))).sum(), {}
+        return self.deceive(self.draw(size)), {}
+
+    def deceive(self, fakes: Tensor) -> Tensor:
+        """The generator's cost of fakes."""
+        costs = self.divergence.generator(self.critic(fakes))
+        cost = critics.total(self.critic, costs, "generator")
+        return _plus(cost, critics.auxiliary(self.critic, fakes, "generator"))
 
     def draw(self, size: int) -> Tensor:
         """So many fakes, to be differentiated in the generator's weights."""
@@ -218,6 +232,7 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
+            critics.require(self.critic, x)
             logits = _tried("a critic", self.critic, x)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
@@ -237,6 +252,10 @@ def dealt(x: Tensor, turns: int) -> Iterator[Tensor]:
     for turn in range(turns):
         start = turn * (len(x) - size) // max(turns - 1, 1)
         yield x[start : start + size]
+
+
+def _plus(cost: Tensor, more: Tensor | None) -> Tensor:
+    return cost if more is None else cost + more
 
 
 def _tried(what: str, network: nn.Module, given: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ module        what it holds
 ============  ==================================================================================
 ``plain``     encoders and decoders, fully connected or of convolutions
 ``residual``  :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
+``shuffled``  generators by pixel shuffle and critics of strided convolutions
 ============  ==================================================================================
 """
 
@@ -21,17 +22,31 @@ from ppl_gen.networks.plain import (
     widths,
 )
 from ppl_gen.networks.residual import ResidualMLP
+from ppl_gen.networks.shuffled import (
+    ConvFeatures,
+    MapDecoder,
+    ShuffleDecoder,
+    as_transposed,
+    game_network,
+    growing,
+)
 
 __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvFeatures",
+    "MapDecoder",
     "ResidualMLP",
     "Shape",
     "Shared",
+    "ShuffleDecoder",
     "Widths",
+    "as_transposed",
     "decoder",
     "encoder",
+    "game_network",
+    "growing",
     "join",
     "widths",
 ]

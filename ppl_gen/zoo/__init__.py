@@ -10,8 +10,12 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way.
 """
 
+from ppl_gen.zoo.adversarial.dag_gan import dag_gan
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.adversarial.lsgan import lsgan
+from ppl_gen.zoo.adversarial.noisy_gan import noisy_gan
+from ppl_gen.zoo.adversarial.packed_gan import packed_gan
+from ppl_gen.zoo.adversarial.ssgan import ssgan
 from ppl_gen.zoo.adversarial.wgan import wgan
 from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
 from ppl_gen.zoo.entries import Entry, named, registry
@@ -38,6 +42,7 @@ __all__ = [
     "beta_vae",
     "conditional_vae",
     "control_vae",
+    "dag_gan",
     "factor_vae",
     "gan",
     "gumbel_vae",
@@ -45,8 +50,11 @@ __all__ = [
     "iwae",
     "lsgan",
     "named",
+    "noisy_gan",
+    "packed_gan",
     "registry",
     "sc_vae",
+    "ssgan",
     "ssvae",
     "tc_vae",
     "vae",

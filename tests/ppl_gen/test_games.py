@@ -10,14 +10,15 @@ from torch import nn, optim
 import graphs
 import ppl_gen
 from ppl_gen import data, divergences, metrics, priors, zoo
-from ppl_gen.critics import Noisy, Packed, packed_shape
+from ppl_gen.critics import Noisy, Packed, Rotations, Views, auxiliary, packed_shape, total
 from ppl_gen.models.adversarial import Game, dealt
 from ppl_gen.networks import MLP
-from ppl_gen.regularizers import R1, GradientPenalty, spectral_norm
+from ppl_gen.regularizers import R1, Clip, GradientPenalty, spectral_norm
 from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import backends, torch_internals
 
 NAMES = [name for name, entry in zoo.registry.items() if entry.family == "adversarial"]
+ROTATING = ("ssgan", "dag_gan", "nested")  # games of images alone
 QUIET = {"progress": False, "staged": False}
 
 
@@ -29,9 +30,22 @@ def rows(n=320, dim=2, seed=0):
     return torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
 
 
-def built(name, shape=(2,), **options):
+def built(name, shape=None, **options):
     torch.manual_seed(0)
+    if shape is None:
+        shape = (1, 4, 4) if name in ROTATING else (2,)
     return zoo.registry[name].build(shape, 3, **{"hidden": (16, 16)} | options)
+
+
+def shown(critic):
+    """The critic of a noisy game under self-supervision and augmentation."""
+    return Views(Rotations(Noisy(critic, 0.1)))
+
+
+def given(game, n=320, seed=0):
+    """As many data as a game can be given."""
+    x = rows(n, math.prod(game.data_shape), seed).view(n, *game.data_shape)
+    return x.sigmoid() if game.pixels else x
 
 
 class Point(nn.Module):
@@ -109,7 +123,8 @@ def test_a_batch_is_dealt_in_slices_of_one_size_that_hold_all_of_it(size, turns)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_turn_has_gradients_in_its_own_player_alone_from_the_costs_it_states(name):
-    game, x = built(name), rows(10)
+    game = built(name)
+    x = given(game, 10)
     torch.manual_seed(1)
     loss, metrics = game.criticize(x)
     own = torch.autograd.grad(loss, game.players["critic"], allow_unused=True, retain_graph=True)
@@ -119,11 +134,16 @@ def test_a_turn_has_gradients_in_its_own_player_alone_from_the_costs_it_states(n
     torch.manual_seed(1)
     fakes = game.draw(10).detach()
     real, fake = game.critic(x), game.critic(fakes)
-    cost = game.divergence.real(real).sum() + game.divergence.fake(fake).sum()
-    torch.testing.assert_close(cost + game.regularizer(game.critic, x, fakes).sum(), loss)
+    cost = total(game.critic, game.divergence.real(real), "critic")
+    cost = cost + total(game.critic, game.divergence.fake(fake), "critic")
+    cost = cost + game.regularizer(game.critic, x, fakes).sum()
+    torch.testing.assert_close(cost + (auxiliary(game.critic, x, "critic") or 0), loss)
     assert metrics["real"].equal(real.mean())
     torch.manual_seed(1)
-    expected = game.divergence.generator(game.critic(game.draw(7))).sum()
+    fakes = game.draw(7)
+    expected = total(game.critic, game.divergence.generator(game.critic(fakes)), "generator")
+    further = auxiliary(game.critic, fakes, "generator")
+    expected = expected if further is None else expected + further
     torch.manual_seed(1)
     loss, _ = game.generate(7)
     assert loss.equal(expected)
@@ -145,6 +165,7 @@ PARTS = {
     "noisy": lambda: {"critic": Noisy(MLP([(2,)], [8], (1,)), WarmUp(6, 1.0, 0.0))},
     "R1": lambda: {"regularizer": R1(1.0)},
     "one_sided": lambda: {"regularizer": GradientPenalty(1.0, one_sided=True), "loss": "hinge"},
+    "nested": lambda: {"loss": "wasserstein", "regularizer": Clip(0.05), "wrap": shown},
 }
 
 
@@ -153,9 +174,10 @@ def test_staged_training_is_the_eager_one(name, recorded):
     found = []
     for staged in (True, False):
         torch.manual_seed(1)
-        game = built(name if name in NAMES else "gan", **PARTS[name]())
+        shape = (1, 4, 4) if name in ROTATING else (2,)
+        game = built(name if name in NAMES else "gan", shape, **PARTS[name]())
         history = ppl_gen.fit(
-            game, rows(60), epochs=3, batch_size=20, staged=staged, progress=False
+            game, given(game, 60), epochs=3, batch_size=20, staged=staged, progress=False
         )
         found.append([game.state_dict().values(), *(history[name] for name in history)])
     for one, other in zip(found[0][0], found[1][0], strict=True):
@@ -178,13 +200,14 @@ def test_a_second_derivative_is_compiled_without_a_word(recwarn):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_game_resumes_to_the_bit(name, tmp_path):
     whole = built(name)
-    options = {"batch_size": 50, "validation": rows(20, seed=1), **QUIET}
-    expected = ppl_gen.fit(whole, rows(), epochs=4, **options)
+    x = given(whole)
+    options = {"batch_size": 50, "validation": given(whole, 20, seed=1), **QUIET}
+    expected = ppl_gen.fit(whole, x, epochs=4, **options)
     assert math.isfinite(expected["val_critic_real"][-1])
     path = tmp_path / "run.pt"
-    ppl_gen.fit(built(name), rows(), epochs=2, checkpoint=path, **options)
+    ppl_gen.fit(built(name), x, epochs=2, checkpoint=path, **options)
     resumed = built(name)
-    found = ppl_gen.fit(resumed, rows(), epochs=4, checkpoint=path, resume=True, **options)
+    found = ppl_gen.fit(resumed, x, epochs=4, checkpoint=path, resume=True, **options)
     assert found.to_frame().equals(expected.to_frame())
     state = resumed.state_dict()
     assert all(value.equal(state[name]) for name, value in whole.state_dict().items())
@@ -303,7 +326,8 @@ def test_curves_of_a_game_are_the_losses_of_its_players():
 def test_a_game_says_what_it_is_in_one_line(name):
     game = built(name)
     count = sum(p.numel() for p in game.parameters())
-    assert repr(game).startswith(f"<{name}: data 2, z ~ StandardNormal, ")
+    what = "images 1×4×4" if name in ROTATING else "data 2"
+    assert repr(game).startswith(f"<{name}: {what}, z ~ StandardNormal, ")
     assert repr(game).endswith(f"{count:,} parameters>")
 
 
@@ -320,7 +344,7 @@ def test_a_game_says_what_it_is_in_one_line(name):
         ({"loss": "wgan"}, "one of minimax, .*, got 'wgan'"),
         ({"critic_steps": 0}, "one critic step or more in a batch, got 0"),
         ({"critic_steps": 1.5}, "whole number for critic_steps, got 1.5"),
-        ({"network": "transformer"}, "network among mlp, conv, got 'transformer'"),
+        ({"network": "transformer"}, "network among auto, conv, mlp, map, got 'transformer'"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(options, match):

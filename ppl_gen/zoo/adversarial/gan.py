@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
 
-from ppl_gen import networks, priors
+from ppl_gen import critics, networks, priors
 from ppl_gen.models.adversarial import Game
 from ppl_gen.models.base import require_shape
 from ppl_gen.networks import Shape, Widths
@@ -21,11 +22,12 @@ def gan(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
-    hidden: Widths = 400,
-    network: str = "mlp",
+    hidden: Widths | None = None,
+    network: str = "auto",
     loss: str | Divergence = "non_saturating",
     regularizer: Regularizer | None = None,
     critic_steps: int = 1,
+    wrap: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Game:
     """A generator against a critic that tells fakes from data; Adam at 2e-4 with β₁ = 0.5.
 
@@ -34,11 +36,13 @@ def gan(
         latent_dim: ``Z``.
         generator: a module from ``(B, Z)`` to data of any range, instead of ``hidden`` in reverse.
         critic: a module from data to logits ``(B, K)``, see :mod:`ppl_gen.critics`.
-        hidden: the widths of hidden layers, leaky in the critic.
-        network: ``"mlp"``, or ``"conv"`` for images.
+        hidden: the widths of fully connected hidden layers, leaky in the critic.
+        network: ``"auto"``, ``"conv"``, ``"mlp"`` or ``"map"``; see
+            :func:`ppl_gen.networks.growing` and :func:`ppl_gen.critics.default`.
         loss: a name or part of :mod:`ppl_gen.divergences`.
         regularizer: a part of :mod:`ppl_gen.regularizers`.
         critic_steps: the critic's turns in a batch, which is divided among them.
+        wrap: puts wrappers of :mod:`ppl_gen.critics` around the critic.
 
     >>> ppl_gen.zoo.gan((2,), 4, hidden=(128, 128)).sample(3, seed=0).shape
     torch.Size([3, 2])
@@ -46,11 +50,12 @@ def gan(
     data_shape, prior = require_shape(data_shape), priors.StandardNormal(latent_dim)
     pixels = generator is None and len(data_shape) == 3
     if generator is None:
-        generator = networks.decoder(network, [(latent_dim,)], hidden, data_shape)
+        generator = networks.growing(network, latent_dim, hidden, data_shape)
         generator = nn.Sequential(generator, nn.Sigmoid()) if pixels else generator
     if critic is None:
-        leaky = partial(nn.LeakyReLU, 0.2)
-        critic = networks.encoder(network, [data_shape], hidden, (1,), leaky)
+        critic = critics.default(data_shape, hidden, network)
+    if wrap is not None:
+        critic = wrap(critic)
     game = Game(
         generator, critic, prior, data_shape, by_name(loss), regularizer, critic_steps, pixels
     )
