@@ -225,13 +225,11 @@ class _Recorder(Messenger):
         labels = provenance.labels([parameters, value])
         with provenance.paused():
             fingerprint = [t.detach().clone() for t in parameters]
-        held = name in self.given or provenance.labels(value) != labels  # conditioned on
-        if held:
+        held, passed = True, value
+        if name in self.given or provenance.labels(value) != labels:  # or conditioned on
             passed = _labelled(provenance, _as_tensor(self.given.get(name, value)), {name})
-        else:
-            renamed = [provenance.rename(t, labels, name) for t in _tensors_of(value)]
-            held = all(whole for _, whole in renamed)
-            passed = renamed[0][0] if isinstance(value, Tensor) else value
+        elif isinstance(value, Tensor):
+            passed, held = provenance.rename(value, labels, name)
         self.sites[name] = Site(
             name=name,
             observed=False,
