@@ -1,12 +1,13 @@
 """Networks: tensors in, a tensor out.
 
-============  ==================================================================================
-module        what it holds
-============  ==================================================================================
-``plain``     encoders and decoders, fully connected or of convolutions
-``residual``  :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
-``shuffled``  generators by pixel shuffle and critics of strided convolutions
-============  ==================================================================================
+===============  ===============================================================================
+module           what it holds
+===============  ===============================================================================
+``plain``        encoders and decoders, fully connected or of convolutions
+``residual``     :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
+``shuffled``     generators by pixel shuffle and critics of strided convolutions
+``translating``  images in, images of the same size out
+===============  ===============================================================================
 """
 
 from ppl_gen.networks.plain import (
@@ -30,6 +31,7 @@ from ppl_gen.networks.shuffled import (
     game_network,
     growing,
 )
+from ppl_gen.networks.translating import Translator, translating
 
 __all__ = [
     "MLP",
@@ -41,6 +43,7 @@ __all__ = [
     "Shape",
     "Shared",
     "ShuffleDecoder",
+    "Translator",
     "Widths",
     "as_transposed",
     "decoder",
@@ -48,5 +51,6 @@ __all__ = [
     "game_network",
     "growing",
     "join",
+    "translating",
     "widths",
 ]

@@ -10,6 +10,7 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way.
 """
 
+from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
 from ppl_gen.zoo.adversarial.dag_gan import dag_gan
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.adversarial.lsgan import lsgan
@@ -42,6 +43,7 @@ __all__ = [
     "beta_vae",
     "conditional_vae",
     "control_vae",
+    "cycle_gan",
     "dag_gan",
     "factor_vae",
     "gan",
