@@ -78,6 +78,11 @@ class Game(GenerativeModel):
     """
 
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", whose data have no density: likelihoods and bounds are infinite. Compare its samples, "
+        "by ppl_gen.metrics.fid for example, or give its generator a width: "
+        "ppl_gen.zoo.vae(data_shape, latent_dim, decoder=game.generator, likelihood='gaussian')"
+    )
 
     def __init__(
         self,
@@ -126,7 +131,7 @@ class Game(GenerativeModel):
         for part in dealt(batch[0], self.critic_steps):
             yield "critic", self.criticize, (part,)
             self.regularizer.after(self.critic)
-        yield "generator", self.generate, (len(part),)
+        yield "generator", self.generate, self.posed(part)
         for schedule in (each for each in self.modules() if isinstance(each, Schedule)):
             schedule.update({})
 
@@ -144,6 +149,14 @@ class Game(GenerativeModel):
             cost = cost + weight * self.regularizer(look, x, fakes).sum()
         cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
         return cost, {"real": real.mean(), "fake": fake.mean()}
+
+    def seen(self, x: Tensor, z: Tensor) -> Tensor:
+        """What the critic sees of data and their latents: the data."""
+        return x
+
+    def posed(self, x: Tensor) -> tuple[Any, ...]:
+        """What the generator's turn is given of the last data that the critic saw: their number."""
+        return (len(x),)
 
     def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's cost of so many fakes."""
@@ -173,7 +186,8 @@ class Game(GenerativeModel):
     def model(self, size: int = 1) -> Tensor:
         """The generative program, ``z`` from the prior and then ``x``, which is a function of it.
 
-        There is no density of x, so there is no guide, likelihood or bound to be had from it.
+        There is no density of x, so there is no guide, likelihood or bound to be had from it. With
+        the generator as the decoder of a VAE whose likelihood has a width there are all three.
         """
         with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", self.prior())
@@ -232,11 +246,12 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
-            critics.require(self.critic, x)
-            logits = _tried("a critic", self.critic, x)
+            seen = self.seen(x, z)
+            critics.require(self.critic, seen)
+            logits = _tried("a critic", self.critic, seen)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
-                    f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
+                    f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
 
