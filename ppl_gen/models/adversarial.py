@@ -77,6 +77,11 @@ class Game(GenerativeModel):
     """
 
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", whose data have no density: likelihoods and bounds are infinite. Compare its samples, "
+        "by ppl_gen.metrics.fid for example, or give its generator a width: "
+        "ppl_gen.zoo.vae(data_shape, latent_dim, decoder=game.generator, likelihood='gaussian')"
+    )
 
     def __init__(
         self,
@@ -157,6 +162,10 @@ class Game(GenerativeModel):
         cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
         return cost, {"real": real.mean(), "fake": fake.mean()}
 
+    def seen(self, x: Tensor, z: Tensor) -> Tensor:
+        """What the critic sees of data and their latents: the data."""
+        return x
+
     def posed(self, x: Tensor) -> tuple[Any, ...]:
         """What the generator's turn is given of the last data that the critic saw: their number."""
         return (len(x),)
@@ -189,7 +198,8 @@ class Game(GenerativeModel):
     def model(self, size: int = 1) -> Tensor:
         """The generative program, ``z`` from the prior and then ``x``, which is a function of it.
 
-        There is no density of x, so there is no guide, likelihood or bound to be had from it.
+        There is no density of x, so there is no guide, likelihood or bound to be had from it. With
+        the generator as the decoder of a VAE whose likelihood has a width there are all three.
         """
         with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", self.prior())
@@ -248,11 +258,12 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
-            critics.require(self.critic, x)
-            logits = _tried("a critic", self.critic, x)
+            seen = self.seen(x, z)
+            critics.require(self.critic, seen)
+            logits = _tried("a critic", self.critic, seen)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
-                    f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
+                    f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
 

@@ -10,6 +10,7 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way.
 """
 
+from ppl_gen.zoo.adversarial.adversarial_autoencoder import adversarial_autoencoder
 from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
 from ppl_gen.zoo.adversarial.dag_gan import dag_gan
 from ppl_gen.zoo.adversarial.gan import gan
@@ -17,6 +18,7 @@ from ppl_gen.zoo.adversarial.lsgan import lsgan
 from ppl_gen.zoo.adversarial.noisy_gan import noisy_gan
 from ppl_gen.zoo.adversarial.packed_gan import packed_gan
 from ppl_gen.zoo.adversarial.ssgan import ssgan
+from ppl_gen.zoo.adversarial.veegan import veegan
 from ppl_gen.zoo.adversarial.wgan import wgan
 from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
 from ppl_gen.zoo.entries import Entry, named, registry
@@ -38,6 +40,7 @@ from ppl_gen.zoo.variational.vq_vae import vq_vae
 
 __all__ = [
     "Entry",
+    "adversarial_autoencoder",
     "autoencoder",
     "bernoulli_vae",
     "beta_vae",
@@ -61,6 +64,7 @@ __all__ = [
     "tc_vae",
     "vae",
     "vamp_vae",
+    "veegan",
     "vq_vae",
     "wgan",
     "wgan_gp",

@@ -18,6 +18,7 @@ from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import backends, torch_internals
 
 NAMES = [name for name, entry in zoo.registry.items() if entry.family == "adversarial"]
+JOINT = ("veegan", "adversarial_autoencoder")  # tested on their own
 ROTATING = ("ssgan", "dag_gan", "nested")  # games of images alone
 QUIET = {"progress": False, "staged": False}
 
@@ -130,7 +131,7 @@ def test_the_turns_of_a_cycle_see_every_datum_once(monkeypatch):
     assert torch.cat(seen).sort(0).values.equal(x.sort(0).values)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in JOINT])
 def test_a_turn_has_gradients_in_its_own_player_alone_from_the_costs_it_states(name):
     game = built(name)
     x = given(game, 10)
@@ -212,7 +213,8 @@ def test_a_game_resumes_to_the_bit(name, tmp_path):
     x = given(whole)
     options = {"batch_size": 50, "validation": given(whole, 20, seed=1), **QUIET}
     expected = ppl_gen.fit(whole, x, epochs=4, **options)
-    assert math.isfinite(expected["val_critic_real"][-1])
+    (looked,) = (name for name in expected if name.startswith("val_critic_"))
+    assert math.isfinite(expected[looked][-1])
     path = tmp_path / "run.pt"
     ppl_gen.fit(built(name), x, epochs=2, checkpoint=path, **options)
     resumed = built(name)
@@ -224,8 +226,7 @@ def test_a_game_resumes_to_the_bit(name, tmp_path):
 
 def test_published_settings_are_the_defaults(tmp_path):
     known = {
-        "gan": ("Adam", 2e-4, (0.5, 0.999), 1),
-        "lsgan": ("Adam", 2e-4, (0.5, 0.999), 1),
+        **dict.fromkeys(NAMES, ("Adam", 0.0005, (0.5, 0.999), 1)),
         "wgan": ("RMSprop", 5e-5, None, 5),
         "wgan_gp": ("Adam", 1e-4, (0.0, 0.9), 5),
     }
@@ -235,6 +236,8 @@ def test_published_settings_are_the_defaults(tmp_path):
         group = made.param_groups[0]
         assert (type(made).__name__, group["lr"], group.get("betas")) == (kind, rate, betas)
         assert game.critic_steps == steps
+        averaged = {"generator": 0.999, "critic": None} if kind == "Adam" and steps == 1 else None
+        assert game.fit_defaults.get("ema") == averaged
     assert built("wgan").regularizer.bound == 0.01
     assert built("wgan_gp").regularizer.weight == 10.0
 
