@@ -12,11 +12,13 @@ module         what it holds
 ``ancestral``  :class:`Ancestral` with its four variances, :class:`DDIM`
 ``flow``       :class:`Euler` and :class:`Heun` on the probability flow
 ``langevin``   :class:`AnnealedLangevin`, :class:`PredictorCorrector`
+``by_name``    any of these by a name
 =============  =================================================================================
 """
 
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Frames, Sampler
+from ppl_gen.samplers.by_name import by_name
 from ppl_gen.samplers.flow import Euler, Heun
 from ppl_gen.samplers.langevin import AnnealedLangevin, PredictorCorrector, langevin
 from ppl_gen.samplers.streams import Streams
@@ -31,5 +33,6 @@ __all__ = [
     "PredictorCorrector",
     "Sampler",
     "Streams",
+    "by_name",
     "langevin",
 ]
