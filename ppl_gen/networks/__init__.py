@@ -4,7 +4,8 @@
 module        what it holds
 ============  ==================================================================================
 ``plain``     encoders and decoders, fully connected or of convolutions
-``residual``  :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
+``residual``  :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
+``unet``      :class:`UNet`, the same for images
 ============  ==================================================================================
 """
 
@@ -21,6 +22,7 @@ from ppl_gen.networks.plain import (
     widths,
 )
 from ppl_gen.networks.residual import ResidualMLP
+from ppl_gen.networks.unet import UNet
 
 __all__ = [
     "MLP",
@@ -29,6 +31,7 @@ __all__ = [
     "ResidualMLP",
     "Shape",
     "Shared",
+    "UNet",
     "Widths",
     "decoder",
     "encoder",
