@@ -6,6 +6,7 @@ module        what it holds
 ``plain``     encoders and decoders, fully connected or of convolutions
 ``residual``  :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
 ``unet``      :class:`UNet`, the same for images
+``text``      :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
 ============  ==================================================================================
 """
 
@@ -22,15 +23,18 @@ from ppl_gen.networks.plain import (
     widths,
 )
 from ppl_gen.networks.residual import ResidualMLP
+from ppl_gen.networks.text import Captioned, TextEncoder
 from ppl_gen.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Captioned",
     "ConvDecoder",
     "ConvEncoder",
     "ResidualMLP",
     "Shape",
     "Shared",
+    "TextEncoder",
     "UNet",
     "Widths",
     "decoder",
