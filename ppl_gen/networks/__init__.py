@@ -4,7 +4,9 @@
 module        what it holds
 ============  ==================================================================================
 ``plain``     encoders and decoders, fully connected or of convolutions
-``residual``  :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
+``residual``  :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
+``unet``      :class:`UNet`, the same for images
+``text``      :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
 ============  ==================================================================================
 """
 
@@ -21,14 +23,19 @@ from ppl_gen.networks.plain import (
     widths,
 )
 from ppl_gen.networks.residual import ResidualMLP
+from ppl_gen.networks.text import Captioned, TextEncoder
+from ppl_gen.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Captioned",
     "ConvDecoder",
     "ConvEncoder",
     "ResidualMLP",
     "Shape",
     "Shared",
+    "TextEncoder",
+    "UNet",
     "Widths",
     "decoder",
     "encoder",
