@@ -38,7 +38,7 @@ def gan(
         network: ``"mlp"``, or ``"conv"`` for images.
         loss: a name or part of :mod:`ppl_gen.divergences`.
         regularizer: a part of :mod:`ppl_gen.regularizers`.
-        critic_steps: the critic's turns in a batch, which is divided among them.
+        critic_steps: the critic's turns, on a batch each, for one of the generator's.
 
     >>> ppl_gen.zoo.gan((2,), 4, hidden=(128, 128)).sample(3, seed=0).shape
     torch.Size([3, 2])
