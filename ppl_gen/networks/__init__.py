@@ -4,7 +4,9 @@
 module           what it holds
 ===============  ===============================================================================
 ``plain``        encoders and decoders, fully connected or of convolutions
-``residual``     :class:`ResidualMLP`, for denoisers: data, times and labels in, data out
+``residual``     :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
+``unet``         :class:`UNet`, the same for images
+``text``         :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
 ``shuffled``     generators by pixel shuffle and critics of strided convolutions
 ``translating``  images in, images of the same size out
 ===============  ===============================================================================
@@ -31,10 +33,13 @@ from ppl_gen.networks.shuffled import (
     game_network,
     growing,
 )
+from ppl_gen.networks.text import Captioned, TextEncoder
 from ppl_gen.networks.translating import Translator, translating
+from ppl_gen.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Captioned",
     "ConvDecoder",
     "ConvEncoder",
     "ConvFeatures",
@@ -43,7 +48,9 @@ __all__ = [
     "Shape",
     "Shared",
     "ShuffleDecoder",
+    "TextEncoder",
     "Translator",
+    "UNet",
     "Widths",
     "as_transposed",
     "decoder",
