@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
-BY_DATA = ("num_classes",)  # options that may be left to the data, None by default
-FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
+BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
+# Whose parts the others of a family exchange.
+FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

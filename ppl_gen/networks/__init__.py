@@ -1,15 +1,17 @@
 """Networks: tensors in, a tensor out.
 
-============  ==================================================================================
-module        what it holds
-============  ==================================================================================
-``plain``     encoders and decoders, fully connected or of convolutions
-``residual``  :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
-``unet``      :class:`UNet`, the same for images
-``text``      :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
-============  ==================================================================================
+=============  =================================================================================
+module         what it holds
+=============  =================================================================================
+``plain``      encoders and decoders, fully connected or of convolutions
+``residual``   :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
+``unet``       :class:`UNet`, the same for images
+``denoising``  either of them by its name
+``text``       :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
+=============  =================================================================================
 """
 
+from ppl_gen.networks.denoising import denoising
 from ppl_gen.networks.plain import (
     MLP,
     ConvDecoder,
@@ -38,6 +40,7 @@ __all__ = [
     "UNet",
     "Widths",
     "decoder",
+    "denoising",
     "encoder",
     "join",
     "widths",
