@@ -20,7 +20,8 @@ from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
 BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
-FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
+# Whose parts the others of a family exchange.
+FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

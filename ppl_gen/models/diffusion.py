@@ -30,7 +30,6 @@ from ppl_gen.noise import TimeLaw, Trailing, uniform
 from ppl_gen.objectives.denoising import Denoising, Weight
 from ppl_gen.samplers import Frames, Sampler, by_name
 from ppl_gen.samplers.streams import Seed
-from ppl_gen.training.trainable import SingleLoss, Turns
 
 
 class Diffusion(GenerativeModel):
@@ -144,14 +143,6 @@ class Diffusion(GenerativeModel):
             y = torch.where(left_out, self.num_classes, y)
         found = self.objective(self.denoiser, self.objective.from_data(x), y)
         return found.loss.sum(), {"elbo": -found.bound.mean(), "error": found.error.mean()}
-
-    def single_loss(self) -> SingleLoss:
-        """The one loss of every batch."""
-        return SingleLoss("denoiser", self.loss)
-
-    def losses(self, *batch: Tensor) -> Turns:
-        """One turn of the denoiser; an unconditional model does not look at labels."""
-        return self.single_loss().turns(*batch)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, *labels: Tensor) -> dict[str, Tensor]:

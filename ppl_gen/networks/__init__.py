@@ -6,12 +6,14 @@ module           what it holds
 ``plain``        encoders and decoders, fully connected or of convolutions
 ``residual``     :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
 ``unet``         :class:`UNet`, the same for images
+``denoising``    either of them by its name
 ``text``         :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
 ``shuffled``     generators by pixel shuffle and critics of strided convolutions
 ``translating``  images in, images of the same size out
 ===============  ===============================================================================
 """
 
+from ppl_gen.networks.denoising import denoising
 from ppl_gen.networks.plain import (
     MLP,
     ConvDecoder,
@@ -54,6 +56,7 @@ __all__ = [
     "Widths",
     "as_transposed",
     "decoder",
+    "denoising",
     "encoder",
     "game_network",
     "growing",

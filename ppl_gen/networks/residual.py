@@ -27,9 +27,10 @@ class ResidualMLP(nn.Module):
             guidance, and what is used where no label is given.
         token_dim: the size ``E`` of tokens ``(B, L, E)``, to which every block attends, in place
             of labels.
+        outputs: how many values for a value of the data, 2 beside learned variances.
 
     Shapes: data ``(B, *data_shape)``, times ``(B,)``, labels ``(B,)`` or tokens ``(B, L, E)`` ->
-    ``(B, *data_shape)``.
+    ``(B, outputs * C, ...)`` for data ``(C, ...)``.
 
     Raises:
         ValueError: sizes below one; data of another shape; labels where it has none or outside
@@ -48,19 +49,22 @@ class ResidualMLP(nn.Module):
         blocks: int = 3,
         num_classes: int = 0,
         token_dim: int = 0,
+        outputs: int = 1,
     ):
         super().__init__()
         self.data_shape = require_shape(data_shape)
-        if not (is_whole(hidden, 1) and is_whole(blocks, 1) and is_whole(num_classes, 0)):
+        if not all(is_whole(n, 1) for n in (hidden, blocks, outputs)) or not is_whole(
+            num_classes, 0
+        ):
             raise ValueError(
-                "expected hidden >= 1, blocks >= 1 and num_classes >= 0, "
-                f"got {hidden!r}, {blocks!r} and {num_classes!r}"
+                "expected hidden >= 1, blocks >= 1, outputs >= 1 and num_classes >= 0, "
+                f"got {hidden!r}, {blocks!r}, {outputs!r} and {num_classes!r}"
             )
         self.num_classes, size = num_classes, math.prod(self.data_shape)
         self.conditions = Conditions(hidden, num_classes, token_dim)
         self.stem = nn.Linear(size, hidden)
         self.blocks = nn.ModuleList(_Block(hidden, token_dim) for _ in range(blocks))
-        self.head = nn.Sequential(nn.LayerNorm(hidden), zero(nn.Linear(hidden, size)))
+        self.head = nn.Sequential(nn.LayerNorm(hidden), zero(nn.Linear(hidden, outputs * size)))
 
     def forward(self, x: Tensor, u: Tensor, y: Tensor | None = None) -> Tensor:
         if tuple(x.shape[1:]) != self.data_shape:
@@ -68,7 +72,7 @@ class ResidualMLP(nn.Module):
         h, told = self.stem(x.flatten(1)), self.conditions(x, u, y)
         for block in self.blocks:
             h = block(h, told)
-        return self.head(h).reshape(x.shape)
+        return self.head(h).reshape(len(x), -1, *self.data_shape[1:])
 
 
 class _Block(nn.Module):

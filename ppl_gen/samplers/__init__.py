@@ -4,7 +4,6 @@ A sampler overrides one :meth:`~Sampler.step`, from a level ``t`` to a less nois
 which grid of levels it visits; :meth:`Sampler.sample` does the rest. Every sample has its own
 random stream, derived from a seed and its index, so the first ``k`` of ``n`` are the ``k`` alone.
 
-=======
 ==============  ================================================================================
 module          what it holds
 ==============  ================================================================================

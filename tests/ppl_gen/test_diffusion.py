@@ -66,9 +66,10 @@ def test_the_staged_step_is_the_eager_one_bit_for_bit(way):
 
 def test_one_fixed_loss_is_known_to_the_loop():
     model = build()
-    single = ppl_gen.training.trainable.single_loss(model)
-    assert single.player == "denoiser"
-    assert single.loss == model.loss
+    cycle = ppl_gen.training.trainable.cycle_of(model)
+    ((player, loss, *_),) = cycle.schedule((pixels(),))
+    assert cycle.one
+    assert (player, loss) == ("denoiser", model.loss)
 
 
 def test_training_teaches_the_law_of_the_data():

@@ -22,6 +22,8 @@ ZEROS = {  # where zero has a meaning
     *(("vae", "num_classes"), ("bernoulli_vae", "top_dim"), ("beta_vae", "beta")),
     *(("tc_vae", "beta"), ("control_vae", "beta_min"), ("sc_vae", "iterations")),
     *(("vq_vae", "commitment"), ("ssvae", "alpha")),
+    *(("ddpm", "num_classes"), ("ddpm", "drop"), ("guided_ddpm", "drop")),
+    *(("edm", "num_classes"), ("edm", "drop")),
 }
 
 
