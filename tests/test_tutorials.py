@@ -216,6 +216,31 @@ def _(found):
     assert found["log_evidence_enumerated"] == pytest.approx(found["log_evidence_tree"], abs=1e-10)
 
 
+@tutorial("12_divergences_and_transport")
+def _(found):
+    assert found["js"] == pytest.approx([0.336831, 0.691906, math.log(2)], abs=1e-6)
+    assert found["slopes_of_js"][-1] < 1e-12
+    assert found["formula_gap"] < 1e-10
+    assert found["slope_survives"] == {"KL": True, "JS": False, "W₁": True}
+    for theta, (js, w1) in found["lines"].items():
+        assert js == pytest.approx(math.log(2) if theta else 0, abs=1e-9)
+        assert w1 == pytest.approx(theta, abs=1e-9)
+    assert list(found["boxes"].values()) == [(42, 42), (2, 6)]
+    assert list(found["all_plans"].values()) == [{42}, {2, 6}]
+    assert list(found["boxes_by_sorting"].values()) == [42, 2]
+    assert found["slope_at_fakes"]["discriminator"] < 5e-3
+    assert found["slope_at_fakes"]["critic"] == pytest.approx(1 + 4 / 20, rel=0.05)
+    assert found["critic_variation"] < 0.1
+    for learned, exact in found["learned_js"]:
+        assert learned == pytest.approx(exact, abs=0.02)
+    for learned, exact in found["learned_w1"]:
+        assert learned == pytest.approx(exact, rel=0.05)
+    for gap, bound in found["clipped"].values():
+        assert 0 < gap <= bound + 1e-6
+    gaps = [gap for gap, _ in found["clipped"].values()]
+    assert gaps == sorted(gaps, reverse=True)
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)
