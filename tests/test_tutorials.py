@@ -241,6 +241,41 @@ def _(found):
     assert gaps == sorted(gaps, reverse=True)
 
 
+@tutorial("16_diffusion")
+def _(found):
+    assert found["symbolic"] == ["0", "0"]
+    assert max(found["forward_gaps"].values()) < 1e-12
+    left = found["signal_left"]
+    assert left[3][:2] == (pytest.approx(0.970, abs=1e-3), None)
+    assert [left[steps][0] for steps in (40, 80, 200)] == pytest.approx(
+        [0.667, 0.445, 0.132], abs=1e-3
+    )
+    assert all(max(row[2:]) < 1e-3 for row in left.values())
+    # by quadrature of the reverse of data at ±1, elsewhere
+    assert list(found["worst_step"].values()) == pytest.approx(
+        [0.083, 0.171, 0.041, 0.0013, 0.0002], rel=0.05
+    )
+    assert list(found["all_steps"].values()) == pytest.approx(
+        [0.084, 0.193, 0.082, 0.0090, 0.0027], rel=0.05
+    )
+    errors = found["noise_error"]
+    assert errors["exact denoiser"] < errors["trained"] < 1.3 * errors["exact denoiser"]
+    assert errors["trained"] < errors["trained, not told the time"]
+    assert found["by_hand_gap"] < 1e-4
+    steps = found["steps"]
+    exact = [steps["exact denoiser", n] for n in (3, 40, 80)]
+    assert exact[0]["high quality"] < 0.5 < 0.95 < exact[1]["high quality"]
+    assert [row["gap"] for row in exact] == sorted((row["gap"] for row in exact), reverse=True)
+    assert exact[2]["gap"] > 0
+    for n in (3, 40, 80):
+        assert steps["trained at all times", n]["gap"] > steps["exact denoiser", n]["gap"]
+    small, large = (found["gaussian"][variance] for variance in ("small", "large"))
+    assert small[3][0] < large[3][0] < 2
+    assert small[100_000][0] == pytest.approx(4, rel=1e-3)
+    assert small[100_000][1] == pytest.approx(0.5772157 / 2, abs=0.006)
+    assert large[10_000][1] == pytest.approx(large[1000][1] / 10, rel=0.05)
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)
