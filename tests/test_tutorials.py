@@ -276,6 +276,27 @@ def _(found):
     assert large[10_000][1] == pytest.approx(large[1000][1] / 10, rel=0.05)
 
 
+@tutorial("17_scores")
+def _(found):
+    for variance, exact in found["chain_variance"].values():
+        assert variance == pytest.approx(exact, abs=5 * exact * (2 / found["chain_size"]) ** 0.5)
+    assert found["score_gap"] < 1e-8
+    length, gauge = found["beside_circle"][-1]
+    assert length == pytest.approx(gauge, rel=0.02)
+    errors = found["score_error"]
+    assert errors["one level"][1] > 0.7 > 0.2 > errors["all levels, noisier"][1]
+    plain, more, annealed, short, small = found["shares"].values()
+    deviation = 3 * (0.25 / found["chains"]) ** 0.5
+    assert plain == pytest.approx(0.5, abs=deviation)
+    assert more == pytest.approx(0.5, abs=deviation)
+    assert annealed == pytest.approx(0.754, abs=deviation)
+    assert max(short, small) < 0.7
+    ways = found["by_sampler"]
+    assert ways["ancestral"][1] == pytest.approx(0.8, abs=deviation)
+    assert ways["Heun"][1] == pytest.approx(found["share_of_flow"], abs=deviation)
+    assert all(learned == pytest.approx(exact, abs=0.05) for _, exact, learned in ways.values())
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)
