@@ -241,6 +241,27 @@ def _(found):
     assert gaps == sorted(gaps, reverse=True)
 
 
+@tutorial("13_generative_adversarial_networks")
+def _(found):
+    assert found["weights"] == pytest.approx(found["exact_weights"], abs=1e-3)
+    assert found["value"] == pytest.approx(found["best_value"], abs=1e-9)
+    assert found["generator_gradients"][::3] == pytest.approx([0.40, 0.14, 4e-4], rel=0.05)
+    assert found["generator_gradients"][2::3] == pytest.approx([1, 4, 8], rel=1e-6)
+    assert found["gradient_gap"] < 1e-6
+    assert found["spread_of_sum"] < 1e-9
+    dead, loss = found["dead"], found["loss_with_dead"]
+    assert dead["as it should be", "ReLU"] < 0.2
+    assert dead["learning rate 1", "ReLU"] > 0.3
+    assert dead["bias −10", "ReLU"] > 0.45
+    assert loss["bias −10", "ReLU"] == pytest.approx(math.log(4), abs=0.02)
+    assert found["shuffle_gap"] < 1e-12
+    assert found["ring"]["VAE"][0] >= found["ring"]["GAN"][0]
+    assert found["ring"]["data"][1] == pytest.approx(0.989, abs=0.01)
+    encoded, searched = found["search_errors"]
+    assert min(encoded, searched) > 0
+    assert found["search_seconds"][0] < found["search_seconds"][1]
+
+
 @tutorial("16_diffusion")
 def _(found):
     assert found["symbolic"] == ["0", "0"]
