@@ -13,6 +13,14 @@ from .files.load_save import save as save
 from .inference.joint import Joint as Joint
 from .inference.junction_tree import JunctionTree as JunctionTree
 from .inference.pruning import marginal as marginal
+from .interventions.adjustment import Adjustment as Adjustment
+from .interventions.adjustment import adjustment as adjustment
+from .interventions.cutting import do as do
+from .interventions.effects import effect as effect
+from .interventions.front_door import FrontDoor as FrontDoor
+from .interventions.front_door import front_door as front_door
+from .interventions.instruments import Instrument as Instrument
+from .interventions.instruments import instruments as instruments
 from .language.graph_texts import read_graph as read_graph
 from .language.notation import ParseError as ParseError
 from .parameters.networks import bayesian_network as bayesian_network
