@@ -10,6 +10,9 @@ from .claims.verdicts import Verdict as Verdict
 from .claims.verdicts import check as check
 from .files.load_save import load as load
 from .files.load_save import save as save
+from .guides.gaps import GuideGaps as GuideGaps
+from .guides.gaps import guide_gaps as guide_gaps
+from .guides.inverse import inverse as inverse
 from .inference.joint import Joint as Joint
 from .inference.junction_tree import JunctionTree as JunctionTree
 from .inference.pruning import marginal as marginal
