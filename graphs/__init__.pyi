@@ -13,6 +13,9 @@ from .files.load_save import save as save
 from .inference.joint import Joint as Joint
 from .inference.junction_tree import JunctionTree as JunctionTree
 from .inference.pruning import marginal as marginal
+from .interactive.pages import Page as Page
+from .interactive.pages import page as page
+from .interactive.pages import show as show
 from .language.graph_texts import read_graph as read_graph
 from .language.notation import ParseError as ParseError
 from .parameters.networks import bayesian_network as bayesian_network

@@ -27,7 +27,7 @@ from graphs.interactive.replies import (
     model_reply,
     statement,
 )
-from graphs.interactive.state import State, as_link
+from graphs.interactive.state import Question, State, as_link
 from graphs.interactive.subject import Subject, subject_of
 from graphs.interactive.views import View, member_count, roles, scene, view_of
 from graphs.language.notation import Node, ParseError
@@ -111,6 +111,29 @@ class Session:
             self._claims = {(subject, text): claim_reply(subject, text)}
         return self._claims[subject, text]
 
+    def ask(
+        self,
+        x: frozenset[Node],
+        y: frozenset[Node],
+        given: frozenset[Node],
+        negated: bool = False,
+    ) -> None:
+        """Ask, whatever was asked and observed before."""
+        observed = dict.fromkeys(v for v in self.state.subject.whole if v in given)
+        question = Question(x, y, negated)
+        self.state = replace(self.state, observed=observed, question=question)
+
+    def replay(self) -> list[Json]:
+        """The reply to opening the page at every step so far, the present one last."""
+        with self._lock:
+            kept = self.state, self.selected, self.monitors, self.said
+            replies = []
+            for state in (*self.done, kept[0]):
+                self.state, self.selected, self.said = state, None, ""
+                replies.append(self._reply({}, "bars"))
+            self.state, self.selected, self.monitors, self.said = kept
+            return replies
+
     def handle(self, event: Any) -> Json:
         """The reply to an event; never raises.
 
@@ -136,6 +159,8 @@ class Session:
         for key, value in event.items():
             if isinstance(value, str) and len(value) > LONGEST_TEXT:
                 raise ValueError(f"expected at most {LONGEST_TEXT} characters for {key!r}")
+            if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+                raise ValueError(f"expected characters for {key!r}, got half of one")
         kind = event["type"]
         if kind not in EVENTS:
             raise ValueError(f"expected an event, got {unknown(EVENTS, kind)}")
