@@ -16,6 +16,9 @@ from .guides.inverse import inverse as inverse
 from .inference.joint import Joint as Joint
 from .inference.junction_tree import JunctionTree as JunctionTree
 from .inference.pruning import marginal as marginal
+from .interactive.pages import Page as Page
+from .interactive.pages import page as page
+from .interactive.pages import show as show
 from .interventions.adjustment import Adjustment as Adjustment
 from .interventions.adjustment import adjustment as adjustment
 from .interventions.cutting import do as do
