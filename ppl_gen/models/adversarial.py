@@ -175,6 +175,10 @@ class Game(GenerativeModel):
         """So many fakes, to be differentiated in the generator's weights."""
         return self.generator(self.prior().expand((size,)).sample())
 
+    def visit(self, x: Tensor, *_: Tensor) -> None:
+        """Run the generator, whose statistics of batch normalisation are then known."""
+        self.draw(len(x))
+
     @torch.no_grad()
     def evaluate(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
         """The mean logit of held-out data: far below that of data, the critic knows those by heart.
