@@ -16,6 +16,7 @@ from ppl_gen.zoo.adversarial.lsgan import lsgan
 from ppl_gen.zoo.adversarial.noisy_gan import noisy_gan
 from ppl_gen.zoo.adversarial.packed_gan import packed_gan
 from ppl_gen.zoo.adversarial.ssgan import ssgan
+from ppl_gen.zoo.adversarial.unrolled_gan import unrolled_gan
 from ppl_gen.zoo.adversarial.wgan import wgan
 from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
 from ppl_gen.zoo.entries import Entry, named, registry
@@ -57,6 +58,7 @@ __all__ = [
     "ssgan",
     "ssvae",
     "tc_vae",
+    "unrolled_gan",
     "vae",
     "vamp_vae",
     "vq_vae",
