@@ -18,6 +18,7 @@ from ppl_gen.zoo.adversarial.lsgan import lsgan
 from ppl_gen.zoo.adversarial.noisy_gan import noisy_gan
 from ppl_gen.zoo.adversarial.packed_gan import packed_gan
 from ppl_gen.zoo.adversarial.ssgan import ssgan
+from ppl_gen.zoo.adversarial.unrolled_gan import unrolled_gan
 from ppl_gen.zoo.adversarial.veegan import veegan
 from ppl_gen.zoo.adversarial.wgan import wgan
 from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
@@ -74,6 +75,7 @@ __all__ = [
     "ssgan",
     "ssvae",
     "tc_vae",
+    "unrolled_gan",
     "vae",
     "vamp_vae",
     "veegan",
