@@ -20,8 +20,8 @@ SHAPE = (1, 8, 8)
 def build(name, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        latents = {} if zoo.registry[name].family == "cycle" else {"latent_dim": 3}
-        return zoo.registry[name].build(SHAPE, hidden=16, **latents, **options)
+        small = {"channels": 4} if zoo.registry[name].family == "cycle" else {"latent_dim": 3}
+        return zoo.registry[name].build(SHAPE, hidden=16, **small, **options)
 
 
 VAES = [name for name in zoo.registry if isinstance(build(name), ppl_gen.VAE)]
