@@ -15,7 +15,6 @@ another pairing of the two laws is as good, nothing tells them apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyro
@@ -28,7 +27,6 @@ from ppl_gen._modes import evaluating
 from ppl_gen.models.adversarial import CHUNK, Game
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
-from ppl_gen.schedules import Schedule
 
 SIDES = ("x", "y")
 
@@ -130,12 +128,19 @@ class Cycle(GenerativeModel):
         for data in batch[:2]:
             self.check(data)
 
-    def losses(self, *batch: Tensor) -> Iterable[Any]:
+    def schedule(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], ...]:
         """The generators' turn and then the critics'; labels are not looked at."""
-        yield "generators", self.generate, batch[:2]
-        yield "critics", self.criticize, batch[:2]
-        for schedule in (each for each in self.modules() if isinstance(each, Schedule)):
-            schedule.update({})
+        x, y = batch[:2]
+        return (
+            ("generators", self.generate, (x, y)),
+            ("critics", self.criticize, (x, y), self.after_critics),
+        )
+
+    def after_critics(self) -> None:
+        """What follows the critics' step: regularisers, and schedules, which move on."""
+        for game in (self.there, self.back):
+            game.after_critic()
+            game.after_generator()
 
     def generate(self, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The generators' cost of both fakes and both ways there and back."""

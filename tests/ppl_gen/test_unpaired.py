@@ -14,7 +14,7 @@ from ppl_gen._processes import World
 from ppl_gen.data import ImageSet, Unpaired, Weighted
 from ppl_gen.data.batches import TensorBatches, as_batches, num_data
 from ppl_gen.staging import backends, torch_internals
-from ppl_gen.staging.full_step import WholeStep
+from ppl_gen.staging.cycles import WholeCycles
 
 random_cases = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -181,11 +181,11 @@ def test_several_steps_a_call_see_the_same_batches(monkeypatch):
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
 
-    def take(self, batches, take=WholeStep.take):
+    def take(self, batches, take=WholeCycles.take):
         calls.append(len(batches))
         return take(self, batches)
 
-    monkeypatch.setattr(WholeStep, "take", take)
+    monkeypatch.setattr(WholeCycles, "take", take)
     for steps in (1, 4):
         model, data = Means(), Unpaired(numbered(40), numbered(16))
         options = {"epochs": 3, "batch_size": 8, "progress": False, "steps_per_call": steps}

@@ -26,6 +26,7 @@ def build(name, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sizes = {"hidden": 16} | ({"latent_dim": 3} if has_latents(name) else {})
+        sizes |= {"channels": 4} if zoo.registry[name].family == "cycle" else {}
         return zoo.registry[name].build(SHAPE, **sizes, **options)
 
 
