@@ -1,7 +1,8 @@
 r"""Games of a generator and a critic.
 
 The generator maps :math:`z \sim p(z)` to fakes :math:`G(z)`, the critic tells them from data. A
-batch is k turns of the critic and one of the generator, each with fresh latents:
+cycle is k turns of the critic, each on a batch of its own, and one of the generator, all with fresh
+latents:
 
 .. math::
 
@@ -16,7 +17,6 @@ player, and the generator sees the critic as its last step, and what follows tha
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import pyro
@@ -49,13 +49,12 @@ class Game(GenerativeModel):
         data_shape: the shape of a datum.
         divergence: the costs of both players.
         regularizer: a further cost of the critic's turn, and what follows its steps.
-        critic_steps: the critic's turns k in every batch.
+        critic_steps: the critic's turns k in a cycle, which takes as many batches; what is left of
+            an epoch makes a shorter cycle.
         pixels: whether the generator draws values in [0, 1], so that data must be there too.
 
-    The data of a batch are dealt to the critic's turns in slices of one size, the batch size over
-    k, which overlap by as little as they can where k does not divide it: a turn sees ``batch_size``
-    data if :func:`ppl_gen.fit` is given k times that many. The generator's turn is as large as one
-    of the critic's.
+    The generator's turn is as large as the last of the critic's. A step of :func:`ppl_gen.fit` and
+    its history is a cycle, in which the metrics of the critic are means over its turns.
 
     Raises:
         ValueError: players that do not fit each other and the data, or fewer critic steps than one.
@@ -97,7 +96,7 @@ class Game(GenerativeModel):
     ):
         super().__init__(data_shape)
         if not is_whole(critic_steps, 1):
-            raise ValueError(f"expected one critic step or more in a batch, got {critic_steps!r}")
+            raise ValueError(f"expected one critic step or more in a cycle, got {critic_steps!r}")
         self.generator, self.critic, self.prior = generator, critic, prior
         self.divergence, self.critic_steps, self.pixels = divergence, critic_steps, pixels
         self.regularizer = Regularizer() if regularizer is None else regularizer
@@ -126,12 +125,25 @@ class Game(GenerativeModel):
             "critic": list(self.critic.parameters()),
         }
 
-    def losses(self, *batch: Tensor) -> Generator[Any, Mapping[str, Tensor], None]:
+    @property
+    def batches_a_cycle(self) -> int:
+        """How many batches a cycle takes, one for each turn of the critic."""
+        return self.critic_steps
+
+    def schedule(self, *batches: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], ...]:
         """The critic's turns and the generator's; labels are not looked at."""
-        for part in dealt(batch[0], self.critic_steps):
-            yield "critic", self.criticize, (part,)
-            self.regularizer.after(self.critic)
-        yield "generator", self.generate, self.posed(part)
+        *_, last = batches
+        return (
+            *(("critic", self.criticize, (x,), self.after_critic) for x, *_ in batches),
+            ("generator", self.generate, self.posed(last[0]), self.after_generator),
+        )
+
+    def after_critic(self) -> None:
+        """What follows each of the critic's steps."""
+        self.regularizer.after(self.critic)
+
+    def after_generator(self) -> None:
+        """What follows the generator's step: schedules, such as that of noise, move on."""
         for schedule in (each for each in self.modules() if isinstance(each, Schedule)):
             schedule.update({})
 
@@ -254,19 +266,6 @@ class Game(GenerativeModel):
                     f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
-
-
-def dealt(x: Tensor, turns: int) -> Iterator[Tensor]:
-    """Slices of a batch for so many turns, of one size, that hold every datum.
-
-    >>> from ppl_gen.models.adversarial import dealt
-    >>> [part.tolist() for part in dealt(torch.arange(10), 4)]
-    [[0, 1, 2], [2, 3, 4], [4, 5, 6], [7, 8, 9]]
-    """
-    size = math.ceil(len(x) / turns)
-    for turn in range(turns):
-        start = turn * (len(x) - size) // max(turns - 1, 1)
-        yield x[start : start + size]
 
 
 def _plus(cost: Tensor, more: Tensor | None) -> Tensor:

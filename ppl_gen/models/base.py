@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class GenerativeModel(nn.Module):
     """A model that draws data of a shape, given a condition or not.
 
-    A subclass defines :meth:`sample` and :meth:`losses`, and :attr:`players` where its parameters
-    belong to several; :func:`ppl_gen.fit`, :func:`ppl_gen.save` and the command line then serve it.
+    A subclass defines :meth:`sample`, one of the methods of a :class:`ppl_gen.Trainable`, ``loss``,
+    ``schedule`` or ``losses``, and :attr:`players` where its parameters belong to several;
+    :func:`ppl_gen.fit`, :func:`ppl_gen.save` and the command line then serve it.
 
     Args:
         data_shape: the shape of a datum, ``(C, H, W)`` for images and ``(D,)`` for tables.
@@ -42,8 +43,6 @@ class GenerativeModel(nn.Module):
     ...         self.logit = torch.nn.Parameter(torch.zeros(1))
     ...     def loss(self, x):
     ...         return -torch.distributions.Bernoulli(logits=self.logit).log_prob(x).sum(), {}
-    ...     def losses(self, x):
-    ...         yield "pair", self.loss, (x,)
     >>> coin, x = Coin(), torch.tensor([[1.0], [1.0], [1.0], [0.0]])
     >>> history = ppl_gen.fit(coin, x, epochs=300, lr=0.05, staged=False, progress=False)
     >>> round(coin.logit.sigmoid().item(), 2)
@@ -69,10 +68,6 @@ class GenerativeModel(nn.Module):
     def players(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """Parameters by player."""
         return {"pair": list(self.parameters())}
-
-    def losses(self, *batch: Tensor) -> Iterable[Any]:
-        """The turns of a batch, each a :class:`ppl_gen.Turn` or a tuple of its first parts."""
-        raise NotImplementedError
 
     def sample(self, n: int, y: Any = None, *, seed: int | None = None) -> Tensor:
         """``(n, *data_shape)`` draws, for the conditions ``y`` where the model takes any."""

@@ -40,7 +40,7 @@ class Progress:
     """
 
     def __init__(self, run: Run, shown: bool):
-        length = run.source.length
+        length = run.steps_an_epoch
         self.bar = tqdm(
             total=None if length is None else run.epochs * length,
             initial=run.history.steps,

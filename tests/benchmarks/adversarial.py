@@ -112,14 +112,13 @@ def study(setting: Setting, cycles: int, seed: int, staged: str | bool) -> dict[
             along.append(metrics.modes(game.sample(SAMPLES, seed=0), ring(), SD).kl)
         looking += time.process_time() - started
 
-    size = BATCH * game.critic_steps
-    epochs = math.ceil(cycles / (DATA // size))
+    epochs = math.ceil(cycles / math.ceil(DATA // BATCH / game.critic_steps))
     started = time.process_time()
     history = ppl_gen.fit(
         game,
         x,
         epochs=epochs,
-        batch_size=size,
+        batch_size=BATCH,
         seed=seed,
         staged=staged,
         progress=False,

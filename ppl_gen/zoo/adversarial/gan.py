@@ -43,7 +43,7 @@ def gan(
             :func:`ppl_gen.networks.growing` and :func:`ppl_gen.critics.default`.
         loss: a name or part of :mod:`ppl_gen.divergences`.
         regularizer: a part of :mod:`ppl_gen.regularizers`.
-        critic_steps: the critic's turns in a batch, which is divided among them.
+        critic_steps: the critic's turns, on a batch each, for one of the generator's.
         wrap: puts wrappers of :mod:`ppl_gen.critics` around the critic.
 
     >>> ppl_gen.zoo.gan((2,), 4, hidden=(128, 128)).sample(3, seed=0).shape
