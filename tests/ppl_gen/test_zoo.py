@@ -22,6 +22,9 @@ ZEROS = {  # where zero has a meaning
     *(("vae", "num_classes"), ("bernoulli_vae", "top_dim"), ("beta_vae", "beta")),
     *(("tc_vae", "beta"), ("control_vae", "beta_min"), ("sc_vae", "iterations")),
     *(("vq_vae", "commitment"), ("ssvae", "alpha")),
+    *(("ssgan", "rotation"), ("ssgan", "generator_rotation"), ("noisy_gan", "noise")),
+    *(("dag_gan", "generator_view_weight"), ("veegan", "reconstruction")),
+    ("adversarial_autoencoder", "reconstruction"),
 }
 
 
