@@ -211,7 +211,7 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
         sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed)
     else:
         _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
-    if not table and isinstance(model, ppl_gen.VAE):
+    if not table and hasattr(model, "reconstruct"):
         examples = sources.first(data.test, 8)
         _figure(
             arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)

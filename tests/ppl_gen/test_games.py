@@ -386,6 +386,30 @@ def test_data_the_generator_cannot_draw_are_refused(x, match):
         ppl_gen.fit(built("gan", (1, 4, 4)), x, **QUIET)
 
 
+class Spread(nn.Module):
+    """A generator of images with values from -reach to reach."""
+
+    def __init__(self, reach):
+        super().__init__()
+        self.linear, self.reach = nn.Linear(3, 16), reach
+
+    def forward(self, z):
+        return self.reach * self.linear(z).view(-1, 1, 4, 4).tanh()
+
+
+@pytest.mark.parametrize(
+    ("reach", "low", "match"),
+    [(1.0, 0.0, r"in \[0, 1\].* end it in a sigmoid"), (5.0, -1.0, r"in \[-1, 1\].* in tanh")],
+)
+def test_a_generator_that_leaves_the_range_of_the_data_is_refused(reach, low, match):
+    game, x = zoo.gan((1, 4, 4), 3, generator=Spread(reach)), torch.rand(6, 1, 4, 4)
+    with pytest.raises(ValueError, match=match):
+        ppl_gen.fit(game, low + (1 - low) * x, epochs=1, **QUIET)
+    fits = zoo.gan((1, 4, 4), 3, generator=Spread(1.0))
+    ppl_gen.fit(fits, 2 * x - 1, epochs=1, **QUIET)
+    ppl_gen.fit(game, 7 * x, epochs=1, **QUIET)  # data without a range of their own
+
+
 def test_samples_that_are_none_and_labels_are_refused():
     game = built("gan")
     for n in (0, True, 1.5):
