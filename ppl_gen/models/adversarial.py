@@ -80,6 +80,7 @@ class Game(GenerativeModel):
     2
     """
 
+    sites: tuple[str, ...] = ("x",)  # what the critic sees
     column_kinds = ("gaussian",)  # of the tables it can be given
     instead = (
         ", whose data have no density: likelihoods and bounds are infinite. Compare its samples, "
@@ -277,6 +278,25 @@ class Game(GenerativeModel):
         if self.pixels and not 0 <= low <= high <= 1:
             raise ValueError(
                 f"expected pixels in [0, 1], like those of the generator, got {low:g} to {high:g}"
+            )
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor, *_: Tensor) -> None:
+        """Raise ``ValueError`` for a generator of images that leave the range of the data.
+
+        Looked at are images in [0, 1] and in [-1, 1], which nothing else would keep there.
+        """
+        if len(self.data_shape) != 3 or "x" not in self.sites or not is_readable(x):
+            return
+        with evaluating(self), preserved():
+            fakes = self.generator(self.prior().expand((CHUNK,)).sample())
+        found, drawn = (tuple(bound.item() for bound in each.aminmax()) for each in (x, fakes))
+        low, high = (0 if found[0] >= 0 else -1), 1
+        inside = low <= found[0] <= found[1] <= high
+        if inside and not low <= drawn[0] <= drawn[1] <= high:
+            raise ValueError(
+                f"expected a generator of images in [{low}, {high}], like the data, got "
+                f"{drawn[0]:.3g} to {drawn[1]:.3g}: end it in {'a sigmoid' if low == 0 else 'tanh'}"
             )
 
     @torch.no_grad()

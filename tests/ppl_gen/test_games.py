@@ -185,15 +185,15 @@ def test_staged_training_is_the_eager_one(name, recorded):
     for staged in (True, False):
         torch.manual_seed(1)
         shape = (1, 4, 4) if name in ROTATING else (2,)
-        game = built(name if name in NAMES else "gan", shape, **PARTS[name]())
+        game = built(name if name in NAMES else "gan", shape, **PARTS[name]()).double()
         history = ppl_gen.fit(
-            game, given(game, 60), epochs=3, batch_size=20, staged=staged, progress=False
+            game, given(game, 60).double(), epochs=3, batch_size=20, staged=staged, progress=False
         )
         found.append([game.state_dict().values(), *(history[name] for name in history)])
     for one, other in zip(found[0][0], found[1][0], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)  # Adam and its rounding
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
     for one, other in zip(found[0][1:], found[1][1:], strict=True):
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+        assert one == pytest.approx(other, rel=1e-7, abs=1e-10)
 
 
 def test_a_second_derivative_is_compiled_without_a_word(recwarn):
@@ -384,6 +384,30 @@ def test_what_makes_a_game_what_it_is_cannot_be_exchanged(name, part):
 def test_data_the_generator_cannot_draw_are_refused(x, match):
     with pytest.raises(ValueError, match=match):
         ppl_gen.fit(built("gan", (1, 4, 4)), x, **QUIET)
+
+
+class Spread(nn.Module):
+    """A generator of images with values from -reach to reach."""
+
+    def __init__(self, reach):
+        super().__init__()
+        self.linear, self.reach = nn.Linear(3, 16), reach
+
+    def forward(self, z):
+        return self.reach * self.linear(z).view(-1, 1, 4, 4).tanh()
+
+
+@pytest.mark.parametrize(
+    ("reach", "low", "match"),
+    [(1.0, 0.0, r"in \[0, 1\].* end it in a sigmoid"), (5.0, -1.0, r"in \[-1, 1\].* in tanh")],
+)
+def test_a_generator_that_leaves_the_range_of_the_data_is_refused(reach, low, match):
+    game, x = zoo.gan((1, 4, 4), 3, generator=Spread(reach)), torch.rand(6, 1, 4, 4)
+    with pytest.raises(ValueError, match=match):
+        ppl_gen.fit(game, low + (1 - low) * x, epochs=1, **QUIET)
+    fits = zoo.gan((1, 4, 4), 3, generator=Spread(1.0))
+    ppl_gen.fit(fits, 2 * x - 1, epochs=1, **QUIET)
+    ppl_gen.fit(game, 7 * x, epochs=1, **QUIET)  # data without a range of their own
 
 
 def test_samples_that_are_none_and_labels_are_refused():

@@ -24,6 +24,9 @@ ZEROS = {  # where zero has a meaning
     *(("vq_vae", "commitment"), ("ssvae", "alpha")),
     *(("ddpm", "num_classes"), ("ddpm", "drop"), ("guided_ddpm", "drop")),
     *(("edm", "num_classes"), ("edm", "drop")),
+    *(("ssgan", "rotation"), ("ssgan", "generator_rotation"), ("noisy_gan", "noise")),
+    *(("dag_gan", "generator_view_weight"), ("veegan", "reconstruction")),
+    ("adversarial_autoencoder", "reconstruction"),
 }
 
 

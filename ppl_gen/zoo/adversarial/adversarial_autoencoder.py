@@ -7,7 +7,7 @@ from ppl_gen.models.joint_game import JointGame
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives.divergences import Divergence, by_name
 from ppl_gen.regularizers import Regularizer
-from ppl_gen.zoo.adversarial.veegan import FIT, coder
+from ppl_gen.zoo.adversarial.common import FIT, coder
 from ppl_gen.zoo.entries import named
 
 
@@ -44,14 +44,7 @@ def adversarial_autoencoder(
     """
     vae = coder(data_shape, latent_dim, hidden, network, **parts)
     critic = critics.default((latent_dim,), hidden)
-    game = JointGame(
-        vae,
-        critic,
-        by_name(loss),
-        ("z",),
-        reconstruction,
-        regularizer=regularizer,
-        critic_steps=critic_steps,
-    )
-    game.fit_defaults = FIT
+    sides = (("z",), reconstruction, False)
+    game = JointGame(vae, critic, by_name(loss), *sides, regularizer, critic_steps)
+    game.fit_defaults = dict(FIT)
     return game

@@ -1,50 +1,20 @@
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import nn
-
-from ppl_gen import critics, likelihoods, networks, posteriors
+from ppl_gen import critics, likelihoods
 from ppl_gen.models.base import require_shape
 from ppl_gen.models.joint_game import JointGame
-from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives.divergences import Divergence, by_name
 from ppl_gen.regularizers import Regularizer
-from ppl_gen.training.players import adam
-from ppl_gen.zoo.entries import named, refuse_conditions
-from ppl_gen.zoo.variational.vae import vae
-
-FIT = {
-    "lr": 5e-4,
-    "optimizer": partial(adam, betas=(0.5, 0.999)),
-    "ema": {"generator": 0.999, "critic": None},
-}
-
-
-def coder(
-    data_shape: Shape, latent_dim: int, hidden: Widths | None, network: str, **parts: Any
-) -> VAE:
-    """A VAE with the networks of a game and, unless told otherwise, point posteriors."""
-    refuse_conditions("a game of model and guide", parts)
-    data_shape = require_shape(data_shape)
-    family = parts.setdefault("posterior", posteriors.Point())
-    kind = parts.get("likelihood", "bernoulli" if len(data_shape) == 3 else "gaussian")
-    parts["likelihood"] = likelihoods.make(kind)
-    if "encoder" not in parts:
-        body = critics.default(data_shape, hidden, network)
-        head = nn.Linear(body.head.in_features, family.num_parameters(latent_dim))
-        parts["encoder"] = nn.Sequential(body.body, head)
-    if "decoder" not in parts:
-        parts["decoder"] = networks.growing(network, latent_dim, hidden, data_shape)
-    return vae(data_shape, latent_dim, **parts)
+from ppl_gen.zoo.adversarial.common import FIT, coder
+from ppl_gen.zoo.entries import named
 
 
 @named(
     "Srivastava et al., VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning",
-    2017,
-    "adversarial",
+    *(2017, "adversarial"),
 )
 def veegan(
     data_shape: Shape = (1, 28, 28),
@@ -81,16 +51,8 @@ def veegan(
         parts.setdefault("likelihood", likelihoods.Gaussian())
     pair = coder(data_shape, latent_dim, hidden, network, **parts)
     critic = critics.default(pair.data_shape, hidden, network, latent_dim)
-    game = JointGame(
-        pair,
-        critic,
-        by_name(loss),
-        ("x", "z"),
-        reconstruction,
-        symmetric,
-        regularizer,
-        critic_steps,
-        pixels=len(pair.data_shape) == 3,
-    )
-    game.fit_defaults = FIT
+    sides = (("x", "z"), reconstruction, symmetric)
+    pixels = len(pair.data_shape) == 3
+    game = JointGame(pair, critic, by_name(loss), *sides, regularizer, critic_steps, pixels)
+    game.fit_defaults = dict(FIT)
     return game
