@@ -26,6 +26,7 @@ from ppl_gen.zoo.diffusion.ddpm import ddpm
 from ppl_gen.zoo.diffusion.edm import edm
 from ppl_gen.zoo.diffusion.guided_ddpm import guided_ddpm
 from ppl_gen.zoo.diffusion.improved_ddpm import improved_ddpm
+from ppl_gen.zoo.diffusion.latent_diffusion import latent_diffusion
 from ppl_gen.zoo.diffusion.ncsn import ncsn
 from ppl_gen.zoo.diffusion.score_sde import score_sde
 from ppl_gen.zoo.entries import Entry, named, registry
@@ -64,6 +65,7 @@ __all__ = [
     "hierarchical_vae",
     "improved_ddpm",
     "iwae",
+    "latent_diffusion",
     "lsgan",
     "named",
     "ncsn",
