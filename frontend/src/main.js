@@ -8,7 +8,7 @@ import {savePng, saveSvg} from "./pictures.js";
 
 const MODES = [
   ["observe", "Observe", "A click observes a node, and again its next state"],
-  ["ask", "Ask", "Two clicks ask whether two nodes are independent (elsewhere: Shift-click)"],
+  ["ask", "Ask two", "Two clicks ask whether two nodes are independent (elsewhere: Shift-click)"],
   ["look", "Look", "A click shows the Markov blanket of a node"],
   ["edit", "Edit", "Pull an arrow out of a node's lower rim; click an edge to turn or remove it"],
 ];
