@@ -64,7 +64,7 @@ def make_room(
 
 def _families(groups: Mapping[frozenset[str], list[Node]]) -> list[list[Node]]:
     """The nodes of plates that share nodes, together."""
-    families: list[tuple[set[str], list[Node]]] = []
+    families: list[tuple[frozenset[str], list[Node]]] = []
     for key, members in groups.items():
         touching = [f for f in families if not f[0].isdisjoint(key)]
         families = [f for f in families if f[0].isdisjoint(key)]
