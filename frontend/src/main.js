@@ -254,7 +254,12 @@ function makePage(root, host, {embedded = false} = {}) {
     }
   });
   const start = host.link ? {type: "restore", link: host.link} : {type: "open"};
-  send(start).then((latest) => (latest.ok ? latest : reply || send({type: "open"})));
+  send(start).then(async (latest) => {
+    if (latest.ok || !host.link) return;
+    await send({type: "open"});
+    ({error} = latest);
+    showError();
+  });
   return () => {
     canvas.close();
     host.close?.();
