@@ -5,7 +5,7 @@ import {select} from "d3-selection";
 import {zoom, zoomIdentity} from "d3-zoom";
 
 const ROW = 13;
-const BAR = {left: 6, right: 6, name: 36, number: 25};
+const BAR = {left: 6, right: 6, name: 42, number: 28};
 const LEGEND = [
   ["asked", "asked about"],
   ["observed", "observed"],

@@ -8,7 +8,7 @@ import {savePng, saveSvg} from "./pictures.js";
 
 const MODES = [
   ["observe", "Observe", "A click observes a node, and again its next state"],
-  ["ask", "Ask", "Two clicks ask whether two nodes are independent (elsewhere: Shift-click)"],
+  ["ask", "Ask two", "Two clicks ask whether two nodes are independent (elsewhere: Shift-click)"],
   ["look", "Look", "A click shows the Markov blanket of a node"],
   ["edit", "Edit", "Pull an arrow out of a node's lower rim; click an edge to turn or remove it"],
 ];
@@ -254,7 +254,12 @@ function makePage(root, host, {embedded = false} = {}) {
     }
   });
   const start = host.link ? {type: "restore", link: host.link} : {type: "open"};
-  send(start).then((latest) => (latest.ok ? latest : reply || send({type: "open"})));
+  send(start).then(async (latest) => {
+    if (latest.ok || !host.link) return;
+    await send({type: "open"});
+    ({error} = latest);
+    showError();
+  });
   return () => {
     canvas.close();
     host.close?.();

@@ -45,7 +45,7 @@ export function makePanel(element, page) {
     const found = reply.answer;
     if (reply.hidden) return null;
     if (!found) {
-      const way = page.mode() === "ask" ? "Click two nodes" : "Shift-click two nodes";
+      const way = page.mode() === "ask" ? "Choose two nodes" : "Shift-click two nodes";
       return section("Answer", [
         h("p", {class: "gp-hint"}, `${way}, or write a question above: A _||_ B | C.`),
       ]);

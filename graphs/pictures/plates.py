@@ -1,10 +1,10 @@
 """Room for plates: boxes around the nodes that are repeated together, and around no others.
 
-A picture laid out without plates may leave other nodes between those of a plate. Here the nodes
-with the same plates get a column of their own, columns that share a plate stand side by side, and
-a node outside all plates keeps its place unless it lies at their height. Where plates overlap so
-that no order of the columns will do, the boxes that would hold a stranger are left out, and the
-caller learns which.
+A picture laid out without plates may leave other nodes between those of a plate. Where that is so,
+plates that share nodes get a column of their own, and a node outside all plates keeps its place
+unless it lies at their height; where that will not do, the nodes with the same plates get a column,
+and columns that share a plate stand side by side. Where plates overlap so that no order of the
+columns helps, the boxes that would hold a stranger are left out, and the caller learns which.
 """
 
 from __future__ import annotations
@@ -47,28 +47,67 @@ def make_room(
     for v in places:
         groups.setdefault(frozenset(plates.get(v, ())), []).append(v)
     free = groups.pop(frozenset(), [])
-    if not groups:
-        return dict(places), [], []
-    inside = [v for members in groups.values() for v in members]
+    names = dict.fromkeys(name for v in places for name in plates.get(v, ()))
+    best: tuple[int, Places, list[Plate]] | None = None
+    for columns in ([], _families(groups), [groups[key] for key in _ordered(list(groups))]):
+        moved = _columns(places, sizes, plates, columns, free) if columns else dict(places)
+        boxes = [_box(name, moved, sizes, plates) for name in names]
+        sound = [box for box in boxes if not _strangers(box, moved, sizes)]
+        if best is None or len(sound) > len(best[2]):
+            best = len(sound), moved, sound
+        if len(sound) == len(names):
+            break
+    assert best is not None
+    _, moved, sound = best
+    return moved, sound, [name for name in names if name not in {box.name for box in sound}]
+
+
+def _families(groups: Mapping[frozenset[str], list[Node]]) -> list[list[Node]]:
+    """The nodes of plates that share nodes, together."""
+    families: list[tuple[frozenset[str], list[Node]]] = []
+    for key, members in groups.items():
+        touching = [f for f in families if not f[0].isdisjoint(key)]
+        families = [f for f in families if f[0].isdisjoint(key)]
+        families.append((key.union(*(f[0] for f in touching)), members))
+        for _, others in touching:
+            families[-1] = (families[-1][0], others + families[-1][1])
+    return [members for _, members in families]
+
+
+def _columns(
+    places: Places,
+    sizes: Sizes,
+    plates: Mapping[Node, Sequence[str]],
+    columns: Sequence[list[Node]],
+    free: Sequence[Node],
+) -> Places:
+    """The columns side by side, each as it was, and beside them the free nodes at their height."""
+    inside = [v for members in columns for v in members]
     depth = max(len(set(plates[v])) for v in inside)
-    room = PAD * depth + LABEL * depth
-    top = min(places[v][1] - sizes[v][1] / 2 for v in inside) - room
-    bottom = max(places[v][1] + sizes[v][1] / 2 for v in inside) + room
-    beside = [v for v in free if top < places[v][1] + sizes[v][1] / 2 and places[v][1] < bottom]
-    columns = [groups[key] for key in _ordered(list(groups))] + ([beside] if beside else [])
+    top = min(places[v][1] - sizes[v][1] / 2 for v in inside) - PAD * depth
+    bottom = max(places[v][1] + sizes[v][1] / 2 for v in inside) + (PAD + LABEL) * depth
+    beside = [
+        v
+        for v in free
+        if top < places[v][1] + sizes[v][1] / 2 and places[v][1] - sizes[v][1] / 2 < bottom
+    ]
     moved = dict(places)
-    left = min(x - sizes[v][0] / 2 for v, (x, _) in places.items() if v in {*inside, *beside})
-    for column in columns:
-        start = min(places[v][0] - sizes[v][0] / 2 for v in column)
-        shift = left - start
+    left = min(places[v][0] - sizes[v][0] / 2 for v in (*inside, *beside))
+    for column in [*columns, *([beside] if beside else [])]:
+        shift = left - min(places[v][0] - sizes[v][0] / 2 for v in column)
         for v in column:
             moved[v] = (places[v][0] + shift, places[v][1])
         left = max(moved[v][0] + sizes[v][0] / 2 for v in column) + GAP + 2 * PAD * depth
-    _centre(moved, places, [v for v in free if v not in beside], [*inside, *beside])
-    names = dict.fromkeys(name for v in places for name in plates.get(v, ()))
-    boxes = [_box(name, moved, sizes, plates) for name in names]
-    sound = [box for box in boxes if not _strangers(box, moved, sizes)]
-    return moved, sound, [box.name for box in boxes if box not in sound]
+    above = [v for v in free if v not in beside]
+    before, after = (_middle(where, inside) for where in (places, moved))
+    for v in above:
+        moved[v] = (places[v][0] + after - before, places[v][1])
+    return moved
+
+
+def _middle(places: Places, nodes: Sequence[Node]) -> float:
+    across = [places[v][0] for v in nodes]
+    return (min(across) + max(across)) / 2
 
 
 def _ordered(keys: Sequence[frozenset[str]]) -> Sequence[frozenset[str]]:
@@ -85,16 +124,6 @@ def _breaks(keys: Sequence[frozenset[str]]) -> int:
         own = [i for i, key in enumerate(keys) if name in key]
         found += own[-1] - own[0] + 1 - len(own)
     return found
-
-
-def _centre(moved: Places, places: Places, free: Sequence[Node], others: Sequence[Node]) -> None:
-    """Shift the free nodes to the middle of the columns, as they were of the nodes before."""
-    if free:
-        before, after = (
-            (min(xs) + max(xs)) / 2 for xs in ([p[v][0] for v in others] for p in (places, moved))
-        )
-        for v in free:
-            moved[v] = (places[v][0] + after - before, places[v][1])
 
 
 def _box(name: str, places: Places, sizes: Sizes, plates: Mapping[Node, Sequence[str]]) -> Plate:

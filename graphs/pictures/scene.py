@@ -22,7 +22,7 @@ from graphs.pictures.plates import Plate, make_room
 from graphs.pictures.shapes import FONT_SIZE, HEAD, HEIGHT, RING, between, headed, label_lines
 from graphs.structure.edges import edges
 
-ROW, WIDE = 13.0, 104.0
+ROW, WIDE = 13.0, 124.0
 MOST_ROWS = 4
 FLAT = 0.2  # how far a line may lie from its points, in points
 HEADS = {"->": 1, "<->": 2, "--": 0}

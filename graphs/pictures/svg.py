@@ -19,7 +19,7 @@ _LEGEND = (
     ("path", "active path"),
     ("blocker", "blocks"),
 )
-BAR, NAME, NUMBER, ROW, SIDE = "#0072B2", 36, 25, 13, 6
+BAR, NAME, NUMBER, ROW, SIDE = "#0072B2", 42, 28, 13, 6
 
 
 def svg(
