@@ -10,6 +10,7 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way.
 """
 
+from ppl_gen.zoo.adversarial.adagan import adagan
 from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
 from ppl_gen.zoo.adversarial.dag_gan import dag_gan
 from ppl_gen.zoo.adversarial.gan import gan
@@ -38,6 +39,7 @@ from ppl_gen.zoo.variational.vq_vae import vq_vae
 
 __all__ = [
     "Entry",
+    "adagan",
     "autoencoder",
     "bernoulli_vae",
     "beta_vae",
