@@ -242,7 +242,7 @@ def figure(found: list[tuple[str, str, Store]]) -> Figure:
         ax.axvline(math.log(len(LAWS[law].means)), color="0.6", lw=0.8)
         ax.set(xscale="log", title=f"{law}, {BASELINES[base].about}")
         ax.set_yticks(range(len(names)), names)
-        ax.invert_yaxis()
+    axes[0, 0].invert_yaxis()  # and with it all that share it
     shown = (zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat)
     handles = {label: line for pairs in shown for line, label in pairs}
     drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)
