@@ -25,10 +25,11 @@ from pyro.distributions import Delta
 from torch import Tensor, nn
 
 from ppl_gen import critics
-from ppl_gen._checks import is_whole
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
 from ppl_gen._random import preserved
 from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.unrolling import Ahead
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.divergences import Divergence
 from ppl_gen.regularizers import Regularizer
@@ -52,6 +53,9 @@ class Game(GenerativeModel):
         critic_steps: the critic's turns k in a cycle, which takes as many batches; what is left of
             an epoch makes a shorter cycle.
         pixels: whether the generator draws values in [0, 1], so that data must be there too.
+        unroll: how many steps ahead of the critic the generator looks, see
+            :mod:`ppl_gen.models.unrolling`.
+        inner_lr: the learning rate of these steps, of the critic's mean cost.
 
     The generator's turn is as large as the last of the critic's. A step of :func:`ppl_gen.fit` and
     its history is a cycle, in which the metrics of the critic are means over its turns.
@@ -94,6 +98,8 @@ class Game(GenerativeModel):
         regularizer: Regularizer | None = None,
         critic_steps: int = 1,
         pixels: bool = False,
+        unroll: int = 0,
+        inner_lr: float = 0.1,
     ):
         super().__init__(data_shape)
         if not is_whole(critic_steps, 1):
@@ -102,6 +108,7 @@ class Game(GenerativeModel):
         self.divergence, self.critic_steps, self.pixels = divergence, critic_steps, pixels
         self.regularizer = Regularizer() if regularizer is None else regularizer
         self.fit_defaults: dict[str, Any] = {}
+        self.look_ahead(unroll, inner_lr)
         self._require_fit()
 
     def __repr__(self) -> str:
@@ -115,6 +122,24 @@ class Game(GenerativeModel):
             f"{self.critic_steps} critic step{'s' * (self.critic_steps > 1)}, "
             f"{sum(p.numel() for p in self.parameters()):,} parameters>"
         )
+
+    def look_ahead(self, steps: int, lr: float = 0.1) -> None:
+        """Let the generator look so many steps ahead of the critic.
+
+        Raises:
+            ValueError: less than no step, a rate that is not above zero, or a regulariser that
+                changes the critic's weights after its steps, which these steps would not.
+        """
+        if not is_whole(steps, 0):
+            raise ValueError(f"expected no unrolled step or more, got {steps!r}")
+        if not is_positive(lr):
+            raise ValueError(f"expected an inner_lr above zero, got {lr!r}")
+        if steps and type(self.regularizer).after is not Regularizer.after:
+            raise ValueError(
+                "expected a regularizer that leaves the weights alone after a step, so that steps "
+                f"can be unrolled, got {type(self.regularizer).__name__}"
+            )
+        self.unroll, self.inner_lr = steps, float(lr)
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -169,11 +194,15 @@ class Game(GenerativeModel):
 
     def posed(self, x: Tensor) -> tuple[Any, ...]:
         """What the generator's turn is given of the last data that the critic saw: their number."""
-        return (len(x),)
+        return (x,) if self.unroll else (len(x),)
 
-    def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's cost of so many fakes."""
-        return self.deceive(self.draw(size)), {}
+    def generate(self, data: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's cost of so many fakes, or of as many as data that the critic saw last."""
+        if isinstance(data, int):
+            return self.deceive(self.draw(data)), {}
+        fakes, ahead = self.draw(len(data)), Ahead(self)
+        weights = ahead.weights(data, fakes, self.unroll, self.inner_lr)
+        return ahead.call(weights, "deceive", fakes), {}
 
     def deceive(self, fakes: Tensor) -> Tensor:
         """The generator's cost of fakes."""
@@ -184,6 +213,10 @@ class Game(GenerativeModel):
     def draw(self, size: int) -> Tensor:
         """So many fakes, to be differentiated in the generator's weights."""
         return self.generator(self.prior().expand((size,)).sample())
+
+    def visit(self, x: Tensor, *_: Tensor) -> None:
+        """Run the generator, whose statistics of batch normalisation are then known."""
+        self.draw(len(x))
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
