@@ -80,7 +80,13 @@ class Game(GenerativeModel):
     2
     """
 
+    sites: tuple[str, ...] = ("x",)  # what the critic sees
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", whose data have no density: likelihoods and bounds are infinite. Compare its samples, "
+        "by ppl_gen.metrics.fid for example, or give its generator a width: "
+        "ppl_gen.zoo.vae(data_shape, latent_dim, decoder=game.generator, likelihood='gaussian')"
+    )
 
     def __init__(
         self,
@@ -182,6 +188,10 @@ class Game(GenerativeModel):
         cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
         return cost, {"real": real.mean(), "fake": fake.mean()}
 
+    def seen(self, x: Tensor, z: Tensor) -> Tensor:
+        """What the critic sees of data and their latents: the data."""
+        return x
+
     def posed(self, x: Tensor) -> tuple[Any, ...]:
         """What the generator's turn is given of the last data that the critic saw: their number."""
         return (x,) if self.unroll else (len(x),)
@@ -222,7 +232,8 @@ class Game(GenerativeModel):
     def model(self, size: int = 1) -> Tensor:
         """The generative program, ``z`` from the prior and then ``x``, which is a function of it.
 
-        There is no density of x, so there is no guide, likelihood or bound to be had from it.
+        There is no density of x, so there is no guide, likelihood or bound to be had from it. With
+        the generator as the decoder of a VAE whose likelihood has a width there are all three.
         """
         with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", self.prior())
@@ -270,6 +281,25 @@ class Game(GenerativeModel):
             )
 
     @torch.no_grad()
+    def prepare(self, x: Tensor, *_: Tensor) -> None:
+        """Raise ``ValueError`` for a generator of images that leave the range of the data.
+
+        Looked at are images in [0, 1] and in [-1, 1], which nothing else would keep there.
+        """
+        if len(self.data_shape) != 3 or "x" not in self.sites or not is_readable(x):
+            return
+        with evaluating(self), preserved():
+            fakes = self.generator(self.prior().expand((CHUNK,)).sample())
+        found, drawn = (tuple(bound.item() for bound in each.aminmax()) for each in (x, fakes))
+        low, high = (0 if found[0] >= 0 else -1), 1
+        inside = low <= found[0] <= found[1] <= high
+        if inside and not low <= drawn[0] <= drawn[1] <= high:
+            raise ValueError(
+                f"expected a generator of images in [{low}, {high}], like the data, got "
+                f"{drawn[0]:.3g} to {drawn[1]:.3g}: end it in {'a sigmoid' if low == 0 else 'tanh'}"
+            )
+
+    @torch.no_grad()
     def _require_fit(self) -> None:
         """Raise ``ValueError`` unless generator and critic take what they are given."""
         with evaluating(self), preserved():
@@ -281,11 +311,12 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
-            critics.require(self.critic, x)
-            logits = _tried("a critic", self.critic, x)
+            seen = self.seen(x, z)
+            critics.require(self.critic, seen)
+            logits = _tried("a critic", self.critic, seen)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
-                    f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
+                    f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
 

@@ -82,7 +82,8 @@ def consistent(
 def batch(model: Any, tensors: Sequence[Any]) -> None:
     """Refuse images and labels that the model cannot be given."""
     if isinstance(model, GenerativeModel):
-        model.check(tensors[0])
+        for x in tensors[: model.streams]:
+            model.check(x)
         model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
 
 
