@@ -22,6 +22,7 @@ from ppl_gen.metrics.neighbours import (
 )
 from ppl_gen.metrics.predictors import DCI, SAP, dci, sap
 from ppl_gen.metrics.samples import SampleDistance, fid, kid
+from ppl_gen.metrics.stacked import StackedModes, stacked_modes
 from ppl_gen.metrics.surgery import RateDistortion, rate_distortion
 from ppl_gen.metrics.transport import (
     energy_distance,
@@ -47,6 +48,7 @@ __all__ = [
     "Neighbours",
     "RateDistortion",
     "SampleDistance",
+    "StackedModes",
     "active_units",
     "binarization",
     "birthday",
@@ -68,6 +70,7 @@ __all__ = [
     "sap",
     "sliced_wasserstein",
     "sparsity",
+    "stacked_modes",
     "wasserstein",
     "wasserstein_1d",
 ]
