@@ -37,6 +37,7 @@ from ppl_gen.networks import MLP, ConvFeatures, Shape, Widths, widths
 from ppl_gen.schedules import Constant, Schedule
 from ppl_gen.transforms import rotations
 
+JOINT = 256  # the width of the features of images and latents
 Look = tuple[Callable[[Tensor], Tensor], float]
 
 
@@ -75,8 +76,37 @@ class Critic(nn.Module):
         return self.judge(self.features(x))
 
 
-def default(data_shape: Shape, hidden: Widths | None = None, network: str = "auto") -> Critic:
-    """The critic of the games of :mod:`ppl_gen.zoo` for data of a shape.
+class Joined(nn.Module):
+    """The body of a critic of rows ``(B, D + Z)``: features of a datum, and of these and a latent.
+
+    Args:
+        body: from data ``(B, *data_shape)`` to features.
+        data_shape: of D numbers.
+        features: how many there are.
+        latent_dim: ``Z``.
+        width: of the joint features.
+
+    >>> joined = ppl_gen.critics.Joined(torch.nn.Flatten(), (1, 2, 2), 4, latent_dim=3, width=8)
+    >>> joined(torch.zeros(5, 7)).shape
+    torch.Size([5, 8])
+    """
+
+    def __init__(
+        self, body: nn.Module, data_shape: Shape, features: int, latent_dim: int, width: int
+    ):
+        super().__init__()
+        self.body, self.data_shape = body, tuple(data_shape)
+        self.mixed = nn.Sequential(nn.Linear(features + latent_dim, width), nn.LeakyReLU(0.2))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        x, z = rows.tensor_split((math.prod(self.data_shape),), 1)
+        return self.mixed(torch.cat([self.body(x.unflatten(1, self.data_shape)), z], 1))
+
+
+def default(
+    data_shape: Shape, hidden: Widths | None = None, network: str = "auto", latent_dim: int = 0
+) -> Critic:
+    """The critic of the games of :mod:`ppl_gen.zoo` for data of a shape, and perhaps latents.
 
     Args:
         data_shape: ``(C, H, W)`` of images, ``(D,)`` of rows.
@@ -84,6 +114,7 @@ def default(data_shape: Shape, hidden: Widths | None = None, network: str = "aut
             and none behind convolutions.
         network: ``"conv"`` for convolutions, ``"mlp"`` for fully connected layers alone, ``"map"``
             for the former, and ``"auto"``, which are convolutions for images.
+        latent_dim: ``Z`` where it sees rows ``(B, D + Z)`` of flattened data and latents.
 
     Raises:
         ValueError: another network, or convolutions of data that are no images.
@@ -94,13 +125,17 @@ def default(data_shape: Shape, hidden: Widths | None = None, network: str = "aut
     2048
     """
     if networks.game_network(network, data_shape) != "mlp":
-        body = ConvFeatures(data_shape, () if hidden is None else widths(hidden))
-        return Critic(body, body.num_features)
+        features = ConvFeatures(data_shape, () if hidden is None else widths(hidden))
+        if not latent_dim:
+            return Critic(features, features.num_features)
+        joined = Joined(features, data_shape, features.num_features, latent_dim, JOINT)
+        return Critic(joined, JOINT)
     found = widths(400 if hidden is None else hidden)
+    seen = (math.prod(data_shape) + latent_dim,) if latent_dim else data_shape
     if not found:
-        return Critic(nn.Flatten(), math.prod(data_shape))
+        return Critic(nn.Flatten(), math.prod(seen))
     leaky = partial(nn.LeakyReLU, 0.2)
-    mlp = MLP([data_shape], found[:-1], (found[-1],), leaky)
+    mlp = MLP([seen], found[:-1], (found[-1],), leaky)
     return Critic(nn.Sequential(mlp, leaky()), found[-1])
 
 

@@ -186,7 +186,7 @@ def input_gradient(critic: Judge, x: Tensor) -> Tensor:
     >>> input_gradient(torch.nn.Linear(6, 1), torch.zeros(4, 2, 3).flatten(1)).shape
     torch.Size([4, 6])
     """
-    x = x.detach().requires_grad_()
+    x = x if x.requires_grad else x.detach().requires_grad_()
     with torch.enable_grad():
         logits = critic(x)
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)

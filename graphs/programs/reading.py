@@ -52,7 +52,7 @@ def from_pyro(
     program: Callable[..., Any],
     *args: Any,
     assume: Iterable[Edge] = (),
-    unroll: bool = False,
+    unroll: bool | int = False,
     seeds: Iterable[int] = (0, 1, 2),
     **kwargs: Any,
 ) -> nx.DiGraph:
@@ -68,7 +68,8 @@ def from_pyro(
         assume: edges ``(u, v)`` to add.
         unroll: whether each site in a vectorised plate becomes one node per index, ``"x[2]"`` or
             ``"x[0,3]"`` (outermost plate first). Sites in the same plate are then joined index by
-            index, which is what ``pyro.plate`` promises. Sites in a sequential plate or a Python
+            index, which is what ``pyro.plate`` promises. A number is how many indices of each plate
+            to show at most, all of which are alike. Sites in a sequential plate or a Python
             loop are nodes of their own anyway.
         seeds: of the runs; nodes and edges of all of them are joined.
 
@@ -82,8 +83,9 @@ def from_pyro(
         ``"Unit"``, to be conditioned on in queries.
 
     Raises:
-        ValueError: a program that cannot be called with these arguments, no seed, an unknown name
-            or a cycle in ``assume``, more than 10,000 nodes or 200,000 edges after unrolling.
+        ValueError: a program that cannot be called with these arguments, no seed, a negative number
+            of indices, an unknown name or a cycle in ``assume``, more than 10,000 nodes or 200,000
+            edges after unrolling.
 
     >>> def program():
     ...     z = pyro.sample("z", pyro.distributions.Normal(0.0, 1.0))
@@ -97,6 +99,10 @@ def from_pyro(
     """
     call, numbers = _bound(program, args, kwargs), _checked_seeds(seeds)
     assumed = _checked_pairs(assume)
+    if unroll is not True and not (isinstance(unroll, int) and unroll >= 0):
+        raise ValueError(
+            f"expected unroll to be True, False or a number of indices, got {unroll!r}"
+        )
     warnings: list[str] = []
     runs = {seed: run(call, seed) for seed in numbers}
     redrawn = _redrawn(call, runs, warnings)
@@ -106,7 +112,7 @@ def from_pyro(
     graph.add_edges_from(between_sites, found="assumed")
     require_acyclic(graph)
     if unroll:
-        graph = _unrolled(graph, runs)
+        graph = _unrolled(graph, runs, None if unroll is True else unroll)
     for edge in assumed:
         if edge not in between_sites:
             _require_known(graph, edge)
@@ -301,12 +307,15 @@ def _past_wider_functions(graph: nx.DiGraph, sizes: Mapping[str, Mapping[str, in
     return result
 
 
-def _unrolled(graph: nx.DiGraph, runs: Mapping[int, Run]) -> nx.DiGraph:
-    """One node per site and index of its vectorised plates."""
+def _unrolled(graph: nx.DiGraph, runs: Mapping[int, Run], most: int | None) -> nx.DiGraph:
+    """One node per site and index of its vectorised plates, or at most so many indices."""
     sizes: dict[str, dict[str, int]] = {}
     for r in runs.values():
         for name, site in r.sites.items():
-            sizes.setdefault(name, {f.name: int(f.size) for f in site.frames if f.vectorized})
+            plates = {f.name: int(f.size) for f in site.frames if f.vectorized}
+            sizes.setdefault(
+                name, {p: n if most is None else min(n, most) for p, n in plates.items()}
+            )
     count = sum(prod(s.values()) for s in sizes.values())
     if count > _MOST_NODES:
         raise ValueError(f"expected at most {_MOST_NODES} nodes after unrolling, got {count}")

@@ -20,7 +20,8 @@ from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
 BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
-FAMILIES = {"variational": "vae", "adversarial": "gan"}  # whose parts the others exchange
+# Whose parts the others of a family exchange.
+FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,7 +219,7 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     _figure(arguments.out / "curves.png", history.plot)
     target = arguments.out / ("samples.csv" if table else "samples.png")
     _write_samples(target, model, 64, arguments.seed, data.test)
-    if not table and isinstance(model, ppl_gen.VAE):
+    if not table and hasattr(model, "reconstruct"):
         examples = sources.first(data.test, 8)
         _figure(
             arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)

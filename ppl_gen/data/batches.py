@@ -359,7 +359,8 @@ def data_and_condition(model: Any, x: Any, y: Any) -> tuple[Tensor, Any]:
     """
     reader = Reader(model)
     if reader.vae is None:
-        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
+        instead = getattr(model, "instead", "")
+        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}{instead}")
     if y is not None and reader.conditional:
         return reader.condition_apart(x, y)
     parts = gathered(x, reader)

@@ -39,7 +39,7 @@ class ShuffleDecoder(nn.Module):
     Raises:
         ValueError: an output that is no image, or channels below one.
 
-    Shapes: ``(B, Z)`` -> ``(B, C, H, W)``.
+    Shapes: ``(..., Z)`` -> ``(..., C, H, W)``.
 
     >>> network = ppl_gen.networks.ShuffleDecoder(4, [], (1, 8, 8), channels=2)
     >>> network(torch.zeros(5, 4)).shape
@@ -61,7 +61,9 @@ class ShuffleDecoder(nn.Module):
         self.apply(_draw)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.convolutions(self.stem(z))
+        stem = self.stem(z)
+        images = self.convolutions(stem.reshape(-1, *stem.shape[-3:]))
+        return images.reshape(*z.shape[:-1], *images.shape[1:])
 
 
 class MapDecoder(nn.Module):
@@ -79,7 +81,7 @@ class MapDecoder(nn.Module):
     Raises:
         ValueError: a latent that is no square, an output that is no image, or other channels.
 
-    Shapes: ``(B, Z)`` -> ``(B, C, H, W)``.
+    Shapes: ``(..., Z)`` -> ``(..., C, H, W)``.
 
     >>> network = ppl_gen.networks.MapDecoder(64, [1], (1, 28, 28))
     >>> [layer.weight.shape[:2] for layer in network.modules() if hasattr(layer, "weight")]
@@ -108,8 +110,9 @@ class MapDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers[:-1])
 
     def forward(self, z: Tensor) -> Tensor:
-        images = self.convolutions(z.unflatten(-1, (1, self.side, self.side)))
-        sizes = zip(images.shape[2:], self.sides, strict=True)
+        images = self.convolutions(z.reshape(-1, 1, self.side, self.side))
+        images = images.reshape(*z.shape[:-1], *images.shape[1:])
+        sizes = zip(images.shape[-2:], self.sides, strict=True)
         top, left = ((have - want) // 2 for have, want in sizes)
         return images[..., top : top + self.sides[0], left : left + self.sides[1]]
 

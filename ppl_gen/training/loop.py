@@ -32,6 +32,7 @@ from ppl_gen.training.hooks import (
     Checkpoint,
     Hook,
     Interruption,
+    Metric,
     Progress,
     Validation,
     calling,
@@ -61,6 +62,8 @@ def fit(
     scheduler: MakeScheduler | None = None,
     clip_norm: float | Mapping[str, float | None] | None = None,
     ema: float | Mapping[str, float | None] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    score: str | None = None,
     evaluate_every: int | None = None,
     patience: int | None = None,
     checkpoint_every: int | None = None,
@@ -119,10 +122,18 @@ def fit(
             ``ReduceLROnPlateau`` is stepped with the score of every validation.
         clip_norm: the largest gradient norm of a player.
         ema: the decay of exponential moving averages of the weights, which the model holds in the
-            end; less at first, see :mod:`ppl_gen.staging.averages`.
+            end; less at first, see :mod:`ppl_gen.staging.averages`. Batch normalisation has its
+            statistics estimated for them from data in memory.
+        metrics: functions of the model to numbers, by name, such as the FID of its samples:
+            ``{"fid": lambda model: metrics.fid(test, model.sample(2000, seed=0)).value}``. They are
+            called at every validation, under the averaged weights and a seed, and recorded as
+            ``val_fid``.
+        score: the name of what rates the weights at validations, the lowest being the best: one of
+            ``metrics``, or of those of the validation data. By default the ELBO at weight 1, or
+            else, where a point posterior makes that infinite, the loss per datum, or where there
+            is neither the first of ``metrics``.
         evaluate_every: steps between validations; an epoch by default.
-        patience: stop after this many validations without improvement. The score is the ELBO at
-            weight 1, or else, where a point posterior makes that infinite, the loss per datum.
+        patience: stop after this many validations without a better score.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
         steps_per_call: how many steps are taken before Python looks at the first of them, which is
             what small models spend their time on. The result is the same to the last bit. A step
@@ -173,7 +184,8 @@ def fit(
     callbacks = checks.callables(callbacks, scheduler=scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
     checks.numbers(epochs, steps_per_call, patience=patience, **intervals)
-    checks.consistent(seed, patience, validation, checkpoint, resume)
+    metrics = checks.metrics(metrics)
+    checks.consistent(seed, patience, validation, checkpoint, resume, metrics, score)
     if isinstance(model, Mixture):
         return rounds.fit_in_rounds(fit, model, data, given | {"callbacks": callbacks})
     override, world = overrides.names(override), World.current()
@@ -203,10 +215,13 @@ def fit(
             steps_per_call=1 if steps_per_call == "auto" and callbacks else steps_per_call,
             world=world,
             settings=players.described(rules, chosen)
-            | _described(model, data, batches, batch_size=batch_size, seed=seed),
+            | _described(model, data, batches, batch_size=batch_size, seed=seed)
+            | ({} if score is None else {"score": score}),
         )
-        if players.plateaus(rules.values()) and held_out is None:
+        if players.plateaus(rules.values()) and held_out is None and not metrics:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
+        validating = Validation(run, held_out, seed, evaluate_every, model, metrics, score)
+        validating.require_score()
         stack.enter_context(_finishing(run))
         for source in (held_out, batches):
             if source is not None:
@@ -217,8 +232,9 @@ def fit(
         recipe = getattr(model, "recipe", None)
         best = None if checkpoint is None else f"{checkpoint}.best"
         hooks: list[Hook] = [stack.enter_context(Progress(run, progress and world.writes))]
-        if held_out is not None:
-            hooks.append(Validation(run, held_out, seed, evaluate_every, best, recipe))
+        if held_out is not None or metrics:
+            validating.keep_best(best, recipe)
+            hooks.append(validating)
         hooks += [*map(calling, callbacks), stack.enter_context(Interruption(run))]
         if checkpoint is not None:
             hooks.append(Checkpoint(run, checkpoint, checkpoint_every, recipe))
@@ -295,10 +311,10 @@ def _finishing(run: Run) -> Iterator[None]:
         with suppress(AttributeError):
             error.history = run.history  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt):
-            run.swap_averages()
+            run.finish()
         raise
     run.history.staging = str(run.choices)
-    run.swap_averages()
+    run.finish()
 
 
 def _warnings(objective: Any) -> Iterator[str]:

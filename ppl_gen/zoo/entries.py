@@ -30,8 +30,9 @@ class Entry:
     """A named model: its constructor, the paper it comes from, the year, and its family.
 
     A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`; "adversarial",
-    those of :func:`ppl_gen.zoo.gan`; "cycle", translations between two kinds of data; or
-    "boosting", mixtures that are trained in rounds. The parts that are ``fixed`` make the model
+    those of :func:`ppl_gen.zoo.gan`; "diffusion", those of :func:`ppl_gen.zoo.ddpm`; "cycle",
+    translations between two kinds of data; or "boosting", mixtures that are trained in rounds. The
+    parts that are ``fixed`` make the model
     what it is, and cannot be given.
 
     >>> entry = ppl_gen.zoo.registry["vae"]

@@ -18,6 +18,7 @@ from ppl_gen.schedules import WarmUp
 from ppl_gen.staging import backends, torch_internals
 
 NAMES = [name for name, entry in zoo.registry.items() if entry.family == "adversarial"]
+JOINT = ("veegan", "adversarial_autoencoder")  # tested on their own
 ROTATING = ("ssgan", "dag_gan", "nested")  # games of images alone
 QUIET = {"progress": False, "staged": False}
 
@@ -130,7 +131,7 @@ def test_the_turns_of_a_cycle_see_every_datum_once(monkeypatch):
     assert torch.cat(seen).sort(0).values.equal(x.sort(0).values)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in JOINT])
 def test_a_turn_has_gradients_in_its_own_player_alone_from_the_costs_it_states(name):
     game = built(name)
     x = given(game, 10)
@@ -184,15 +185,15 @@ def test_staged_training_is_the_eager_one(name, recorded):
     for staged in (True, False):
         torch.manual_seed(1)
         shape = (1, 4, 4) if name in ROTATING else (2,)
-        game = built(name if name in NAMES else "gan", shape, **PARTS[name]())
+        game = built(name if name in NAMES else "gan", shape, **PARTS[name]()).double()
         history = ppl_gen.fit(
-            game, given(game, 60), epochs=3, batch_size=20, staged=staged, progress=False
+            game, given(game, 60).double(), epochs=3, batch_size=20, staged=staged, progress=False
         )
         found.append([game.state_dict().values(), *(history[name] for name in history)])
     for one, other in zip(found[0][0], found[1][0], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)  # Adam and its rounding
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
     for one, other in zip(found[0][1:], found[1][1:], strict=True):
-        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+        assert one == pytest.approx(other, rel=1e-7, abs=1e-10)
 
 
 def test_a_second_derivative_is_compiled_without_a_word(recwarn):
@@ -212,7 +213,8 @@ def test_a_game_resumes_to_the_bit(name, tmp_path):
     x = given(whole)
     options = {"batch_size": 50, "validation": given(whole, 20, seed=1), **QUIET}
     expected = ppl_gen.fit(whole, x, epochs=4, **options)
-    assert math.isfinite(expected["val_critic_real"][-1])
+    (looked,) = (name for name in expected if name.startswith("val_critic_"))
+    assert math.isfinite(expected[looked][-1])
     path = tmp_path / "run.pt"
     ppl_gen.fit(built(name), x, epochs=2, checkpoint=path, **options)
     resumed = built(name)
@@ -224,8 +226,7 @@ def test_a_game_resumes_to_the_bit(name, tmp_path):
 
 def test_published_settings_are_the_defaults(tmp_path):
     known = {
-        "gan": ("Adam", 2e-4, (0.5, 0.999), 1),
-        "lsgan": ("Adam", 2e-4, (0.5, 0.999), 1),
+        **dict.fromkeys(NAMES, ("Adam", 0.0005, (0.5, 0.999), 1)),
         "wgan": ("RMSprop", 5e-5, None, 5),
         "wgan_gp": ("Adam", 1e-4, (0.0, 0.9), 5),
     }
@@ -235,6 +236,8 @@ def test_published_settings_are_the_defaults(tmp_path):
         group = made.param_groups[0]
         assert (type(made).__name__, group["lr"], group.get("betas")) == (kind, rate, betas)
         assert game.critic_steps == steps
+        averaged = {"generator": 0.999, "critic": None} if kind == "Adam" and steps == 1 else None
+        assert game.fit_defaults.get("ema") == averaged
     assert built("wgan").regularizer.bound == 0.01
     assert built("wgan_gp").regularizer.weight == 10.0
 
@@ -381,6 +384,30 @@ def test_what_makes_a_game_what_it_is_cannot_be_exchanged(name, part):
 def test_data_the_generator_cannot_draw_are_refused(x, match):
     with pytest.raises(ValueError, match=match):
         ppl_gen.fit(built("gan", (1, 4, 4)), x, **QUIET)
+
+
+class Spread(nn.Module):
+    """A generator of images with values from -reach to reach."""
+
+    def __init__(self, reach):
+        super().__init__()
+        self.linear, self.reach = nn.Linear(3, 16), reach
+
+    def forward(self, z):
+        return self.reach * self.linear(z).view(-1, 1, 4, 4).tanh()
+
+
+@pytest.mark.parametrize(
+    ("reach", "low", "match"),
+    [(1.0, 0.0, r"in \[0, 1\].* end it in a sigmoid"), (5.0, -1.0, r"in \[-1, 1\].* in tanh")],
+)
+def test_a_generator_that_leaves_the_range_of_the_data_is_refused(reach, low, match):
+    game, x = zoo.gan((1, 4, 4), 3, generator=Spread(reach)), torch.rand(6, 1, 4, 4)
+    with pytest.raises(ValueError, match=match):
+        ppl_gen.fit(game, low + (1 - low) * x, epochs=1, **QUIET)
+    fits = zoo.gan((1, 4, 4), 3, generator=Spread(1.0))
+    ppl_gen.fit(fits, 2 * x - 1, epochs=1, **QUIET)
+    ppl_gen.fit(game, 7 * x, epochs=1, **QUIET)  # data without a range of their own
 
 
 def test_samples_that_are_none_and_labels_are_refused():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from torch import nn
 
@@ -11,7 +10,7 @@ from ppl_gen.models.base import require_shape
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.objectives.divergences import Divergence, by_name
 from ppl_gen.regularizers import Regularizer
-from ppl_gen.training.players import adam
+from ppl_gen.zoo.adversarial.common import FIT
 from ppl_gen.zoo.entries import named
 
 
@@ -29,7 +28,7 @@ def gan(
     critic_steps: int = 1,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Game:
-    """A generator against a critic that tells fakes from data; Adam at 2e-4 with β₁ = 0.5.
+    """A generator against a critic that tells fakes from data; Adam at 5e-4 with β₁ = 0.5.
 
     Args:
         data_shape: ``(C, H, W)`` of images with pixels in [0, 1], ``(D,)`` of rows.
@@ -52,12 +51,9 @@ def gan(
     if generator is None:
         generator = networks.growing(network, latent_dim, hidden, data_shape)
         generator = nn.Sequential(generator, nn.Sigmoid()) if pixels else generator
-    if critic is None:
-        critic = critics.default(data_shape, hidden, network)
-    if wrap is not None:
-        critic = wrap(critic)
-    game = Game(
-        generator, critic, prior, data_shape, by_name(loss), regularizer, critic_steps, pixels
-    )
-    game.fit_defaults = {"lr": 2e-4, "optimizer": partial(adam, betas=(0.5, 0.999))}
+    critic = critics.default(data_shape, hidden, network) if critic is None else critic
+    critic = critic if wrap is None else wrap(critic)
+    settings = (by_name(loss), regularizer, critic_steps, pixels)
+    game = Game(generator, critic, prior, data_shape, *settings)
+    game.fit_defaults = dict(FIT)
     return game

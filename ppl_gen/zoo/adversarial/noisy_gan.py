@@ -34,5 +34,7 @@ def noisy_gan(
     >>> game.critic.scale
     WarmUp(value=0.25)
     """
+    if noise < 0:
+        raise ValueError(f"expected noise of zero or more, got {noise}")
     scale = WarmUp(fading, noise, 0.0) if noise else 0.0
     return gan(data_shape, latent_dim, wrap=partial(Noisy, scale=scale), **parts)
