@@ -244,14 +244,14 @@ def _write_samples(target: Path, model: Any, n: int, seed: int, test: Any) -> No
         _figure(target, lambda: plot.samples(model, n, seed=seed))
 
 
-def _test_data(model: Any, settings: dict[str, Any], data: str, binarize: Any) -> Any:
-    """The held-out data of a run, of two kinds for a cycle."""
+def _data_of(model: Any, settings: dict[str, Any], data: str, binarize: Any) -> Any:
+    """The data of a run, of two kinds for a cycle."""
     from ppl_gen.app import sources
 
     found = _data(data, binarize, model.schema)
     if model.streams > 1:
         found = sources.unpaired(found, settings.get("data2", sources.INVERTED), binarize)
-    return found.test
+    return found
 
 
 def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
@@ -269,7 +269,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     test = None
     if model.streams > 1:
         source = settings.get("data", "mnist")
-        test = _test_data(model, settings, source, settings.get("binarize"))
+        test = _data_of(model, settings, source, settings.get("binarize")).test
     _write_samples(target, model, arguments.n, arguments.seed, test)
     print(f"wrote {target}")
 
@@ -282,12 +282,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
     model, _, settings = _trained(arguments.run)
-    test = _test_data(
+    data = _data_of(
         model,
         settings,
         arguments.data or settings.get("data", "mnist"),
         arguments.binarize or settings.get("binarize"),
     )
+    test = data.test
     if model.streams > 1:
         x, y = (sources.first(part, arguments.images)[0] for part in (test.a, test.b))
         inverted = settings.get("data2", sources.INVERTED) == sources.INVERTED
@@ -297,7 +298,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if isinstance(model, ppl_gen.VAE):
         found = scores.of_density(model, images, labels, arguments.num_samples)
     else:
-        found = scores.of_samples(model, images, labels)
+        found = scores.of_samples(model, images, labels, sources.values(data.train))
     if len(model.data_shape) == 3:
         found["binarization"] = metrics.binarization(test)
     _report(found, arguments.json)

@@ -12,6 +12,9 @@ from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.cycles import Cycle
 from ppl_gen.models.vae import VAE
 
+# What is reported of neighbours, and of how many images there must be more.
+AMONG, FEWEST = ("precision", "recall", "density", "coverage"), 5
+
 
 def of_density(
     model: VAE, images: Tensor, labels: Tensor | None, num_samples: int
@@ -32,17 +35,39 @@ def of_density(
     return found
 
 
-def of_samples(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
-    """Distances from as many draws as there are images, of a model without a density."""
-    extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
+def of_samples(
+    model: GenerativeModel, images: Tensor, labels: Tensor | None, train: Tensor
+) -> dict[str, Any]:
+    """How as many draws as there are data compare with them, for a model without a density.
+
+    Args:
+        model: draws them.
+        images: held-out data.
+        labels: of these.
+        train: the data it was trained on.
+    """
     drawn = model.sample(len(images), labels if model.condition.size else None, seed=0)
+    if len(model.data_shape) != 3:
+        return {
+            "sliced_wasserstein": metrics.sliced_wasserstein(images, drawn),
+            "energy_distance": metrics.energy_distance(images, drawn),
+            "rows": len(images),
+        }
+    extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
     fid, kid = (f(images, drawn, extractor) for f in (metrics.fid, metrics.kid))
-    return {
-        "fid": fid.value,
-        "kid": kid.value,
-        "extractor": fid.extractor,
-        "images": len(images),
+    found: dict[str, Any] = {"fid": fid.value, "kid": kid.value}
+    if len(images) > FEWEST:
+        among = metrics.neighbours(images, drawn, extractor)
+        found |= {name: getattr(among, name) for name in AMONG}
+    if extractor == "digits":
+        classes = metrics.digit_classes(images, drawn)
+        found |= {"class_kl": classes.kl, "confident": classes.confident}
+    near = metrics.nearest(train, images, drawn, "pixels")
+    found |= {
+        "nearest_train": near.train.median().item(),
+        "nearest_test": near.test.median().item(),
     }
+    return found | {"extractor": fid.extractor, "images": len(images)}
 
 
 def of_translations(model: Cycle, x: Tensor, y: Tensor, inverted: bool) -> dict[str, Any]:
