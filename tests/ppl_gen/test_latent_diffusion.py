@@ -256,6 +256,10 @@ def clipped():
             lambda: small(tokens=5).sample(1, torch.full((1, 8), 5)),
             "expected words from 0 to 4",
         ),
+        (
+            lambda: small(tokens=5).prior.diffusion.chain(3),
+            "expected a diffusion of labels or none, got captions of 5 words",
+        ),
         (lambda: small(tokens=5).sample(1, "a seven"), "expected captions as indices of 5 words"),
         (
             lambda: ppl_gen.fit(small(), torch.full((4, 2), float("nan")), epochs=1, **QUIET),
