@@ -98,9 +98,13 @@ class DiffusionPrior(nn.Module):
         """Codes as the diffusion sees them."""
         return (z - self.shift) / self.scale
 
+    def spread(self, c: Tensor) -> Tensor:
+        """The inverse of :meth:`standardize`."""
+        return self.shift + self.scale * c
+
     def sample(self, n: int, y: Any = None, **how: Any) -> Tensor:
         """``(n, *shape)`` draws; see :meth:`Diffusion.sample` for the arguments."""
-        return self.shift + self.scale * self.diffusion.sample(n, y, **how)
+        return self.spread(self.diffusion.sample(n, y, **how))
 
     def log_prob(self, z: Tensor, y: Any = None) -> Tensor:
         r""":math:`\log p(z)` by the probability flow, ``(B,)``.
