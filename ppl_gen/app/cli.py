@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
-BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
+# Options that are left to the data or the other options, None by default.
+BY_DATA = ("num_classes", "hidden", "sample_steps")
 # Whose parts the others of a family exchange.
 FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
@@ -62,6 +63,10 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     sample.add_argument("-n", type=int, default=64)
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, help="a PNG; RUN/samples.png by default")
+    own = sample.add_argument_group("options of diffusions")
+    own.add_argument("--steps", type=int, help="from noise to data")
+    own.add_argument("--sampler", help="ancestral, ddim, euler, heun, langevin, …")
+    own.add_argument("--guidance", type=float, help="0 ignores labels, 1 follows, more sharpens")
 
     evaluate = add("evaluate", _evaluate, "Evaluate a trained model on held-out data.")
     evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
@@ -234,12 +239,12 @@ def _sample(arguments: argparse.Namespace) -> None:
     from ppl_gen.app import sources
 
     model, folder, _ = _trained(arguments.run)
-    table = len(model.data_shape) == 1
+    table, how = len(model.data_shape) == 1, sources.sampling(model, arguments)
     target = arguments.out or folder / ("samples.csv" if table else "samples.png")
     if table:
-        sources.write_rows(target, model, arguments.n, arguments.seed)
+        sources.write_rows(target, model, arguments.n, arguments.seed, **how)
     else:
-        _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed))
+        _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed, **how))
     print(f"wrote {target}")
 
 
@@ -259,6 +264,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     images, labels = sources.first(data.test, arguments.images)
     if isinstance(model, ppl_gen.VAE):
         found = scores.of_density(model, images, labels, arguments.num_samples)
+    elif isinstance(model, ppl_gen.Diffusion):
+        found = scores.of_diffusion(model, images, labels)
     else:
         found = scores.of_samples(model, images, labels)
     if len(model.data_shape) == 3:

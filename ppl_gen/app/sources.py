@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +124,21 @@ def read_csv(
     return TableSplit(*(schema.transform(frame.iloc[rows]) for rows in (train, test)))
 
 
-def write_rows(path: Path, model: Any, n: int, seed: int) -> None:
+def sampling(model: Any, arguments: Any) -> dict[str, Any]:
+    """How a model is to sample, from the options of the command line that were given.
+
+    Raises:
+        ValueError: options that it does not have.
+    """
+    given = {name: getattr(arguments, name) for name in ("steps", "sampler", "guidance")}
+    found = {name: value for name, value in given.items() if value is not None}
+    known = inspect.signature(model.sample).parameters
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"expected no --{unknown[0]} for {model.recipe.name}, which has none")
+    return found
+
+
+def write_rows(path: Path, model: Any, n: int, seed: int, **how: Any) -> None:
     """Draws of a model of a table in the units of its data, of every class in turn.
 
     Raises:
@@ -133,4 +148,4 @@ def write_rows(path: Path, model: Any, n: int, seed: int) -> None:
         raise ValueError("expected a model that was trained on a table, got one without columns")
     labels = torch.arange(n) % model.num_classes if model.num_classes else None
     named = labels if model.schema.classes else None
-    write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed), named), path)
+    write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed, **how), named), path)
