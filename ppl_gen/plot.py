@@ -72,8 +72,7 @@ def samples(
     >>> len(ax.images)
     1
     """
-    y = torch.arange(n) % model.num_classes if model.num_classes else None
-    return images(model.sample(n, y, seed=seed, **how), ax)
+    return images(model.sample(n, model.condition.examples(n), seed=seed, **how), ax)
 
 
 def frames(seen: Frames, ax: Axes | None = None, *, columns: int = 8) -> Axes:

@@ -187,8 +187,8 @@ def _train(arguments: argparse.Namespace) -> None:
             _write_settings(arguments)
         history = ppl_gen.fit(
             model,
-            data.train,
-            validation=data.test,
+            sources.given(model, data.train),
+            validation=sources.given(model, data.test),
             epochs=arguments.epochs,
             batch_size=arguments.batch_size,
             lr=arguments.lr,
@@ -261,7 +261,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.binarize or settings.get("binarize"),
         model.schema,
     )
-    images, labels = sources.first(data.test, arguments.images)
+    images, labels = sources.first(data.test, arguments.images, model)
     if isinstance(model, ppl_gen.VAE):
         found = scores.of_density(model, images, labels, arguments.num_samples)
     elif isinstance(model, ppl_gen.Diffusion):

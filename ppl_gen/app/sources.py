@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ppl_gen.data import captions
 from ppl_gen.data.csv_file import read_frame, write_frame
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.own import SUFFIXES, images
 from ppl_gen.data.tables import Schema, Table, fit_schema
+from ppl_gen.models.conditions import Captions
 
 TEST_FRACTION = 0.2
 
@@ -69,9 +71,23 @@ def values(part: Any) -> Any:
     return pixels_or_cells(part)
 
 
-def first(part: Any, n: int | None) -> tuple[Any, Any]:
-    """The first data and their labels, if any."""
-    return values(part)[:n], None if part.labels is None else part.labels[:n]
+def first(part: Any, n: int | None, model: Any = None) -> tuple[Any, Any]:
+    """The first data and their labels, if any, or what else a model is told of them."""
+    y = part.labels if model is None else condition(model, part)
+    return values(part)[:n], None if y is None else y[:n]
+
+
+def condition(model: Any, part: Any) -> Any:
+    """The labels of a set, or captions of its digits for a model that is told those."""
+    if not isinstance(model.condition, Captions):
+        return part.labels
+    return model.condition.tensor(captions(values(part), part.labels))
+
+
+def given(model: Any, part: Any) -> Any:
+    """A set as a model is trained on it."""
+    told = isinstance(model.condition, Captions)
+    return (values(part), condition(model, part)) if told else part
 
 
 def told_by(part: Any, options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +146,8 @@ def sampling(model: Any, arguments: Any) -> dict[str, Any]:
     Raises:
         ValueError: options that it does not have.
     """
-    given = {name: getattr(arguments, name) for name in ("steps", "sampler", "guidance")}
-    found = {name: value for name, value in given.items() if value is not None}
+    options = {name: getattr(arguments, name) for name in ("steps", "sampler", "guidance")}
+    found = {name: value for name, value in options.items() if value is not None}
     known = inspect.signature(model.sample).parameters
     if unknown := [name for name in found if name not in known]:
         raise ValueError(f"expected no --{unknown[0]} for {model.recipe.name}, which has none")
