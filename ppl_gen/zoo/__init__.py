@@ -10,8 +10,17 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way, and diffusions those of :func:`ddpm`.
 """
 
+from ppl_gen.zoo.adversarial.adagan import adagan
+from ppl_gen.zoo.adversarial.adversarial_autoencoder import adversarial_autoencoder
+from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
+from ppl_gen.zoo.adversarial.dag_gan import dag_gan
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.adversarial.lsgan import lsgan
+from ppl_gen.zoo.adversarial.noisy_gan import noisy_gan
+from ppl_gen.zoo.adversarial.packed_gan import packed_gan
+from ppl_gen.zoo.adversarial.ssgan import ssgan
+from ppl_gen.zoo.adversarial.unrolled_gan import unrolled_gan
+from ppl_gen.zoo.adversarial.veegan import veegan
 from ppl_gen.zoo.adversarial.wgan import wgan
 from ppl_gen.zoo.adversarial.wgan_gp import wgan_gp
 from ppl_gen.zoo.diffusion.ddpm import ddpm
@@ -40,11 +49,15 @@ from ppl_gen.zoo.variational.vq_vae import vq_vae
 
 __all__ = [
     "Entry",
+    "adagan",
+    "adversarial_autoencoder",
     "autoencoder",
     "bernoulli_vae",
     "beta_vae",
     "conditional_vae",
     "control_vae",
+    "cycle_gan",
+    "dag_gan",
     "ddpm",
     "edm",
     "factor_vae",
@@ -58,13 +71,18 @@ __all__ = [
     "lsgan",
     "named",
     "ncsn",
+    "noisy_gan",
+    "packed_gan",
     "registry",
     "sc_vae",
     "score_sde",
+    "ssgan",
     "ssvae",
     "tc_vae",
+    "unrolled_gan",
     "vae",
     "vamp_vae",
+    "veegan",
     "vq_vae",
     "wgan",
     "wgan_gp",
