@@ -10,10 +10,12 @@ from torch import Tensor
 from ppl_gen import metrics
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.cycles import Cycle
+from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.models.vae import VAE
 
 # What is reported of neighbours, and of how many images there must be more.
 AMONG, FEWEST = ("precision", "recall", "density", "coverage"), 5
+DRAWS = 20  # of times, for the bound of a diffusion
 
 
 def of_density(
@@ -33,6 +35,27 @@ def of_density(
         found["log_likelihood"] = values.mean().item()
         found["num_samples"] = num_samples
     return found
+
+
+def of_diffusion(
+    model: Diffusion, images: Tensor, labels: Tensor | None, train: Tensor
+) -> dict[str, Any]:
+    """A bound on the evidence, from a few times for each datum; of images, distances too.
+
+    Args:
+        model: the diffusion.
+        images: held-out data.
+        labels: of these.
+        train: the data it was trained on.
+    """
+    y = labels if model.num_classes else None
+    bound = model.bound(images, y, draws=min(model.steps, DRAWS))
+    found: dict[str, Any] = {"bound": bound.mean().item()}
+    if model.levels is not None:
+        found["bits_per_dim"] = model.bits_per_dim(bound).mean().item()
+    if len(model.data_shape) == 3:
+        found |= of_samples(model, images, labels, train)
+    return found | {"images": len(images)}
 
 
 def of_samples(

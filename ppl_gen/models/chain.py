@@ -61,6 +61,8 @@ class Chain(VAE):
     def __init__(self, diffusion: Diffusion, steps: int, prior: nn.Module | None = None):
         if not is_whole(steps, 1) or steps > MOST:
             raise ValueError(f"expected 1 to {MOST} steps as latents, got {steps!r}")
+        if diffusion.condition.size > diffusion.num_classes:
+            raise ValueError(f"expected a diffusion of labels or none, got {diffusion.condition}")
         objective = diffusion.objective.respaced(steps, diffusion.denoiser.noise)
         shape, table = diffusion.data_shape, objective.table
         start = diffusion.denoiser.noise.prior_scale(table[-1])

@@ -403,7 +403,7 @@ class Diffusion(GenerativeModel):
     def _given(self, y: Any, size: int) -> Tensor | None:
         y = self.condition_of(y)
         self.check_labels(y, size)
-        return y if self.num_classes else None
+        return y if self.condition.size else None
 
     # --- Files ----------------------------------------------------------------------------------
 
