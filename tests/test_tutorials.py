@@ -318,6 +318,29 @@ def _(found):
     assert all(learned == pytest.approx(exact, abs=0.05) for _, exact, learned in ways.values())
 
 
+@tutorial("18_guidance")
+def _(found):
+    assert found["convention_gap"] < 1e-5
+    assert found["ends_are_equal"] == {0.0: True, 1.0: True}
+    assert max(found["batch_gaps"].values()) < 1e-5
+    assert found["caption_moves"] > 1e-3
+    ways = found["ways"]
+    assert list(ways) == ["add", "film", "attention", "channels", "classifier", "exact"]
+    for row in ways.values():
+        assert row["obeyed"] > 0.85
+        assert row["obeyed, w = 3"] >= row["obeyed"]
+        assert row["sliced W₁ by label"] < 0.2
+    weights = {w: found["by_weight"]["exact", w] for w in (0.0, 1.0, 4.0)}
+    assert weights[0.0][0] == pytest.approx(1 / 8, abs=0.05)
+    assert weights[1.0] == pytest.approx((found["obeyed_by_data"], 1), abs=0.05)
+    assert weights[4.0][0] > 0.99
+    assert weights[4.0][1] < 0.85
+    pair = found["guided_pair"]
+    assert pair[1.0][:2] == pytest.approx((1.5, 1.5), abs=0.1)
+    assert pair[4.0][1] == pytest.approx(1.5, abs=0.02)
+    assert pair[1.0][0] + 0.1 < pair[2.0][0] < pair[4.0][0] - 0.05
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)
