@@ -262,6 +262,34 @@ def _(found):
     assert found["search_seconds"][0] < found["search_seconds"][1]
 
 
+@tutorial("15_self_supervision_and_cycles")
+def _(found):
+    assert found["different_labels"] == {"quarter turns": 4, "transposition alone": 2}
+    assert found["four_turns"]
+    assert found["composed"]
+    assert found["reaches"] == {
+        "discriminator's turn": (False, True), "generator's turn": (True, True),
+    }  # fmt: skip
+    assert found["self_supervised"]["SSGAN"]["rotations known"] > 0.6
+    assert found["cycle_of_rotations"] < 1e-6
+    assert found["good_angles"] == [22.5, 67.5, 112.5, 157.5]
+    assert found["learned"]["cycle"] < 0.2
+    scenes = found["background"]
+    for content, rank, _ in scenes.values():
+        assert content == pytest.approx(1, abs=0.3)
+        assert rank <= 1
+    assert scenes["cycle"][1] > 0.9
+    assert scenes["cycle and identity"][2] < 0.5
+    assert max(found["by_view"]) - min(found["by_view"]) < 1e-12
+    assert found["head_gap"] < 1e-12
+    assert max(found["mixed"], found["folded"]) < found["by_view"][0]
+    to_data, to_augmented = found["augmented_optimum"]
+    assert to_data > 0.05
+    assert to_augmented < 1e-12
+    for row in found["little"].values():
+        assert row["|G(x) − (1 − x)|"] < 0.7 * found["distance_if_idle"]
+
+
 @tutorial("16_diffusion")
 def _(found):
     assert found["symbolic"] == ["0", "0"]
