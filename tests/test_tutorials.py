@@ -262,6 +262,26 @@ def _(found):
     assert found["search_seconds"][0] < found["search_seconds"][1]
 
 
+@tutorial("14_mode_collapse")
+def _(found):
+    exact, one, strays, shrunken = found["counted"].values()
+    assert (exact.modes, one.modes, strays.modes, strays.balanced) == (8, 1, 7, 1)
+    assert exact.high_quality == pytest.approx(0.989, abs=0.01)
+    assert shrunken.high_quality == 1
+    assert shrunken.sd_ratio == pytest.approx(1 / 3, abs=0.02)
+    assert one.kl == pytest.approx(math.log(8))
+    assert max(found["baseline_kl"][1:]) > 1.5
+    assert found["moves"] > 0
+    for end, worst in found["remedies"].values():
+        assert 0 <= end <= math.log(8) + 1e-6
+        assert 0 <= worst <= math.log(8) + 1e-6
+    assert found["remedies"]["unrolling, 5"][1] < 0.2 * found["remedies"]["baseline"][1]
+    assert found["boosted_by_hand"] == pytest.approx([0] + 7 * [1 / 7])
+    assert found["mixture_by_hand"] == pytest.approx(8 * [1 / 8])
+    assert found["shares"] == pytest.approx(3 * [1 / 3])
+    assert len(found["alone"]) == len(found["mixed"]) == 3
+
+
 @tutorial("15_self_supervision_and_cycles")
 def _(found):
     assert found["different_labels"] == {"quarter turns": 4, "transposition alone": 2}
