@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import pyro
 import torch
@@ -37,9 +38,22 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
+_unreadable = ContextVar("unreadable", default=False)
+
+
+@contextmanager
+def unreadable() -> Iterator[None]:
+    """Temporarily let no code look at values, which a recording would take for constants."""
+    token = _unreadable.set(True)
+    try:
+        yield
+    finally:
+        _unreadable.reset(token)
+
+
 def is_readable(tensor: Tensor) -> bool:
     """Whether code may look at values: not where it is exported or traced, nor under ``vmap``."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _unreadable.get():
         return False
     try:
         tensor.flatten()[:1].sum().item()

@@ -3,25 +3,34 @@
 Every set of images is an :class:`ImageSet` or a :class:`Sprites` grid. Both have a length,
 ``batch(indices, generator)``, which is all a training loop needs, and a ``binarization`` that names
 how pixels became 0 or 1, because likelihoods under different binarisations are not comparable. A
-:class:`Table` has columns of several kinds and may lack cells.
+:class:`Table` has columns of several kinds and may lack cells. :func:`captions` puts digits into
+words.
 """
 
+from ppl_gen.data.digit_captions import VOCABULARY, captions, stroke, words
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.idx import read_idx
 from ppl_gen.data.image_set import ImageSet, Split
 from ppl_gen.data.own import images
 from ppl_gen.data.sprite_grid import Sprites, sprites
+from ppl_gen.data.streams import Unpaired, Weighted
 from ppl_gen.data.tables import Schema, Table, table
 
 __all__ = [
+    "VOCABULARY",
     "ImageSet",
     "Schema",
     "Split",
     "Sprites",
     "Table",
+    "Unpaired",
+    "Weighted",
+    "captions",
     "images",
     "mnist",
     "read_idx",
     "sprites",
+    "stroke",
     "table",
+    "words",
 ]

@@ -20,7 +20,8 @@ class Denoiser(DenoiserBase):
 
     Args:
         network: ``(x, u)`` or, given a condition, ``(x, u, y)`` to a tensor of the shape of ``x``;
-            ``u`` is ``(B,)`` in [0, 1].
+            ``u`` is ``(B,)`` in [0, 1], and where variance explodes ``x`` is divided by
+            :math:`\sqrt{1 + \sigma^2}`, so that the network sees numbers of one size.
         noise: the schedule.
         predicts: what the network gives, one of ``"noise"``, ``"data"``, ``"velocity"``,
             ``"score"``.
@@ -58,7 +59,8 @@ class Denoiser(DenoiserBase):
 
     def forward(self, x: Tensor, u: Tensor, y: Any = None) -> Prediction:
         level = self.noise.level(u)
-        output = _call(self.network, x, level.u.expand(len(x)).to(x), y)
+        seen = x if self.noise.preserving else x / level.like(x).scale
+        output = _call(self.network, seen, level.u.expand(len(x)).to(x), y)
         if not self.learned_variance:
             return Prediction(self.predicts, _require_like(output, x), x, level)
         value, raw = _halves(output, x)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_positive
+from ppl_gen._modes import is_readable
 from ppl_gen.denoisers.prediction import KINDS
 from ppl_gen.noise import Level, Noise
 
@@ -104,6 +105,6 @@ def preconditioned_weight(level: Level, data_scale: float = 0.5) -> Tensor:
 
 
 def _require_noise(weight: Tensor) -> Tensor:
-    if not bool(weight.isfinite().all()):
+    if is_readable(weight) and not bool(weight.isfinite().all()):
         raise ValueError("expected noise at every time, got an infinite weight where there is none")
     return weight

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ppl_gen._checks import require_shape
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 class GenerativeModel(nn.Module):
     """A model that draws data of a shape, given a condition or not.
 
-    A subclass defines :meth:`sample` and :meth:`losses`, and :attr:`players` where its parameters
-    belong to several; :func:`ppl_gen.fit`, :func:`ppl_gen.save` and the command line then serve it.
+    A subclass defines :meth:`sample`, one of the methods of a :class:`ppl_gen.Trainable`, ``loss``,
+    ``schedule`` or ``losses``, and :attr:`players` where its parameters belong to several;
+    :func:`ppl_gen.fit`, :func:`ppl_gen.save` and the command line then serve it.
 
     Args:
         data_shape: the shape of a datum, ``(C, H, W)`` for images and ``(D,)`` for tables.
@@ -32,6 +35,8 @@ class GenerativeModel(nn.Module):
 
     Attributes:
         recipe: how a constructor of :mod:`ppl_gen.zoo` built it.
+        streams: how many sets of data it learns from at once, 2 for those of
+            :class:`ppl_gen.data.Unpaired`.
 
     Raises:
         ValueError: an invalid shape.
@@ -42,13 +47,13 @@ class GenerativeModel(nn.Module):
     ...         self.logit = torch.nn.Parameter(torch.zeros(1))
     ...     def loss(self, x):
     ...         return -torch.distributions.Bernoulli(logits=self.logit).log_prob(x).sum(), {}
-    ...     def losses(self, x):
-    ...         yield "pair", self.loss, (x,)
     >>> coin, x = Coin(), torch.tensor([[1.0], [1.0], [1.0], [0.0]])
     >>> history = ppl_gen.fit(coin, x, epochs=300, lr=0.05, staged=False, progress=False)
     >>> round(coin.logit.sigmoid().item(), 2)
     0.75
     """
+
+    streams: int = 1
 
     def __init__(
         self,
@@ -70,13 +75,15 @@ class GenerativeModel(nn.Module):
         """Parameters by player."""
         return {"pair": list(self.parameters())}
 
-    def losses(self, *batch: Tensor) -> Iterable[Any]:
-        """The turns of a batch, each a :class:`ppl_gen.Turn` or a tuple of its first parts."""
-        raise NotImplementedError
-
     def sample(self, n: int, y: Any = None, *, seed: int | None = None) -> Tensor:
         """``(n, *data_shape)`` draws, for the conditions ``y`` where the model takes any."""
         raise NotImplementedError
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the type and on the device of the weights, or of what there is instead."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
     # --- Conditions -----------------------------------------------------------------------------
 
@@ -121,7 +128,7 @@ class GenerativeModel(nn.Module):
         """The condition as networks see it, or nothing."""
         if not self.condition.size:
             return []
-        return [self.condition.vector(y, next(self.parameters()), size)]
+        return [self.condition.vector(y, self.like, size)]
 
     def condition_of(self, y: Any) -> Tensor | None:
         """The condition as the tensor that programs take; ``None`` for an unconditional model.
@@ -154,7 +161,7 @@ class GenerativeModel(nn.Module):
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
         self._require_shape(x)
-        dtype = next(self.parameters()).dtype
+        dtype = self.like.dtype
         if x.dtype != dtype:
             raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
 

@@ -98,6 +98,8 @@ class VAE(GenerativeModel):
     torch.Size([2])
     """
 
+    observed = "x"  # the site of the data
+
     def __init__(
         self,
         latents: Sequence[Latent],
@@ -142,7 +144,9 @@ class VAE(GenerativeModel):
             above = list(label)
             for latent in self.latents:
                 above.append(pyro.sample(latent.name, latent.prior(*above)))
-            return pyro.sample("x", self.likelihood(self.decoder(above[-1], *label)), obs=x)
+            return pyro.sample(
+                self.observed, self.likelihood(self.decoder(above[-1], *label)), obs=x
+            )
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         """The inference program for data ``x`` of shape ``(B, *data_shape)``."""
@@ -191,7 +195,7 @@ class VAE(GenerativeModel):
         Labels are broadcast against the codes, such as one code with each of several labels. It
         can be differentiated, in evaluation mode.
         """
-        dtype = next(self.parameters()).dtype
+        dtype = self.like.dtype
         if not isinstance(z, Tensor) or z.dtype != dtype:
             got = z.dtype if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")
@@ -289,6 +293,21 @@ class VAE(GenerativeModel):
         codes = self.latents[-1].family.place(codes, dim, steps.repeat(len(code)))
         labels = None if y is None else y.repeat_interleave(len(steps), 0)
         return self.likelihood.mean_image(self.decode(codes, labels))
+
+
+def require_vae(model: Any, purpose: str = "") -> VAE:
+    """The model, or ``ValueError`` where it is no VAE, with what can be done with it instead.
+
+    >>> from ppl_gen.models.vae import require_vae
+    >>> require_vae(ppl_gen.zoo.gan((2,), 4), " to score")
+    Traceback (most recent call last):
+        ...
+    ValueError: expected a ppl_gen.VAE to score, got Game, whose data have no density: ...
+    """
+    if not isinstance(model, VAE):
+        instead = getattr(model, "instead", "")
+        raise ValueError(f"expected a ppl_gen.VAE{purpose}, got {type(model).__name__}{instead}")
+    return model
 
 
 def _kind(part: Any) -> str:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from ppl_gen._checks import is_whole, require_shape
-from ppl_gen._modes import is_readable
+from ppl_gen.networks.conditions import Attention, Conditions, Film, Told, zero
 from ppl_gen.networks.plain import Shape
-
-# Angular frequencies of the features of time, from slow to fast.
-_SLOWEST, _FASTEST, _FEATURES = 1.0, 1000.0, 32
 
 
 class ResidualMLP(nn.Module):
@@ -29,12 +25,16 @@ class ResidualMLP(nn.Module):
         blocks: how many.
         num_classes: the number of labels, 0 for none. Label ``num_classes`` is none of them, for
             guidance, and what is used where no label is given.
+        token_dim: the size ``E`` of tokens ``(B, L, E)``, to which every block attends, in place
+            of labels.
+        outputs: how many values for a value of the data, 2 beside learned variances.
 
-    Shapes: data ``(B, *data_shape)``, times ``(B,)``, labels ``(B,)`` -> ``(B, *data_shape)``.
+    Shapes: data ``(B, *data_shape)``, times ``(B,)``, labels ``(B,)`` or tokens ``(B, L, E)`` ->
+    ``(B, outputs * C, ...)`` for data ``(C, ...)``.
 
     Raises:
         ValueError: sizes below one; data of another shape; labels where it has none or outside
-            0 … ``num_classes``.
+            0 … ``num_classes``; no tokens, or of another size.
 
     >>> network = ppl_gen.networks.ResidualMLP((2,), hidden=16, num_classes=3)
     >>> denoiser = ppl_gen.denoisers.Denoiser(network, ppl_gen.noise.Cosine(), "velocity")
@@ -42,67 +42,54 @@ class ResidualMLP(nn.Module):
     tensor(0., grad_fn=<SumBackward0>)
     """
 
-    def __init__(self, data_shape: Shape, hidden: int = 256, blocks: int = 3, num_classes: int = 0):
+    def __init__(
+        self,
+        data_shape: Shape,
+        hidden: int = 256,
+        blocks: int = 3,
+        num_classes: int = 0,
+        token_dim: int = 0,
+        outputs: int = 1,
+    ):
         super().__init__()
         self.data_shape = require_shape(data_shape)
-        if not (is_whole(hidden, 1) and is_whole(blocks, 1) and is_whole(num_classes, 0)):
+        if not all(is_whole(n, 1) for n in (hidden, blocks, outputs)) or not is_whole(
+            num_classes, 0
+        ):
             raise ValueError(
-                "expected hidden >= 1, blocks >= 1 and num_classes >= 0, "
-                f"got {hidden!r}, {blocks!r} and {num_classes!r}"
+                "expected hidden >= 1, blocks >= 1, outputs >= 1 and num_classes >= 0, "
+                f"got {hidden!r}, {blocks!r}, {outputs!r} and {num_classes!r}"
             )
         self.num_classes, size = num_classes, math.prod(self.data_shape)
-        self.time = nn.Sequential(nn.Linear(2 * _FEATURES, hidden), nn.SiLU())
-        self.label = nn.Embedding(num_classes + 1, hidden) if num_classes else None
+        self.conditions = Conditions(hidden, num_classes, token_dim)
         self.stem = nn.Linear(size, hidden)
-        self.blocks = nn.ModuleList(_Block(hidden) for _ in range(blocks))
-        self.head = nn.Sequential(nn.LayerNorm(hidden), _zero(nn.Linear(hidden, size)))
+        self.blocks = nn.ModuleList(_Block(hidden, token_dim) for _ in range(blocks))
+        self.head = nn.Sequential(nn.LayerNorm(hidden), zero(nn.Linear(hidden, outputs * size)))
 
     def forward(self, x: Tensor, u: Tensor, y: Tensor | None = None) -> Tensor:
         if tuple(x.shape[1:]) != self.data_shape:
             raise ValueError(f"expected data of shape {self.data_shape}, got {tuple(x.shape[1:])}")
-        told = self.time(_waves(u)) + self._labels(y, x)
-        h = self.stem(x.flatten(1))
+        h, told = self.stem(x.flatten(1)), self.conditions(x, u, y)
         for block in self.blocks:
             h = block(h, told)
-        return self.head(h).reshape(x.shape)
-
-    def _labels(self, y: Tensor | None, x: Tensor) -> Tensor | float:
-        if self.label is None:
-            if y is not None:
-                raise ValueError("expected no labels for a network with num_classes=0")
-            return 0.0
-        if y is None:
-            y = torch.full((len(x),), self.num_classes, device=x.device)
-        return self.label(_require_labels(y, self.num_classes))
+        return self.head(h).reshape(len(x), -1, *self.data_shape[1:])
 
 
 class _Block(nn.Module):
-    def __init__(self, hidden: int):
+    def __init__(self, hidden: int, token_dim: int):
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.first, self.last = nn.Linear(hidden, hidden), _zero(nn.Linear(hidden, hidden))
-        self.film = nn.Linear(hidden, 2 * hidden)
+        self.first, self.last = nn.Linear(hidden, hidden), zero(nn.Linear(hidden, hidden))
+        self.film = Film(hidden, hidden)
+        self.tokens = Attention(hidden, token_dim, _heads(hidden)) if token_dim else None
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.film(told).chunk(2, -1)
-        inner = self.first(self.norm(h)) * (1 + scale) + shift
+    def forward(self, h: Tensor, told: Told) -> Tensor:
+        bar = self.norm(h)
+        inner = self.film(self.first(bar), told)
+        if self.tokens is not None:
+            h = h + self.tokens(bar[:, None], told.tokens)[:, 0]
         return h + self.last(nn.functional.silu(inner))
 
 
-def _waves(u: Tensor) -> Tensor:
-    """Sines and cosines of times ``(B,)``, ``(B, 2 * _FEATURES)``."""
-    powers = torch.linspace(math.log(_SLOWEST), math.log(_FASTEST), _FEATURES).to(u)
-    angles = u[:, None] * powers.exp()
-    return torch.cat([angles.sin(), angles.cos()], -1)
-
-
-def _require_labels(y: Tensor, num_classes: int) -> Tensor:
-    if is_readable(y) and not bool(((y >= 0) & (y <= num_classes)).all()):
-        raise ValueError(f"expected labels from 0 to {num_classes}, the last for none, got {y}")
-    return y
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+def _heads(hidden: int) -> int:
+    return math.gcd(hidden, 4)

@@ -14,31 +14,35 @@ module         what it holds
 ``kinds``      :class:`Noise`, variance preserving or exploding
 ``schedules``  linear, cosine, geometric, EDM
 ``grids``      the times a sampler visits
-``laws``       the times that training draws
+``laws``       how often training visits each time
 =============  =================================================================================
 """
 
 from ppl_gen.noise.grids import PowerGrid, Trailing, uniform
 from ppl_gen.noise.kinds import Noise, VarianceExploding, VariancePreserving
-from ppl_gen.noise.laws import LogNormal
+from ppl_gen.noise.laws import EvenTimes, Importance, LogNormal, TimeLaw, stratified
 from ppl_gen.noise.levels import Level, Posterior, Transition, posterior, transition
 from ppl_gen.noise.schedules import EDM, Cosine, Geometric, Linear
 
 __all__ = [
     "EDM",
     "Cosine",
+    "EvenTimes",
     "Geometric",
+    "Importance",
     "Level",
     "Linear",
     "LogNormal",
     "Noise",
     "Posterior",
     "PowerGrid",
+    "TimeLaw",
     "Trailing",
     "Transition",
     "VarianceExploding",
     "VariancePreserving",
     "posterior",
+    "stratified",
     "transition",
     "uniform",
 ]

@@ -1,3 +1,4 @@
+from . import denoising as denoising
 from . import divergences as divergences
 from . import nested_bounds as nested_bounds
 from .elbo import ELBO as ELBO

@@ -4,21 +4,25 @@ A sampler overrides one :meth:`~Sampler.step`, from a level ``t`` to a less nois
 which grid of levels it visits; :meth:`Sampler.sample` does the rest. Every sample has its own
 random stream, derived from a seed and its index, so the first ``k`` of ``n`` are the ``k`` alone.
 
-=============  =================================================================================
-module         what it holds
-=============  =================================================================================
-``base``       :class:`Sampler`, the driver, and :class:`Frames`, what it saw on the way
-``streams``    :class:`Streams`, the random numbers of every sample
-``ancestral``  :class:`Ancestral` with its four variances, :class:`DDIM`
-``flow``       :class:`Euler` and :class:`Heun` on the probability flow
-``langevin``   :class:`AnnealedLangevin`, :class:`PredictorCorrector`
-=============  =================================================================================
+==============  ================================================================================
+module          what it holds
+==============  ================================================================================
+``base``        :class:`Sampler`, the driver, and :class:`Frames`, what it saw on the way
+``streams``     :class:`Streams`, the random numbers of every sample
+``ancestral``   :class:`Ancestral` with its four variances, :class:`DDIM`
+``flow``        :class:`Euler` and :class:`Heun` on the probability flow
+``langevin``    :class:`AnnealedLangevin`, :class:`PredictorCorrector`
+``by_name``     any of these by a name
+``likelihood``  :func:`log_likelihood` by the probability flow
+==============  ================================================================================
 """
 
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Frames, Sampler
+from ppl_gen.samplers.by_name import by_name
 from ppl_gen.samplers.flow import Euler, Heun
 from ppl_gen.samplers.langevin import AnnealedLangevin, PredictorCorrector, langevin
+from ppl_gen.samplers.likelihood import log_likelihood
 from ppl_gen.samplers.streams import Streams
 
 __all__ = [
@@ -31,5 +35,7 @@ __all__ = [
     "PredictorCorrector",
     "Sampler",
     "Streams",
+    "by_name",
     "langevin",
+    "log_likelihood",
 ]

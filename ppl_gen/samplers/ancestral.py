@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_finite
-from ppl_gen.denoisers import Prediction
-from ppl_gen.noise import Level, posterior, transition
+from ppl_gen.denoisers import Prediction, reverse_variance
+from ppl_gen.denoisers.variances import require_variance
+from ppl_gen.noise import Level, posterior
 from ppl_gen.noise.grids import Grid
 from ppl_gen.samplers.base import Draw, Predict, Sampler
-
-VARIANCES = ("small", "large", "learned", "optimal")
 
 
 class Ancestral(Sampler):
     r"""Draws from :math:`p(x_s \mid x_t) = \mathcal N(\tilde\mu(x_t, \hat x_0), \sigma_p^2 I)`
     (Ho et al. 2020, algorithm 2).
 
-    The mean is that of :func:`ppl_gen.noise.posterior` at the predicted data, and the variance
-
-    ===========  ================================================================================
-    ``small``    the posterior's, :math:`\tilde\sigma^2 = \sigma^2_{t|s} \sigma_s^2 / \sigma_t^2`
-    ``large``    the transition's, :math:`\sigma^2_{t|s}`
-    ``learned``  between both in logarithm, as the network says (Nichol and Dhariwal 2021, eq. 15)
-    ``optimal``  small plus what the data are uncertain by, :math:`(\alpha_s \sigma^2_{t|s} /
-                 \sigma_t^2)^2 \operatorname{MSE}_t` (Bao et al. 2022, theorem 1): exact for
-                 Gaussian data
-    ===========  ================================================================================
-
-    The last step, to clean data, adds no noise but with ``optimal``.
+    The mean is that of :func:`ppl_gen.noise.posterior` at the predicted data; the variance is
+    ``small``, ``large``, ``learned`` or ``optimal``, see
+    :func:`ppl_gen.denoisers.reverse_variance`. The last step, to clean data, adds no noise but with
+    ``optimal``.
 
     Args:
         variance: one of the four.
@@ -56,9 +46,7 @@ class Ancestral(Sampler):
         grid: Grid | None = None,
     ):
         super().__init__(grid)
-        if variance not in VARIANCES:
-            raise ValueError(f"expected a variance among {', '.join(VARIANCES)}, got {variance!r}")
-        self.variance, self.error = variance, error
+        self.variance, self.error = require_variance(variance), error
 
     def step(self, predict: Predict, x: Tensor, t: Level, s: Level, draw: Draw) -> Tensor:
         found = predict(x, t)
@@ -74,22 +62,10 @@ class Ancestral(Sampler):
             ValueError: predictions that lack what it is made of; a learned variance at the step
                 to clean data, which has no smallest one.
         """
-        q, large = posterior(s, t), transition(s, t).variance
-        if self.variance == "learned":
-            return _between(q.variance, large, prediction.fraction)
-        if self.variance == "optimal":
-            return q.variance + q.on_data**2 * self._error(prediction, t)
-        return q.variance if self.variance == "small" else large
-
-    def _error(self, prediction: Prediction, t: Level) -> Tensor:
-        if self.error is not None:
-            return self.error(t.u)
-        if prediction.error is None:
-            raise ValueError(
-                "expected error=, the mean squared error of the data as a function of time, "
-                "which this denoiser does not know"
-            )
-        return prediction.error
+        if self.variance == "learned" and not s.sigma > 0:
+            raise ValueError("expected noise at s for a learned variance, got clean data")
+        error = None if self.error is None else self.error(t.u)
+        return reverse_variance(self.variance, prediction, s, t, error=error)
 
 
 class DDIM(Sampler):
@@ -127,11 +103,3 @@ class DDIM(Sampler):
         kept = (s.sigma**2 - added).clamp(min=0).sqrt()
         mean = s.alpha * found.data + kept * found.noise
         return mean + added.sqrt() * draw() if added > 0 else mean
-
-
-def _between(small: Tensor, large: Tensor, fraction: Tensor | None) -> Tensor:
-    if fraction is None:
-        raise ValueError("expected a denoiser with learned_variance=True for learned variances")
-    if not small > 0:
-        raise ValueError("expected noise at s for a learned variance, got clean data")
-    return torch.exp(fraction * large.log() + (1 - fraction) * small.log())

@@ -162,7 +162,7 @@ class Sampler:
         """
         _require_counts(n, batch_size)
         shape = _shape_of(denoiser, shape)
-        keys, y = keys_of(seed, n), _conditions(y, n)
+        keys, y = keys_of(seed, n), conditions_of(y, n)
         start = None if start is None else _require_start(start, (n, *shape))
         levels = self.grid(denoiser.noise, steps)
         parts = []
@@ -231,7 +231,8 @@ def _shape_of(denoiser: Any, shape: Shape | None) -> Shape:
     return known or require_shape(shape)
 
 
-def _conditions(y: Any, n: int) -> Tensor | None:
+def conditions_of(y: Any, n: int) -> Tensor | None:
+    """A condition a sample, ``(n, ...)``, or ``ValueError``."""
     if y is None:
         return None
     y = torch.as_tensor(y)

@@ -22,9 +22,11 @@ module               what it does
 ``comparison``       whether two runs agree up to rounding
 ``backends``         running a graph, compiled or not
 ``matmul``           large matrix products in compiled graphs
-``cpp_loop``         several calls of one graph, in C++ where that is compiled
-``full_step``        steps with their update of the parameters as one graph, several in a call
-``updates``          that update: clipping, Adam, averages
+``cpp_loop``         calls of graphs in turn, in C++ where that is compiled
+``full_step``        steps with their update of the parameters as one graph
+``cycles``           cycles of such steps, several in a call
+``updates``          that update: clipping, optimisers, averages
+``optimizers``       steps of Adam, SGD and RMSprop
 ``averages``         exponential moving averages of parameters
 ``torch_internals``  what is private to torch
 ===================  =============================================================================

@@ -14,7 +14,7 @@ of these within a factor of 2; their eager steps take 1 to 93 ms and compiled on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,9 @@ class Work:
         products: multiplications in products of matrices.
         convolutions: multiplications in convolutions.
         on_cpu: whether all of it is done by a CPU.
+        turns: losses with their gradients, of which a step may have several.
+        graphs: kinds of turn, each a graph.
+        compiled: operations of these; all of them by default.
     """
 
     operations: int
@@ -50,11 +53,25 @@ class Work:
     products: int = 0
     convolutions: int = 0
     on_cpu: bool = True
+    turns: int = 1
+    graphs: int = 1
+    compiled: int | None = None
+
+    @classmethod
+    def of_turns(cls, turns: Sequence[Work], kinds: Sequence[Work]) -> Work:
+        """The work of a step of several turns of some kinds."""
+        counts = ("operations", "elements", "products", "convolutions", "turns")
+        return cls(
+            **{name: sum(getattr(work, name) for work in turns) for name in counts},
+            on_cpu=all(work.on_cpu for work in kinds),
+            graphs=len(kinds),
+            compiled=sum(work.operations for work in kinds),
+        )
 
 
 def saved(work: Work) -> float:
     """Seconds that a step saves by being compiled; elsewhere than on a CPU those of Python only."""
-    seconds = STEP + OPERATION * work.operations
+    seconds = STEP * work.turns + OPERATION * work.operations
     if work.on_cpu:
         seconds += ELEMENT * work.elements + PRODUCT * work.products
         seconds += CONVOLUTION * work.convolutions
@@ -63,7 +80,8 @@ def saved(work: Work) -> float:
 
 def price(work: Work) -> float:
     """Seconds that a compilation has to save in order to be worth it."""
-    return GRAPH + COMPILED_OPERATION * work.operations
+    operations = work.operations if work.compiled is None else work.compiled
+    return GRAPH * work.graphs + COMPILED_OPERATION * operations
 
 
 def pays(work: Work, steps: float) -> bool:

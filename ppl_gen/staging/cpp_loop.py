@@ -1,4 +1,4 @@
-"""Calls of one graph after the other, in C++ where what calls its kernels is compiled too.
+"""Calls of graphs one after the other, in C++ where what calls its kernels is compiled too.
 
 Between two steps of a small model Python takes as long as some of the kernels: for handing over the
 parameters, and for gradients that nobody looks at. A few lines of C++ around the compiled entry
@@ -11,8 +11,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ Run = Callable[..., Outputs]
 SOURCE = r"""
 #include <Python.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <algorithm>
 #include <exception>
 #include <vector>
 
@@ -60,40 +62,76 @@ static PyObject* number(AtenTensorHandle tensor) {
   return PyFloat_FromDouble(value);
 }
 
-// The lists hold tensor handles as capsules. `given` has those of one call after the other, which
-// are used up; `fixed` follows them in every call. Returns the first outputs of each call, as lists
-// of numbers, and then the other ones of the last.
+struct Graph {
+  void (*entry)(AtenTensorHandle*, AtenTensorHandle*);
+  PyObject* fixed;
+  long changing, heads, outputs, last;
+  std::vector<AtenTensorHandle> kept;
+};
+
+static long item(PyObject* list, long i) { return PyLong_AsLong(PyList_GET_ITEM(list, i)); }
+
+// The lists hold tensor handles as capsules. `order` has the graph of each call of a cycle, `given`
+// the inputs of one call after the other, which are used up; those in `fixed` follow them in every
+// call of a graph. `sizes` has how many inputs change, how many outputs are numbers, and how many
+// there are. Returns the numbers of each call as lists, then the other outputs of the last call of
+// each graph.
 extern "C" PyObject* repeat(
-    void (*entry)(AtenTensorHandle*, AtenTensorHandle*),
-    PyObject* given, PyObject* fixed, long calls, long heads, long outputs) {
-  const long changing = PyList_Size(given) / calls, constant = PyList_Size(fixed);
-  std::vector<AtenTensorHandle> in(changing + constant), out(outputs);
+    PyObject* entries, PyObject* order, PyObject* given, PyObject* fixed, PyObject* sizes,
+    long cycles) {
+  const long turns = PyList_Size(order), calls = cycles * turns;
+  std::vector<Graph> graphs(PyList_Size(entries));
+  long largest = 0, most = 0, next = 0;
+  for (size_t g = 0; g < graphs.size(); ++g) {
+    Graph& graph = graphs[g];
+    graph.entry = reinterpret_cast<void (*)(AtenTensorHandle*, AtenTensorHandle*)>(
+        PyLong_AsVoidPtr(PyList_GET_ITEM(entries, g)));
+    graph.fixed = PyList_GET_ITEM(fixed, g);
+    graph.changing = item(sizes, 3 * g);
+    graph.heads = item(sizes, 3 * g + 1);
+    graph.outputs = item(sizes, 3 * g + 2);
+    largest = std::max<long>(largest, graph.changing + PyList_Size(graph.fixed));
+    most = std::max(most, graph.outputs);
+  }
+  for (long turn = 0; turn < turns; ++turn) graphs[item(order, turn)].last = calls - turns + turn;
+  std::vector<AtenTensorHandle> in(largest), out(most);
   PyObject* found = PyList_New(0);
-  long call = 0;
   try {
-    for (; call < calls; ++call) {
-      for (long i = 0; i < changing; ++i) in[i] = handle(given, call * changing + i);
+    for (long call = 0; call < calls; ++call) {
+      Graph& graph = graphs[item(order, call % turns)];
+      const long constant = PyList_Size(graph.fixed);
+      for (long i = 0; i < graph.changing; ++i) in[i] = handle(given, next++);
       for (long i = 0; i < constant; ++i) {
-        aoti_torch_new_tensor_handle(handle(fixed, i), &in[changing + i]);
+        aoti_torch_new_tensor_handle(handle(graph.fixed, i), &in[graph.changing + i]);
       }
-      entry(in.data(), out.data());
-      PyObject* numbers = PyList_New(heads);
-      for (long i = 0; i < heads; ++i) PyList_SET_ITEM(numbers, i, number(out[i]));
+      graph.entry(in.data(), out.data());
+      PyObject* numbers = PyList_New(graph.heads);
+      for (long i = 0; i < graph.heads; ++i) PyList_SET_ITEM(numbers, i, number(out[i]));
       PyList_Append(found, numbers);
       Py_DECREF(numbers);
-      for (long i = heads; i < outputs; ++i) {
-        if (call + 1 == calls) append(found, out[i]);
+      for (long i = graph.heads; i < graph.outputs; ++i) {
+        if (call == graph.last) graph.kept.push_back(out[i]);
         else if (out[i]) aoti_torch_delete_tensor_object(out[i]);
       }
+    }
+    for (Graph& graph : graphs) {
+      for (AtenTensorHandle tensor : graph.kept) append(found, tensor);
     }
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
     Py_CLEAR(found);
-    for (long i = (call + 1) * changing; i < calls * changing; ++i) {
-      aoti_torch_delete_tensor_object(handle(given, i));
+    for (Graph& graph : graphs) {
+      for (AtenTensorHandle tensor : graph.kept) {
+        if (tensor) aoti_torch_delete_tensor_object(tensor);
+      }
+    }
+    for (; next < PyList_Size(given); ++next) aoti_torch_delete_tensor_object(handle(given, next));
+  }
+  for (Graph& graph : graphs) {
+    for (long i = 0; i < PyList_Size(graph.fixed); ++i) {
+      aoti_torch_delete_tensor_object(handle(graph.fixed, i));
     }
   }
-  for (long i = 0; i < constant; ++i) aoti_torch_delete_tensor_object(handle(fixed, i));
   return found;
 }
 """
@@ -135,30 +173,71 @@ class Kernel:
         return self._library and entry_of(self._library)
 
 
-def several(
-    run: Run,
-    calls: Sequence[Sequence[Tensor]],
-    fixed: Sequence[Tensor],
-    heads: int,
-) -> tuple[list[list[float]], Outputs]:
-    """Run a graph on the tensors of one call after the other, each followed by the fixed ones.
+class Graphs(NamedTuple):
+    """Graphs that are called in turn.
 
-    Returns:
-        The first ``heads`` outputs of each call, which are 0-d, as numbers, and the other outputs
-        of the last call.
+    Attributes:
+        runs: each takes tensors that change from call to call, and then its fixed ones.
+        fixed: those of every graph.
+        heads: how many of the first outputs of each are 0-d.
+        order: the graph of every call of a cycle.
     """
-    if len(calls) > 1 and isinstance(run, Kernel) and run.entry and (loop := _loop()):
+
+    runs: Sequence[Run]
+    fixed: Sequence[Sequence[Tensor]]
+    heads: Sequence[int]
+    order: Sequence[int]
+
+    def __call__(
+        self, calls: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[list[float]], list[Outputs]]:
+        """Run as many cycles as there are calls for, with the tensors that change in each.
+
+        Returns:
+            The first outputs of every call as numbers, and for every graph the other outputs of its
+            last call.
+        """
+        loop = _loop() if len(calls) > 1 and all(map(_is_alone, self.runs)) else None
+        return self._in_python(calls) if loop is None else self._in_cpp(loop, calls)
+
+    def _in_cpp(
+        self, loop: Any, calls: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[list[float]], list[Outputs]]:
+        kernels = cast("Sequence[Kernel]", self.runs)
+        entries = [ctypes.cast(kernel.entry, ctypes.c_void_p).value for kernel in kernels]
         given = handles_of([tensor for tensors in calls for tensor in tensors])
-        always = handles_of([*fixed, *run.constants])
-        made = loop(run.entry, given, always, len(calls), heads, run.outputs)
-        return made[: len(calls)], tensors_of(made[len(calls) :])
-    found: list[Tensor] = []
-    outputs: Outputs = ()
-    for tensors in calls:
-        outputs = ()  # so that the memory, still in the caches, serves again
-        outputs = run(*tensors, *fixed)
-        found += cast("Sequence[Tensor]", outputs[:heads])
-    return torch.stack(found).view(-1, heads).tolist(), outputs[heads:]
+        fixed = [
+            handles_of([*tensors, *kernel.constants])
+            for kernel, tensors in zip(kernels, self.fixed, strict=True)
+        ]
+        first = [self.order.index(graph) for graph in range(len(kernels))]
+        changing = [len(calls[position]) for position in first]
+        outputs = [kernel.outputs for kernel in kernels]
+        sizes = [n for each in zip(changing, self.heads, outputs, strict=True) for n in each]
+        order, cycles = list(self.order), len(calls) // len(self.order)
+        made = loop(entries, order, given, fixed, sizes, cycles)
+        rest = iter(tensors_of(made[len(calls) :]))
+        counts = [n - heads for n, heads in zip(outputs, self.heads, strict=True)]
+        return made[: len(calls)], [list(islice(rest, n)) for n in counts]
+
+    def _in_python(
+        self, calls: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[list[float]], list[Outputs]]:
+        found: list[Tensor] = []
+        last: list[Outputs] = [() for _ in self.runs]
+        for tensors, graph in zip(calls, cycle(self.order), strict=False):
+            last[graph] = ()  # so that the memory, still in the caches, serves again
+            outputs = self.runs[graph](*tensors, *self.fixed[graph])
+            found += cast("Sequence[Tensor]", outputs[: self.heads[graph]])
+            last[graph] = outputs[self.heads[graph] :]
+        numbers = iter(torch.stack(found).tolist())
+        counts = [self.heads[graph] for _, graph in zip(calls, cycle(self.order), strict=False)]
+        return [list(islice(numbers, n)) for n in counts], last
+
+
+def _is_alone(run: Run) -> bool:
+    """Whether the compiled function can be called without Python."""
+    return isinstance(run, Kernel) and bool(run.entry)
 
 
 @cache
@@ -169,7 +248,7 @@ def _loop() -> Any:
         return None
     repeat = library.repeat
     repeat.restype = ctypes.py_object
-    repeat.argtypes = [ctypes.c_void_p, *2 * [ctypes.py_object], *3 * [ctypes.c_long]]
+    repeat.argtypes = [*5 * [ctypes.py_object], ctypes.c_long]
     return repeat
 
 

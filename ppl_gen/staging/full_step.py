@@ -1,8 +1,8 @@
 """A whole training step as one graph: loss, gradients, and what follows them.
 
 The graph of a :class:`WholeStep` ends with an :class:`~ppl_gen.staging.updates.Update`, so that
-Python has nothing to do between two steps and takes several in one call. However many those are,
-each is the same graph, and the result is the same to the last bit.
+Python has nothing to do between two steps; :mod:`ppl_gen.staging.cycles` takes several in one call.
+However many those are, each is the same graph, and the result is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ppl_gen._random import RandomState
 from ppl_gen.staging.comparison import Outcome
+from ppl_gen.staging.costs import Work
 from ppl_gen.staging.recording import NotStageable, storage_of
 from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.signatures import Call, flatten_call
@@ -32,7 +33,7 @@ class WholeStep(StagedFunction):
         backend: see :func:`ppl_gen.staging.stage_function`.
 
     Attributes:
-        refusal: why the last call took no steps.
+        refusal: why the last call had no graph.
     """
 
     def __init__(
@@ -47,42 +48,32 @@ class WholeStep(StagedFunction):
 
         named = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
         super().__init__(function, named, "auto", backend)
-        self.roots["update"] = update.advance
+        self.roots |= {"after": update.after, "update": update.advance}
         self.update, self._example = update, update.example()
         self.refusal: str | None = None
-        self._last: tuple[Graph, list[Tensor], list[Tensor]]
 
-    def take(self, batches: Sequence[tuple[Tensor, ...]]) -> list[dict[str, float]] | None:
-        """Take a step on each of some batches of one kind, until a loss is not finite.
+    def call(self, args: tuple[Any, ...]) -> Call:
+        """A step with these arguments.
 
-        Returns:
-            The metrics of each step, and the loss, or ``None`` if steps of this kind cannot be
-            taken so, in which case nothing has happened.
+        Raises:
+            NotStageable: arguments that no graph takes.
         """
-        if not self.update.ready() or not all(type(part) is Tensor for part in batches[0]):
-            return None
-        call = None
+        call = flatten_call((self._example, *args), {})
+        if not all(type(tensor) is Tensor for tensor in call.tensors):
+            raise NotStageable("an argument is a tensor of a class of its own")
+        return call
+
+    def graph_for(self, call: Call, count: int) -> Graph | None:
+        """The graph of so many steps, or ``None``, in which case nothing has happened."""
         try:
-            call = flatten_call((self._example, *batches[0]), {})
-            graph = self._graph_for(call, len(batches))
+            return self._graph_for(call, count)
         except NotStageable as refusal:
             self._give_up(call, refusal)
             return None
-        rows = None if graph is None else self.update.begin(graph.active, len(batches))
-        if graph is None or rows is None or call is None:
-            return None
-        self._last = graph, graph.fixed(call), rows
-        return self._run(batches)
 
-    def replay(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
-        """Draw once more what the last steps drew that led to a loss that is not finite."""
-        if batches:
-            self._run(batches)
-
-    def _run(self, batches: Sequence[tuple[Tensor, ...]]) -> list[dict[str, float]]:
-        graph, fixed, rows = self._last
-        calls = [(row, *batch) for row, batch in zip(rows, batches, strict=False)]
-        return graph.repeat(calls, fixed)
+    def work(self, call: Call) -> Work:
+        """What the step does eagerly, without what follows the gradients."""
+        return self._work(call)
 
     # --- What differs from a loss with its gradients --------------------------------------------
 

@@ -35,6 +35,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ppl_gen._modes import unreadable
 from ppl_gen.staging.assumptions import is_same
 
 aten = torch.ops.aten
@@ -89,6 +90,7 @@ def record(
         torch.autograd.set_multithreading_enabled(False),
         Sites(recorder),
         Watch(recorder),
+        unreadable(),
         recorder,
     ):
         try:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 
 import pyro
 import torch
+from pyro import infer, poutine
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
@@ -27,7 +28,6 @@ from ppl_gen.staging import backends, torch_internals
 from ppl_gen.staging.choice import Always
 from ppl_gen.staging.comparison import Outcome, difference
 from ppl_gen.staging.costs import Counter, Work
-from ppl_gen.staging.cpp_loop import several
 from ppl_gen.staging.environment import Environment
 from ppl_gen.staging.floats import FloatInputs
 from ppl_gen.staging.recording import NotStageable, Recording, record, storage_of
@@ -121,33 +121,20 @@ class Graph:
     def __call__(self, call: Call, run: backends.Run | None = None) -> tuple[Tensor, Metrics]:
         """Run the graph and replace the gradients of its parameters."""
         heads = 1 + len(self.metrics)
-        self._drop_gradients()
+        self.drop_gradients()
         with torch.no_grad():
             outputs = (run or self.run)(*call.tensors, *self.fixed(call))
-        self._finish(outputs[heads:])
+        self.finish(outputs[heads:])
         loss, *values = cast("Sequence[Tensor]", outputs[:heads])
         return loss, dict(zip(self.metrics, values, strict=True))
 
-    def repeat(
-        self, calls: Sequence[Sequence[Tensor]], fixed: Sequence[Tensor]
-    ) -> list[dict[str, float]]:
-        """Run the graph on the tensors of one call after the other; keep the last gradients.
-
-        Returns:
-            The metrics of each call, and the loss.
-        """
-        self._drop_gradients()
-        with torch.no_grad():
-            rows, gradients = several(self.run, calls, fixed, 1 + len(self.metrics))
-        self._finish(gradients)
-        return [dict(zip(self.metrics, row, strict=True), loss=loss) for loss, *row in rows]
-
-    def _drop_gradients(self) -> None:
+    def drop_gradients(self) -> None:
         """Free the gradients, so that their memory, still in the caches, serves again."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _finish(self, gradients: Sequence[Tensor | None]) -> None:
+    def finish(self, gradients: Sequence[Tensor | None]) -> None:
+        """Take note of what the graph wrote to, and keep the gradients."""
         torch.autograd.graph.increment_version(self.written)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -220,7 +207,7 @@ class StagedFunction:
     # --- Eagerly --------------------------------------------------------------------------------
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        with pyro.validation_enabled(False), torch.enable_grad(), self._counting:
+        with _unvalidated(), torch.enable_grad(), self._counting:
             loss, metrics = self.evaluate(args, kwargs)
             if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
                 raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
@@ -460,6 +447,12 @@ class StagedFunction:
             obstacle = f"compiled, it gives another result: {obstacle}"
         self._note(call, f"uncompiled, since {obstacle}")
         self._warn(f"this step runs uncompiled: {obstacle}")
+
+
+def _unvalidated() -> AbstractContextManager[Any]:
+    """A context without Pyro's validation, which is switched off only where it is on."""
+    switched_on = (part.is_validation_enabled() for part in (pyro.distributions, infer, poutine))
+    return pyro.validation_enabled(False) if any(switched_on) else nullcontext()
 
 
 def _unshared(

@@ -10,7 +10,8 @@ far, or where nobody knows when the data end, taken to be as many as so far. See
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import groupby
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -35,6 +36,10 @@ class Training(Protocol):
     epochs: int
     epoch: int
     batch: int
+    batches_a_step: int
+
+    @property
+    def steps_an_epoch(self) -> int | None: ...
 
 
 class Choices:
@@ -43,22 +48,28 @@ class Choices:
     Args:
         staged: see :func:`ppl_gen.fit`.
         run: to which they belong.
-        single: whether every function is called with each batch, and only so.
 
     Attributes:
         announce: called with a text before something is compiled.
         compiling: whether something is being compiled.
     """
 
-    def __init__(self, staged: str | bool, run: Training, single: bool = False):
-        self.staged, self.run, self.single = staged, run, single
+    def __init__(self, staged: str | bool, run: Training):
+        self.staged, self.run = staged, run
         self.announce: Callable[[str], None] = lambda text: None
         self.compiling = False
         self._of: dict[str, Choice] = {}
 
-    def of(self, name: str) -> Choice:
-        """The choice for a function of this name, which is the same in every process."""
-        return self._of.setdefault(name, Choice(self))
+    def of(self, name: str, every: bool = False) -> Choice:
+        """The choice for a function of this name, which is the same in every process.
+
+        Args:
+            name: of the function.
+            every: whether it is called with the batches of every step, and only so.
+        """
+        found = self._of.setdefault(name, Choice(self))
+        found.every |= every
+        return found
 
     def __str__(self) -> str:
         if self.staged != "auto":
@@ -74,18 +85,24 @@ class Choices:
     def steps_left(self) -> float | None:
         """With the one under way, unless the data alone know when they end."""
         run = self.run
-        length: float | None = run.source.length
+        length: float | None = run.steps_an_epoch
+        since = run.batch / run.batches_a_step
         if length is None:
             if not run.epoch:
                 return None
-            length = (run.history.steps - run.batch) / run.epoch
-        return (run.epochs - run.epoch) * length - run.batch
+            length = (run.history.steps - since) / run.epoch
+        return (run.epochs - run.epoch) * length - since
 
-    def steps_of(self, rows: int) -> int | None:
-        """Those of whole epochs that take so many rows, where that is known before."""
-        if not (self.single and isinstance(self.run.source, TensorBatches)):
+    def steps_of(self, leaves: Sequence[Any]) -> int | None:
+        """Those of whole epochs on batches of these sizes, where that is known before."""
+        run, source = self.run, self.run.source
+        if not isinstance(source, TensorBatches):
             return None
-        return (self.run.epochs - self.run.epoch) * self.run.source.sizes().get(rows, 0)
+        sizes = [rows for rows, count in source.sizes().items() for _ in range(count)]
+        size, parts = run.batches_a_step, len(source.tensors)
+        steps = (sizes[i : i + size] for i in range(0, len(sizes), size))
+        rows = [len(leaf) for leaf in leaves[::parts]]
+        return (run.epochs - run.epoch) * sum(step == rows for step in steps)
 
     def state(self) -> dict[str, Any]:
         """The choices as plain data, for a checkpoint."""
@@ -101,12 +118,13 @@ class Choice(Always):
     """Which kinds of calls of one function are compiled.
 
     Attributes:
+        every: whether it is called with the batches of every step, and only so.
         compiled: for each kind that is decided for good, whether it is.
         reasons: for every kind.
     """
 
     def __init__(self, choices: Choices):
-        self._choices = choices
+        self._choices, self.every = choices, False
         self.compiled: dict[str, bool] = {}
         self.reasons: dict[str, str] = {}
         self._seen: dict[str, int] = {}
@@ -121,6 +139,16 @@ class Choice(Always):
         if kind not in self.compiled:
             self._decide(kind, leaves, measure)
         return self.compiled.get(kind, False)
+
+    def is_compiled(self, leaves: Sequence[Any]) -> bool:
+        """Whether calls like this were found to be worth it, or are compiled anyway."""
+        if self._choices.staged != "auto":
+            return bool(self._choices.staged)
+        return self.compiled.get(kind_of(leaves), False)
+
+    def insist(self, leaves: Sequence[Any]) -> None:
+        """Have calls like this compiled, whatever that is worth."""
+        self.compiled[kind_of(leaves)] = True
 
     def count(self, leaves: Sequence[Any]) -> None:
         kind = kind_of(leaves)
@@ -142,8 +170,7 @@ class Choice(Always):
             choices.compiling = False
 
     def _decide(self, kind: str, leaves: Sequence[Any], measure: Measure) -> None:
-        rows = len(leaves[0]) if isinstance(leaves[0], Tensor) and leaves[0].dim() else 0
-        known = self._choices.steps_of(rows)
+        known = self._choices.steps_of(leaves) if self.every else None
         steps = self._foretold(kind) if known is None else known
         if steps is None:
             return
@@ -190,13 +217,38 @@ class Choice(Always):
         self._seen, self._decided_at = dict(state["seen"]), dict(state["decided_at"])
 
 
+class OfCycle(Always):
+    """The choice for a turn of a cycle, which is that of the cycle under way.
+
+    Attributes:
+        cycle: its choice.
+        leaves: its batches.
+    """
+
+    cycle: Choice
+    leaves: Sequence[Any] = ()
+
+    def __call__(self, leaves: Sequence[Any], measure: Measure) -> bool:
+        return self.cycle.is_compiled(self.leaves)
+
+    def note(self, leaves: Sequence[Any], text: str) -> None:
+        self.cycle.note(self.leaves, text)
+
+    def compiling(self, leaves: Sequence[Any]) -> AbstractContextManager[None]:
+        return self.cycle.compiling(self.leaves)
+
+
 def kind_of(leaves: Sequence[Any]) -> str:
     """The shapes of tensors, and what else a graph holds for.
 
     >>> kind_of((torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.int64), True))
     '64x1x8x8 and 64 int64 and True'
+    >>> kind_of((torch.zeros(64, 2), torch.zeros(64, 2), torch.zeros(10, 2)))
+    '2 times 64x2 and 10x2'
     """
-    return " and ".join(_shape(leaf) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves)
+    each = (_shape(leaf) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves)
+    counted = ((len(list(same)), kind) for kind, same in groupby(each))
+    return " and ".join(kind if n == 1 else f"{n} times {kind}" for n, kind in counted)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -26,7 +26,7 @@ from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.staged import BASELINE
 from ppl_gen.training import checks, generators, parameter_store
 from ppl_gen.training.minibatches import Division
-from ppl_gen.training.trainable import Loss, SingleLoss, Trainable, Turns, fill
+from ppl_gen.training.trainable import METHODS, Cycle, Loss, Trainable, Turns, fill, one_turn
 
 # What a pair finds out by itself.
 DERIVED = ("_by_position", "_names", "_parameters", "_buffers", "_stored", "_counts")
@@ -133,15 +133,15 @@ class Pair:
         return {"pair": list(unique.values())}
 
     def losses(self, *batch: Tensor) -> Turns:
-        return self._single().turns(*batch)
+        return self._cycle().turns(batch)
 
-    def single_loss(self) -> SingleLoss | None:
-        return self._single() if type(self).losses is Pair.losses else None
+    def cycle(self) -> Cycle | None:
+        return self._cycle() if type(self).losses is Pair.losses else None
 
-    def _single(self) -> SingleLoss:
+    def _cycle(self) -> Cycle:
         names = tuple(self.players)
-        player = names[0] if len(names) == 1 else names
-        return SingleLoss(player, self._loss, self._advance, self._check)
+        schedule = one_turn(names[0] if len(names) == 1 else names, self._loss)
+        return Cycle(schedule, 1, self._advance, self._check, one=True)
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         with self._left_alone(), torch.no_grad():
@@ -403,15 +403,19 @@ class _ModulePair(Pair):
         self.module.load_state_dict(state)
 
 
+def _is_pair(model: GenerativeModel) -> bool:
+    return hasattr(model, "guide") and hasattr(model, "objective")
+
+
 def as_trainable(model: Any) -> Trainable:
     """A :class:`Trainable` as it is, or the pair of a model that is one.
 
     Raises:
         ValueError: anything else.
     """
-    if isinstance(model, GenerativeModel) and hasattr(model, "guide"):
+    if isinstance(model, GenerativeModel) and _is_pair(model):
         return _ModulePair(model)
-    if hasattr(model, "players") and (hasattr(model, "losses") or hasattr(model, "loss")):
+    if hasattr(model, "players") and any(hasattr(model, name) for name in METHODS):
         return model
     if isinstance(model, (pyro.infer.SVI, pyro.infer.ELBO, ELBOModule)):
         raise ValueError(

@@ -1,8 +1,9 @@
 """A training run: the steps of every player, and the complete state to continue from.
 
-Where a step is a :class:`~ppl_gen.staging.full_step.WholeStep`, Python has nothing to do between
-two steps, and for small models that is most of the time, so that several are taken in one call. The
-steps are the same however many those are.
+A step is a batch, or the cycle of batches that a :class:`~ppl_gen.training.trainable.Trainable` has
+a schedule for. Where :class:`~ppl_gen.staging.cycles.WholeCycles` takes it, Python has nothing to
+do between two steps, and for small models that is most of the time, so that several are taken in
+one call. The steps are the same however many those are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -24,20 +26,24 @@ from ppl_gen._files import PathLike
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batch, Batches, TensorBatches
 from ppl_gen.staging import StagingError, stage_function
-from ppl_gen.staging.full_step import WholeStep
+from ppl_gen.staging.cycles import WholeCycles
+from ppl_gen.staging.recording import NotStageable
 from ppl_gen.staging.staged import warn
-from ppl_gen.staging.updates import Update, UpdateRule
-from ppl_gen.training import generators, overrides
+from ppl_gen.staging.updates import UpdateRule
+from ppl_gen.training import generators, overrides, statistics
 from ppl_gen.training import trainable as trainables
-from ppl_gen.training.choices import Choices
+from ppl_gen.training.choices import Choice, Choices, OfCycle
 from ppl_gen.training.history import History
 from ppl_gen.training.players import plateaus, split_states
-from ppl_gen.training.trainable import AnyTurn, SingleLoss, Trainable, Turn, as_turn, fill
+from ppl_gen.training.statistics import Normalization
+from ppl_gen.training.trainable import AnyTurn, Cycle, Trainable, Turn, as_turn, fill
 
 # A player whose losses are more than this is given a new function in every step.
 LOSSES = 16
 # How long the steps of one call may take, and how many they may be.
 SECONDS, MOST = 0.1, 256
+# From how many batches statistics of the averaged weights are estimated.
+PASSES = 16
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -93,7 +99,8 @@ class Run:
     Attributes:
         history: of the metrics of all steps.
         epoch: the number of epochs that have ended.
-        batch: the number of steps since then.
+        batch: the number of batches since then.
+        batches_a_step: how many a step takes, but for the last of an epoch.
         steps_per_call: how many are taken in one call at present, at most.
     """
 
@@ -123,9 +130,11 @@ class Run:
         self._automatic = steps_per_call == "auto"
         self.steps_per_call = 1 if isinstance(steps_per_call, str) else steps_per_call
         self._steps: dict[Any, Callable[..., tuple[Tensor, dict[str, Tensor]]]] = {}
-        self._single = trainables.single_loss(trainable)
-        self.choices = Choices(staged, self, single=self._single is not None)
-        self._whole = None if self._single is None else self._whole_step(self._single)
+        self._cycle = trainables.cycle_of(trainable)
+        self.batches_a_step = 1 if self._cycle is None else self._cycle.batches
+        self.choices = Choices(staged, self)
+        self._of_cycle = OfCycle()
+        self._whole = None if self._cycle is None else self._whole_cycles(self._cycle)
         self._buffers = list(trainables.buffers(trainable))
         self._epoch_generators = generators.state()
         self._resumed: dict[str, Any] | None = None
@@ -137,7 +146,8 @@ class Run:
     def __iter__(self) -> Iterator[Event]:
         """Take the remaining steps."""
         while self.epoch < self.epochs and not self.is_exhausted():
-            for several in _together(self._rest_of_epoch(), self._steps_of_next_call):
+            cycles = _cycles(self._rest_of_epoch(), self.batches_a_step)
+            for several in _together(cycles, self._steps_of_next_call):
                 for metrics in self.take(several):
                     event = self._event(metrics)
                     yield event
@@ -152,6 +162,12 @@ class Run:
             self.epoch, self.batch = self.epoch + 1, 0
         return Event(self.history.steps, metrics, ended, self._synchronized)
 
+    @property
+    def steps_an_epoch(self) -> int | None:
+        """The number of steps in an epoch, where it is known before."""
+        length = self.source.length
+        return None if length is None else math.ceil(length / self.batches_a_step)
+
     def _steps_of_next_call(self) -> int:
         if self._whole is None or not isinstance(self.source, TensorBatches):
             return 1
@@ -161,35 +177,52 @@ class Run:
         """Steps before the next scheduled validation or checkpoint within an epoch."""
         return min((n - self.history.steps % n for n in self.intervals), default=None)
 
-    def take(self, batches: Sequence[Batch]) -> Iterator[dict[str, float]]:
-        """One step on each of some batches of one shape; the metrics of each."""
-        single, whole, started = self._single, self._whole, time.perf_counter()
-        if single is None or whole is None:
-            yield from map(self.step, batches)
+    def take(self, steps: Sequence[Sequence[Batch]]) -> Iterator[dict[str, float]]:
+        """Some steps, each on batches of the same shapes; the metrics of each."""
+        cycle, whole, started = self._cycle, self._whole, time.perf_counter()
+        if cycle is None or whole is None:
+            yield from map(self.step, steps)
             return
         before = torch.get_rng_state(), [buffer.clone() for buffer in self._buffers]
-        taken = whole.take(batches)
+        cycles = [_schedule(cycle, batches) for batches in steps]
+        taken = whole.take(cycles) if self._chooses(steps[0], cycles[0]) else None
         if taken is None:
-            yield from map(self.step, batches)
+            yield from map(self.step, steps)
             return
-        self._adapt(time.perf_counter() - started, len(batches))
-        if single.check is not None:
-            single.check()
+        self._adapt(time.perf_counter() - started, len(steps))
+        if cycle.check is not None:
+            cycle.check()
 
-        def rewind() -> None:
+        def rewind(turns: int) -> None:
             torch.set_rng_state(before[0])
             fill(self._buffers, before[1])
-            whole.replay(batches[:i])
+            whole.replay(turns)
 
-        for i, recorded in enumerate(taken):
-            self._require_finite(recorded["loss"], self._whole_turn(batches[i]), rewind)
-            self._record(recorded)
-            self._synchronized = i + 1 == len(batches)
+        for i, (batches, turns) in enumerate(zip(steps, cycles, strict=True)):
+            seen = []
+            for j, (turn, found) in enumerate(zip(turns, taken[i], strict=True)):
+                number = i * len(turns) + j
+                self._require_finite(found["loss"], turn, partial(rewind, number), len(batches))
+                seen.append(self._named(turn, found))
+            recorded = _means(seen)
+            self._record(recorded, len(batches))
+            self._synchronized = i + 1 == len(steps)
             yield recorded
 
-    def _whole_turn(self, batch: Batch) -> Turn:
-        assert self._single is not None
-        return Turn(self._single.player, self._single.loss, batch)
+    def _chooses(self, batches: Sequence[Batch], turns: Sequence[Turn]) -> bool:
+        """Whether to take steps on such batches whole."""
+        assert self._whole is not None
+        titles = dict.fromkeys(_title(turn.players, turn.loss) for turn in turns)
+        self._of_cycle.cycle = choice = self.choices.of(" and ".join(titles), every=True)
+        self._of_cycle.leaves = leaves = [tensor for batch in batches for tensor in batch]
+        try:
+            chosen = choice(leaves, partial(self._whole.work, turns))
+        except NotStageable:
+            choice.insist(leaves)  # the single turns say why
+            return False
+        if not chosen:
+            choice.count(leaves)
+        return chosen
 
     def _adapt(self, seconds: float, steps: int) -> None:
         """Adapt the number of steps per call to the duration of a call."""
@@ -198,53 +231,58 @@ class Run:
         elif self._automatic and seconds > SECONDS:
             self.steps_per_call = max(1, self.steps_per_call // 2)
 
-    def _whole_step(self, single: SingleLoss) -> WholeStep | None:
+    def _whole_cycles(self, cycle: Cycle) -> WholeCycles | None:
         """What takes whole steps, if these can be taken without looking at gradients in between."""
-        players = Turn(single.player, single.loss).players
-        if not self.staged or set(players) != set(self.rules) or self.world.size > 1:
+        if not self.staged or self.world.size > 1:
             return None
-        rules = [self.rules[player] for player in players]
-        if not all(rule.expressible() for rule in rules) or len(set(map(_is_fused, rules))) > 1:
+        if not all(rule.expressible() for rule in self.rules.values()):
             return None
-        whole = WholeStep(single.loss, self.parameters, Update(rules, single.advance))
-        whole.choice = self.choices.of(_title(players, single.loss))
-        return whole
+        return WholeCycles(self.rules, _identity, cycle.advance, self._of_cycle)
 
-    def step(self, batch: Batch) -> dict[str, float]:
+    def step(self, batches: Sequence[Batch]) -> dict[str, float]:
         """One optimiser step of every turn; the metrics of each player, means over its turns."""
-        seen: dict[str, list[float]] = {}
-        single = self._single
-        turns = iter((self.trainable.losses if single is None else single.turns)(*batch))
+        seen = []
+        rows, turns = sum(len(batch[0]) for batch in batches), self._turns(batches)
         turn = next(turns, None)
         while turn is not None:
-            metrics, recorded = self._take_turn(as_turn(turn), len(batch[0]))
-            for name, value in recorded.items():
-                seen.setdefault(name, []).append(value)
+            metrics, recorded = self._take_turn(as_turn(turn), rows, len(batches))
+            seen.append(recorded)
             turn = _next(turns, metrics)
         for average in self.averages:
             average.update()
         self.world.broadcast(trainables.buffers(self.trainable))
-        means = {n: vs[0] if len(vs) == 1 else sum(vs) / len(vs) for n, vs in seen.items()}
-        self._record(means)
+        means = _means(seen)
+        self._record(means, len(batches))
         return means
 
-    def _take_turn(self, turn: Turn, weight: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def _turns(self, batches: Sequence[Batch]) -> Iterator[AnyTurn]:
+        if self._cycle is None:
+            return iter(self.trainable.losses(*batches[0]))
+        return self._cycle.turns(*batches)
+
+    def _take_turn(
+        self, turn: Turn, weight: int, batches: int
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """An optimiser step; its metrics as they are and as they are recorded."""
         self._require_players(turn)
         rules = [self.rules[player] for player in turn.players]
         before = torch.get_rng_state()
         loss, metrics = self._stage(turn)(*turn.args)
-        self._require_finite(loss.item(), turn, partial(torch.set_rng_state, before))
+        self._require_finite(loss.item(), turn, partial(torch.set_rng_state, before), batches)
         for rule in rules:
             self.world.reduce_gradients(rule.parameters)
         metrics, total = self.world.reduce_metrics(metrics, loss.item(), weight)
-        prefix = "" if self._is_of_all(turn) else f"{'_'.join(turn.players)}_"
-        recorded = {f"{prefix}{name}": float(v) for name, v in metrics.items()}
+        recorded = self._named(turn, {**metrics, "loss": total})
         for rule in rules:
             rule.step()
         if turn.after is not None:
             turn.after()
-        return metrics, recorded | {f"{prefix}loss": total}
+        return metrics, recorded
+
+    def _named(self, turn: Turn, metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """Metrics as they are recorded: those of some of the players have their names."""
+        prefix = "" if self._is_of_all(turn) else f"{'_'.join(turn.players)}_"
+        return {f"{prefix}{name}": float(value) for name, value in metrics.items()}
 
     def _is_of_all(self, turn: Turn) -> bool:
         return len(set(turn.players)) == len(self.rules)
@@ -273,24 +311,33 @@ class Run:
             return stage_function(turn.loss, parameters, staged=False)
         if key not in self._steps:
             step = stage_function(turn.loss, parameters, staged=self.staged)
-            step.choice = self.choices.of(_title(turn.players, turn.loss))
+            step.choice = self._of_cycle if self._whole else self._choice_of(turn)
             self._steps[key] = step
         return self._steps[key]
 
-    def _record(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step on the current batch."""
-        self.history.record(metrics)
-        self.batch += 1
+    def _choice_of(self, turn: Turn) -> Choice:
+        """The choice for a turn that is no part of a whole step."""
+        one = self._cycle is not None and self._cycle.one
+        return self.choices.of(_title(turn.players, turn.loss), every=one)
 
-    def _require_finite(self, loss: float, turn: Turn, rewind: Callable[[], object]) -> None:
+    def _record(self, metrics: Mapping[str, float], batches: int) -> None:
+        """Take note of a step on so many batches."""
+        self.history.record(metrics)
+        self.batch += batches
+
+    def _require_finite(
+        self, loss: float, turn: Turn, rewind: Callable[[], object], batches: int
+    ) -> None:
         """Refuse a loss that is not finite; ``rewind`` puts back what its step drew from."""
         if not math.isfinite(loss):
             rewind()
-            self._raise_nonfinite(loss, turn)
+            self._raise_nonfinite(loss, turn, batches)
 
-    def _raise_nonfinite(self, loss: float, turn: Turn) -> None:
+    def _raise_nonfinite(self, loss: float, turn: Turn, batches: int) -> None:
         """Raise an error that says where and why a loss is not finite."""
-        where = f"step {self.history.steps + 1} (epoch {self.epoch + 1}, batch {self.batch + 1})"
+        first, last = self.batch + 1, self.batch + batches
+        which = f"batch {first}" if batches == 1 else f"batches {first} to {last}"
+        where = f"step {self.history.steps + 1} (epoch {self.epoch + 1}, {which})"
         try:
             with torch.no_grad():
                 found = trainables.nonfinite_sites(self.trainable, *turn.args)
@@ -321,18 +368,38 @@ class Run:
         self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         return better
 
-    def swap_averages(self) -> None:
-        """Swap the weights and their averages, where there are any."""
+    def finish(self) -> None:
+        """Leave the averaged weights behind, where there are any."""
         for average in self.averages:
             average.swap()
+        self._estimate(self._normalizations())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Temporarily swap in the averaged weights, where there are any."""
+        layers = self._normalizations()
+        buffers = [buffer for layer in layers for buffer in layer.buffers()]
+        before = [buffer.clone() for buffer in buffers]
         with ExitStack() as stack:
             for average in self.averages:
                 stack.enter_context(average.swapped())
+            stack.callback(fill, buffers, before)
+            self._estimate(layers)
             yield
+
+    def _normalizations(self) -> list[Normalization]:
+        averaged = [p for average in self.averages for p in average.parameters]
+        return statistics.normalizations(trainables.modules_of(self.trainable), averaged)
+
+    def _estimate(self, layers: Sequence[Normalization]) -> None:
+        """Estimate running statistics for the weights there are, from data in memory."""
+        if not layers or not isinstance(self.source, TensorBatches):
+            return
+        batches = islice(self.source.epoch(0), PASSES)
+        passes = (partial(trainables.visit, self.trainable, *batch) for batch in batches)
+        with generators.seeded(0):
+            statistics.estimate(layers, passes, trainables.buffers(self.trainable))
+        self.world.broadcast(trainables.buffers(self.trainable))
 
     # --- State ------------------------------------------------------------------------------------
 
@@ -438,14 +505,20 @@ class Run:
         return rest
 
 
-def _together(batches: Iterable[Batch], most: Callable[[], int]) -> Iterator[list[Batch]]:
-    """Consecutive batches of one shape, at most ``most()``; none is drawn before it is needed."""
-    held: list[Batch] = []
-    for batch in batches:
-        if held and [t.shape for t in batch] != [t.shape for t in held[0]]:
+def _cycles(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """So many batches at a time, and those that are left; none is drawn before it is needed."""
+    while cycle := list(islice(batches, size)):
+        yield cycle
+
+
+def _together(steps: Iterable[list[Batch]], most: Callable[[], int]) -> Iterator[list[list[Batch]]]:
+    """Consecutive steps of one shape, at most ``most()``; none is drawn before it is needed."""
+    held: list[list[Batch]] = []
+    for step in steps:
+        if held and _shapes(step) != _shapes(held[0]):
             yield held
             held = []
-        held.append(batch)
+        held.append(step)
         if len(held) >= most():
             yield held
             held = []
@@ -453,8 +526,21 @@ def _together(batches: Iterable[Batch], most: Callable[[], int]) -> Iterator[lis
         yield held
 
 
-def _is_fused(rule: UpdateRule) -> bool:
-    return bool(rule.optimizer.param_groups[0]["fused"])
+def _shapes(step: Sequence[Batch]) -> list[list[torch.Size]]:
+    return [[tensor.shape for tensor in batch] for batch in step]
+
+
+def _schedule(cycle: Cycle, batches: Sequence[Batch]) -> list[Turn]:
+    return list(map(as_turn, cycle.schedule(*batches)))
+
+
+def _means(seen: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The means of metrics over the turns that have them."""
+    found: dict[str, list[float]] = {}
+    for metrics in seen:
+        for name, value in metrics.items():
+            found.setdefault(name, []).append(value)
+    return {n: vs[0] if len(vs) == 1 else sum(vs) / len(vs) for n, vs in found.items()}
 
 
 def _next(turns: Iterator[AnyTurn], metrics: Mapping[str, Tensor]) -> AnyTurn | None:

@@ -1,9 +1,9 @@
 """What the training loop trains: named players and their losses.
 
 A :class:`Trainable` has players, each a set of parameters with its own optimiser, and for each
-batch a sequence of turns, each a player and a loss. After a turn's optimiser step the sequence
-resumes, so that a second player sees the first one's new parameters. A model/guide pair is one
-player.
+batch or every few batches a sequence of turns, each a player and a loss. After a turn's optimiser
+step the sequence resumes, so that a second player sees the first one's new parameters. A
+model/guide pair is one player.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+from ppl_gen._checks import is_whole
+
+METHODS = ("losses", "schedule", "loss")  # what may give the turns
 
 Loss: TypeAlias = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
@@ -48,53 +52,71 @@ class Turn(NamedTuple):
         return (self.player,) if isinstance(self.player, str) else tuple(self.player)
 
 
-AnyTurn: TypeAlias = Turn | tuple[str, Loss] | tuple[str, Loss, tuple[Any, ...]]
+AnyTurn: TypeAlias = Turn | tuple[Any, ...]
 Turns: TypeAlias = Generator[AnyTurn, Mapping[str, Tensor], None]
 
 
 def as_turn(turn: Any) -> Turn:
-    """A turn as it is, or one of a tuple of a player, a loss and perhaps its arguments."""
+    """A turn as it is, or one of a tuple of its first two parts or more."""
     if isinstance(turn, Turn):
         return turn
-    if not isinstance(turn, tuple) or len(turn) not in (2, 3):
+    if not isinstance(turn, tuple) or not 2 <= len(turn) <= 4 or not callable(turn[1]):
         raise ValueError(f"expected a Turn(player, loss, args, after) of losses, got {turn!r}")
     return Turn(*turn)
 
 
-class SingleLoss(NamedTuple):
-    """The same turn for every batch, with the batch as its arguments.
+class Cycle(NamedTuple):
+    """The turns of every few batches, known before the first of them is taken.
 
     Attributes:
-        player: see :class:`Turn`.
-        loss: the function of the turn.
-        advance: what follows the step, given its metrics: tensors are changed in place, no more.
-        check: raises ``ValueError`` where a step has left something that cannot be trained.
+        schedule: a function of some batches, each a tuple of tensors, to the turns.
+        batches: how many it is given, or fewer where an epoch ends.
+        advance: what follows the last step, given its metrics: changes tensors in place, no more.
+        check: raises ``ValueError`` where steps have left something that cannot be trained.
+        one: whether it is known to be one turn with the batch as its arguments.
     """
 
-    player: str | tuple[str, ...]
-    loss: Loss
+    schedule: Callable[..., Sequence[AnyTurn]]
+    batches: int = 1
     advance: Callable[[Mapping[str, Tensor]], None] | None = None
     check: Callable[[], None] | None = None
+    one: bool = False
 
-    def turns(self, *batch: Tensor) -> Turns:
-        """What :meth:`Trainable.losses` gives for it."""
-        metrics = yield Turn(self.player, self.loss, batch)
+    def turns(self, *batches: tuple[Tensor, ...]) -> Turns:
+        """The turns one by one, and what follows them."""
+        metrics: Mapping[str, Tensor] = {}
+        for turn in tuple(self.schedule(*batches)):
+            metrics = yield turn
         if self.advance is not None:
             self.advance(metrics)
         if self.check is not None:
             self.check()
 
 
+def one_turn(player: str | tuple[str, ...], loss: Loss) -> Callable[..., Sequence[Turn]]:
+    """The schedule of the same turn for every batch, with the batch as its arguments."""
+    return lambda batch: (Turn(player, loss, batch),)
+
+
 @runtime_checkable
 class Trainable(Protocol):
-    """What :func:`ppl_gen.fit` trains: any object with ``players`` and ``losses``.
+    """What :func:`ppl_gen.fit` trains: any object with ``players`` and one of these methods.
 
-    With the same loss for every batch, a method ``loss`` of the batch takes the place of
-    ``losses``; such steps are taken several in a call, like those of a :class:`ppl_gen.Pair`.
+    * ``losses(*batch)`` gives the turns of a batch one after the other, the next when the last has
+      been taken.
+    * ``loss(*batch)`` is the same loss for every batch, of all players together.
+    * ``schedule(*batches)`` gives all turns of a cycle of batches, each a tuple of tensors, before
+      the first is taken: k steps of one player with fresh data and one of another, for example. An
+      attribute ``batches_a_cycle`` says how many batches that takes, 1 without it. What is left of
+      an epoch makes a shorter cycle, of which ``schedule`` is given fewer batches. Losses and what
+      comes ``after`` a step are then methods or functions whose arguments are the batches, parts of
+      them and numbers; ``after`` changes tensors in place and does nothing else.
+
+    Steps of the last two kinds are taken several in a call, like those of a :class:`ppl_gen.Pair`.
 
     What steps change is taken to be the parameters of the players and what the modules among the
     attributes hold. An object may define what this module has functions for, by the same names and
-    without the first argument: ``prepare``, ``evaluate``, ``running``, ``buffers``,
+    without the first argument: ``prepare``, ``evaluate``, ``visit``, ``running``, ``buffers``,
     ``nonfinite_sites``, ``name_arguments``, ``state_dict`` and ``load_state_dict``; and
     ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``ema`` and ``clip_norm`` of
     ``fit`` where none are given.
@@ -117,37 +139,47 @@ class Trainable(Protocol):
         ...
 
     def losses(self, *batch: Tensor) -> Iterable[AnyTurn]:
-        """The turns of one batch, each a :class:`Turn` or a tuple of its first two or three parts.
+        """The turns of one batch, each a :class:`Turn` or a tuple of its first two parts or more.
 
         A loss is a sum over the batch, as in Pyro: several processes add theirs up. A generator
         receives the metrics of the turn it ended from each ``yield``.
         """
-        single = _of_one_loss(self)
-        if single is None:
-            raise ValueError(f"expected {type(self).__name__} to define losses or loss")
-        return single.turns(*batch)
+        cycle = cycle_of(self)
+        if cycle is None:
+            raise ValueError(f"expected {type(self).__name__} to define losses, schedule or loss")
+        return cycle.turns(batch)
 
 
-def _of_one_loss(trainable: Any) -> SingleLoss | None:
-    loss = getattr(trainable, "loss", None)
-    names = tuple(trainable.players)
-    return SingleLoss(names[0] if len(names) == 1 else names, loss) if callable(loss) else None
-
-
-def single_loss(trainable: Trainable) -> SingleLoss | None:
-    """What the losses come down to, if that is simple enough for steps without Python."""
-    own = getattr(trainable, "single_loss", None)
-    if own is not None:
+def cycle_of(trainable: Trainable) -> Cycle | None:
+    """The cycle of what is trained, or ``None`` if its turns are not known beforehand."""
+    if (own := getattr(trainable, "cycle", None)) is not None:
         return own()
-    varying = getattr(type(trainable), "losses", Trainable.losses) is not Trainable.losses
-    varying |= "losses" in getattr(trainable, "__dict__", {})
-    return None if varying else _of_one_loss(trainable)
+    names = tuple(trainable.players)
+    found = _method_of(trainable)
+    if found == "loss":
+        loss: Loss = trainable.loss  # type: ignore[attr-defined]
+        return Cycle(one_turn(names[0] if len(names) == 1 else names, loss), one=True)
+    if found == "schedule":
+        batches = getattr(trainable, "batches_a_cycle", 1)
+        if not is_whole(batches, 1):
+            raise ValueError(f"expected one batch or more in a cycle, got {batches!r}")
+        return Cycle(trainable.schedule, batches)  # type: ignore[attr-defined]
+    return None
+
+
+def _method_of(trainable: Any) -> str:
+    """The method that gives the turns: of those there are, one of the most derived class."""
+    for held in (getattr(trainable, "__dict__", {}), *map(vars, type(trainable).__mro__)):
+        for name in METHODS:
+            if callable(held.get(name)) and held[name] is not vars(Trainable).get(name):
+                return name
+    return "losses"
 
 
 def turns(trainable: Trainable, *batch: Tensor) -> Iterable[AnyTurn]:
     """The turns of one batch."""
-    single = single_loss(trainable)
-    return trainable.losses(*batch) if single is None else single.turns(*batch)
+    cycle = cycle_of(trainable)
+    return trainable.losses(*batch) if cycle is None else cycle.turns(batch)
 
 
 def fit_defaults(trainable: Trainable) -> Mapping[str, Any]:
@@ -177,6 +209,15 @@ def evaluate(trainable: Trainable, *batch: Tensor) -> Mapping[str, Tensor]:
     return own(*batch) if own else {}
 
 
+def visit(trainable: Trainable, *batch: Tensor) -> None:
+    """Run whatever keeps statistics of its inputs on a batch; by default the losses of a cycle."""
+    if own := getattr(trainable, "visit", None):
+        own(*batch)
+    elif (cycle := cycle_of(trainable)) is not None:
+        for turn in map(as_turn, cycle.schedule(batch)):
+            turn.loss(*turn.args)
+
+
 def running(trainable: Trainable) -> AbstractContextManager[None]:
     """The context in which everything runs."""
     own = getattr(trainable, "running", None)
@@ -187,7 +228,7 @@ def buffers(trainable: Trainable) -> Iterable[Tensor]:
     """Tensors that steps change besides the parameters."""
     if own := getattr(trainable, "buffers", None):
         return own()
-    return (buffer for module in _modules_of(trainable) for buffer in module.buffers())
+    return (buffer for module in modules_of(trainable) for buffer in module.buffers())
 
 
 def nonfinite_sites(trainable: Trainable, *args: Any) -> list[str]:
@@ -202,7 +243,7 @@ def state_dict(trainable: Trainable) -> dict[str, Any]:
         return own()
     return {
         "players": {name: [p.detach() for p in ps] for name, ps in trainable.players.items()},
-        "modules": [module.state_dict() for module in _modules_of(trainable)],
+        "modules": [module.state_dict() for module in modules_of(trainable)],
     }
 
 
@@ -213,7 +254,7 @@ def load_state_dict(trainable: Trainable, state: Mapping[str, Any]) -> None:
         return
     for name, parameters in trainable.players.items():
         fill(parameters, state["players"][name])
-    for module, stored in zip(_modules_of(trainable), state["modules"], strict=True):
+    for module, stored in zip(modules_of(trainable), state["modules"], strict=True):
         module.load_state_dict(stored)
 
 
@@ -227,7 +268,7 @@ def fill(tensors: Iterable[Tensor], stored: Iterable[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def _modules_of(trainable: Trainable) -> list[nn.Module]:
+def modules_of(trainable: Trainable) -> list[nn.Module]:
     """The modules among the attributes of what is trained, or that itself."""
     if isinstance(trainable, nn.Module):
         return [trainable]

@@ -34,7 +34,8 @@ def taken(run, calls, heads=3):
     state = torch.zeros(())
     torch.manual_seed(1)
     with torch.no_grad():
-        return *cpp_loop.several(run, calls, [state], heads), state
+        rows, (last,) = cpp_loop.Graphs([run], [[state]], [heads], [0])(calls)
+        return rows, last, state
 
 
 def test_calls_in_cpp_are_those_in_python():
@@ -89,13 +90,35 @@ def pick(x, index):
 
 def test_errors_of_kernels_are_raised_and_leave_the_loop_usable():
     x, inside, outside = torch.arange(5.0), torch.tensor([1, 2]), torch.tensor([1, 7])
-    run = compiled(pick, x, inside)
+    picking = cpp_loop.Graphs([compiled(pick, x, inside)], [[]], [1], [0])
     with torch.no_grad():
         with pytest.raises(RuntimeError, match="index"):
-            cpp_loop.several(run, [(x, inside), (x, outside), (x, inside)], [], 1)
-        rows, last = cpp_loop.several(run, [(x, inside), (x, inside)], [], 1)
+            picking([(x, inside), (x, outside), (x, inside)])
+        rows, (last,) = picking([(x, inside), (x, inside)])
     assert rows == [[3.0], [3.0]]
     assert torch.equal(last[0], x * 2)
+
+
+def test_graphs_in_turn_are_those_in_python():
+    draw = torch.Generator().manual_seed(0)
+    x, state = torch.randn(40, generator=draw), torch.zeros(())
+    runs = [compiled(step, x, state), compiled(pick, x, torch.tensor([1, 2]))]
+    turns = ((x,), (x,), (x, torch.tensor([3, 4])), (x,))
+    found = []
+    for each in (runs, [lambda *given, run=run: run(*given) for run in runs]):
+        state = torch.zeros(())
+        torch.manual_seed(0)
+        with torch.no_grad():
+            rows, last = cpp_loop.Graphs(each, [[state], []], [3, 1], [0, 0, 1, 0])(turns * 3)
+        found.append((rows, last, state))
+    (rows, last, state), (expected, final, total) = found
+    assert [len(row) for row in rows] == [3, 3, 1, 3] * 3
+    for one, other in zip(rows, expected, strict=True):
+        assert one == pytest.approx(other, nan_ok=True)
+    assert torch.equal(last[0][0], final[0][0])
+    assert last[0][1] is final[0][1] is None
+    assert torch.equal(last[1][0], x * 2)
+    assert torch.equal(state, total)
 
 
 def test_nothing_is_held_afterwards():

@@ -12,7 +12,9 @@ from ppl_gen import noise as noises
 from ppl_gen.noise import (
     EDM,
     Cosine,
+    EvenTimes,
     Geometric,
+    Importance,
     Level,
     Linear,
     LogNormal,
@@ -20,6 +22,7 @@ from ppl_gen.noise import (
     PowerGrid,
     Trailing,
     posterior,
+    stratified,
     transition,
     uniform,
 )
@@ -207,16 +210,47 @@ def test_trailing_times_include_both_ends_and_count_right():
         Trailing(53)(Linear(), 54)
 
 
-def test_the_lognormal_law_is_that_of_the_noise():
-    p = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
-    rho = EDM().level(LogNormal()(EDM(), p)).rho
-    assert scipy.stats.kstest(rho.log().numpy(), "norm", (-1.2, 1.2)).statistic < 1e-3
-    cut = Geometric(0.1, 1.0)
-    inside = cut.level(LogNormal()(cut, p)).rho.log()
-    low, high = ((math.log(end) + 1.2) / 1.2 for end in (0.1, 1.0))
-    law = scipy.stats.truncnorm(low, high, -1.2, 1.2)
-    assert scipy.stats.kstest(inside.numpy(), law.cdf).statistic < 1e-3
-    assert LogNormal()(Linear(), torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0, 1])
+@pytest.mark.parametrize("noise", [EDM(), Linear(), Geometric(0.1, 1.0)])
+def test_the_lognormal_law_is_that_of_the_noise(noise):
+    table = uniform(noise, 1000)
+    law, log_rho = LogNormal()(table), table[1:].rho.log()
+    assert law.sum().item() == pytest.approx(1.0)
+    middles = ((log_rho[1:] + log_rho[:-1]) / 2).numpy()
+    expected = scipy.stats.norm(-1.2, 1.2).cdf(middles)
+    assert law.cumsum(0)[:-1].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_one_step_has_one_time_under_every_law():
+    table = uniform(Cosine(), 1)
+    for law in (EvenTimes(), LogNormal(), Importance(1)):
+        assert law(table).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_stratified_times_follow_the_law_and_cover_it(size):
+    law = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    torch.manual_seed(0)
+    draws = [stratified(law, size) for _ in range(2000)]
+    t, mass = (torch.stack(part) for part in zip(*draws, strict=True))
+    counts = torch.stack([(t == i + 1).sum(1) for i in range(4)], 1)
+    assert torch.equal(mass, law[t - 1])
+    # each count is the expected one, rounded up or down
+    assert bool(((counts - size * law).abs() < 1).all())
+    shares = counts.double().mean(0) / size
+    assert (shares - law).abs().max() < 4.5 * 0.5 / math.sqrt(2000) / size
+    by_place = torch.stack([(t == i + 1).double().mean(0) for i in range(4)])
+    assert (by_place - law[:, None]).abs().max() < 4.5 * 0.5 / math.sqrt(2000)
+
+
+def test_importance_remembers_the_last_losses_of_every_time():
+    law, table = Importance(3, window=2, floor=0.1), uniform(Linear(), 3)
+    assert law(table).tolist() == pytest.approx([1 / 3] * 3)
+    law.observe(torch.tensor([1, 1, 1, 2, 3]), torch.tensor([9.0, 2.0, 4.0, 1.0, 6.0]))
+    assert law(table).tolist() == pytest.approx([1 / 3] * 3)
+    law.observe(torch.tensor([2, 3]), torch.tensor([1.0, 8.0]))
+    sizes = [math.sqrt((4 + 16) / 2), 1.0, math.sqrt((36 + 64) / 2)]
+    expected = [0.9 * size / sum(sizes) + 0.1 / 3 for size in sizes]
+    assert law(table).tolist() == pytest.approx(expected)
 
 
 def test_float32_times_and_whole_tables_keep_float64():
@@ -258,6 +292,9 @@ def test_a_level_is_shaped_to_the_data():
         (lambda: PowerGrid(7.0, -1.0), "expected noise above 0"),
         (lambda: PowerGrid(7.0, 1.0)(Linear(0.1, 0.1), 4), "expected noise to rise"),
         (lambda: PowerGrid(7.0, 0.1, 500.0)(Cosine(), 4), "expected log-SNRs"),
+        (lambda: Importance(0), "expected at least one step"),
+        (lambda: Importance(2, floor=1.0), "expected a share of even times"),
+        (lambda: Importance(2)(uniform(Linear(), 3)), "expected a table of 2 steps, got 3"),
         (lambda: LogNormal(sd=0.0), "expected a finite mean and an sd above 0"),
     ],
 )

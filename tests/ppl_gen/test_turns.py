@@ -7,7 +7,7 @@ from torch import nn, optim
 import ppl_gen
 from ppl_gen import Turn, zoo
 from ppl_gen.staging import backends, costs, torch_internals
-from ppl_gen.staging.full_step import WholeStep
+from ppl_gen.staging.cycles import WholeCycles
 
 X = torch.zeros(12, 1)
 QUIET = {"progress": False, "staged": False}
@@ -133,8 +133,8 @@ def test_settings_that_do_not_fit_the_players_are_refused_at_once(options, match
     assert game.taken == []
 
 
-@pytest.mark.parametrize("turn", ["critic", ("critic",), ("critic", 1, (), None)])
-def test_a_turn_is_a_tuple_of_two_or_three(turn):
+@pytest.mark.parametrize("turn", ["critic", ("critic",), ("critic", 1), (*"critic",)])
+def test_a_turn_is_a_tuple_of_a_player_a_loss_and_perhaps_more(turn):
     game = Dirac()
     game.losses = lambda x: iter([turn])
     with pytest.raises(ValueError, match="expected a Turn"):
@@ -197,13 +197,13 @@ def weights(model):
 def test_one_loss_of_several_players_is_one_step_of_each_and_several_in_a_call(monkeypatch):
     counts = []
 
-    def take(self, batches, take=WholeStep.take):
+    def take(self, batches, take=WholeCycles.take):
         results = take(self, batches)
         counts.append(0 if results is None else len(results))
         return results
 
     eager, expected = regress(staged=False)
-    monkeypatch.setattr(WholeStep, "take", take)
+    monkeypatch.setattr(WholeCycles, "take", take)
     monkeypatch.setattr(costs, "pays", lambda work, steps: True)
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))

@@ -14,7 +14,7 @@ from ppl_gen import zoo
 from ppl_gen.objectives import ELBO
 from ppl_gen.schedules import PIController
 from ppl_gen.staging import backends, costs, torch_internals
-from ppl_gen.staging.full_step import WholeStep
+from ppl_gen.staging.cycles import WholeCycles
 from ppl_gen.training.run import NonFiniteLossError
 
 X = torch.rand(23, 1, 4, 4, generator=torch.Generator().manual_seed(0)).round()
@@ -26,12 +26,12 @@ def taken(monkeypatch):
     """How many steps each call took; graphs count as compiled and run operation by operation."""
     counts = []
 
-    def take(self, batches, take=WholeStep.take):
+    def take(self, batches, take=WholeCycles.take):
         results = take(self, batches)
         counts.append(0 if results is None else len(results))
         return results
 
-    monkeypatch.setattr(WholeStep, "take", take)
+    monkeypatch.setattr(WholeCycles, "take", take)
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
     return counts
@@ -75,6 +75,15 @@ WAYS = {
     "weight decay": {"optimizer": lambda p, lr: optim.Adam(p, lr, weight_decay=0.3)},
     "AdamW": {"optimizer": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.3)},
     "moments": {"optimizer": lambda p, lr: optim.Adam(p, lr, (0.5, 0.8), eps=1e-2)},
+    "SGD": {"optimizer": optim.SGD, "lr": 1e-4},
+    "momentum": {"optimizer": lambda p, lr: optim.SGD(p, lr, 0.8, weight_decay=0.3), "lr": 1e-4},
+    "Nesterov": {"optimizer": lambda p, lr: optim.SGD(p, lr, 0.8, nesterov=True), "lr": 1e-4},
+    "RMSprop": {"optimizer": lambda p, lr: optim.RMSprop(p, lr, eps=1e-3)},
+    "centred": {
+        "optimizer": lambda p, lr: optim.RMSprop(
+            p, lr, 0.9, 1e-2, weight_decay=0.3, momentum=0.5, centered=True
+        )
+    },
     "groups": {"optimizer": by_layer(optim.AdamW)},
     "clipping": {"clip_norm": 3.0, "optimizer": lambda p, lr: optim.Adam(p, lr, eps=1.0)},
     "averages": {"ema": 0.8},
@@ -99,7 +108,8 @@ def test_they_are_the_steps_of_torch_optimisers_and_schedulers(name, taken):
     [
         lambda p, lr: optim.Adam(p, lr, amsgrad=True),
         lambda p, lr: optim.Adam(p, torch.tensor(lr), foreach=False),
-        optim.SGD,
+        lambda p, lr: optim.SGD(p, lr / 100, 0.5, dampening=0.1),
+        optim.Adagrad,
     ],
 )
 def test_where_the_optimiser_does_more_steps_are_taken_one_by_one(make, taken):

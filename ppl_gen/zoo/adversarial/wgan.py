@@ -24,13 +24,13 @@ def wgan(
 ) -> Game:
     """A critic with clipped weights, whose loss is a distance times an unknown factor.
 
-    Trained by RMSprop at 5e-5. The authors' batches are of 64 data for each of the critic's steps.
+    Trained by RMSprop at 5e-5; the authors' batches are of 64 data.
 
     Args:
         data_shape: as for :func:`ppl_gen.zoo.gan`.
         latent_dim: ``Z``.
         clip: the largest weight of the critic, above zero.
-        critic_steps: the critic's turns in a batch, which is divided among them.
+        critic_steps: the critic's turns, on a batch each, for one of the generator's.
         parts: arguments of :func:`ppl_gen.zoo.gan` but for loss and regulariser.
 
     >>> game = ppl_gen.zoo.wgan((2,), 4, hidden=8)

@@ -33,7 +33,7 @@ def wgan_gp(
         latent_dim: ``Z``.
         penalty: the weight of the penalty, above zero; 0.1 suits data of few dimensions.
         one_sided: penalise only gradients longer than 1.
-        critic_steps: the critic's turns in a batch, which is divided among them.
+        critic_steps: the critic's turns, on a batch each, for one of the generator's.
         parts: arguments of :func:`ppl_gen.zoo.gan` but for loss and regulariser.
 
     >>> game = ppl_gen.zoo.wgan_gp((2,), 4, hidden=8)

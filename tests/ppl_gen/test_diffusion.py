@@ -1,0 +1,278 @@
+"""A diffusion model: what it trains, samples, refuses and keeps in its file."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import ppl_gen
+from ppl_gen import samplers
+from ppl_gen.denoisers import Clipped, Denoiser, Gaussian, Guided
+from ppl_gen.networks import ResidualMLP
+from ppl_gen.noise import EDM, Cosine, Geometric, Importance, LogNormal, Trailing
+from ppl_gen.staging import stage_function
+
+SHAPE = (1, 2, 2)
+
+
+def build(predicts="velocity", noise=None, shape=SHAPE, num_classes=0, **options):
+    torch.manual_seed(0)
+    network = ResidualMLP(shape, hidden=16, blocks=1, num_classes=num_classes)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    denoiser = Denoiser(network, Cosine() if noise is None else noise, predicts)
+    options = {"steps": 20, "levels": 256 if len(shape) == 3 else None} | options
+    return ppl_gen.Diffusion(denoiser, shape, num_classes=num_classes, **options)
+
+
+def pixels(n=24):
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+# --- Training -------------------------------------------------------------------------------------
+
+
+WAYS = {
+    "simple": {},
+    "bound": {"weighting": "bound", "variance": "large", "times": Importance(20, 2)},
+    "lognormal": {"weighting": "min_snr", "times": LogNormal()},
+    "labels": {"num_classes": 3, "drop": 0.5},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_staged_step_is_the_eager_one_bit_for_bit(way):
+    batch = (pixels(), torch.arange(24) % 3)[: 2 if way == "labels" else 1]
+    found = []
+    for staged in (True, False):
+        model = build(**WAYS[way]).train()
+        model.load_state_dict(build(**WAYS[way]).state_dict())
+        for buffer in model.buffers():
+            buffer.zero_()
+        step = stage_function(model.loss, model.players["denoiser"], staged=staged, backend="eager")
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        torch.manual_seed(0)
+        record = []
+        for _ in range(4):
+            loss, metrics = step(*batch)
+            record += [loss.detach(), *metrics.values(), torch.get_rng_state()]
+            record += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            optimizer.step()
+        found.append([*record, *model.state_dict().values()])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_one_fixed_loss_is_known_to_the_loop():
+    model = build()
+    cycle = ppl_gen.training.trainable.cycle_of(model)
+    ((player, loss, *_),) = cycle.schedule((pixels(),))
+    assert cycle.one
+    assert (player, loss) == ("denoiser", model.loss)
+
+
+def test_training_teaches_the_law_of_the_data():
+    torch.manual_seed(0)
+    x = torch.tensor([1.0, -0.5]) + torch.tensor([0.5, 1.5]) * torch.randn(512, 2)
+    network = ResidualMLP((2,), hidden=32, blocks=1)
+    model = ppl_gen.Diffusion(Denoiser(network, Cosine(), "velocity"), (2,), steps=100)
+    ppl_gen.fit(
+        model, x, epochs=100, batch_size=256, lr=5e-3, ema=0.95, staged=False, progress=False
+    )
+    drawn = model.sample(2000, sampler="heun", steps=30, seed=0)
+    assert drawn.mean(0).tolist() == pytest.approx(x.mean(0).tolist(), abs=0.15)
+    assert drawn.std(0).tolist() == pytest.approx(x.std(0).tolist(), rel=0.12)
+
+
+def test_labels_are_left_out_in_training_alone_and_for_the_null():
+    seen = []
+
+    class Watching(ResidualMLP):
+        def forward(self, x, u, y=None):
+            seen.append(y)
+            return super().forward(x, u, y)
+
+    denoiser = Denoiser(Watching((2,), hidden=8, num_classes=3), Cosine(), "velocity")
+    model = ppl_gen.Diffusion(denoiser, (2,), num_classes=3, drop=0.25)
+    x, y = torch.randn(3000, 2), torch.arange(3000) % 3
+    model.loss(x, y)
+    share = (seen[-1] == 3).float().mean().item()
+    assert share == pytest.approx(0.25, abs=4.5 * (0.25 * 0.75 / 3000) ** 0.5)
+    assert torch.equal(seen[-1][seen[-1] < 3], y[seen[-1] < 3])
+    model.evaluate(x, y)
+    assert torch.equal(seen[-1], y)
+    assert model.training
+
+
+def test_a_run_that_was_interrupted_goes_on_bit_for_bit(tmp_path):
+    x, y = pixels(), torch.arange(24) % 3
+    options = {"batch_size": 8, "staged": False, "progress": False, "ema": 0.99}
+    ways = WAYS["bound"] | WAYS["labels"]
+
+    def fresh():
+        return build(**ways | {"times": Importance(20, 2)})
+
+    whole, parts = fresh(), fresh()
+    expected = ppl_gen.fit(whole, (x, y), epochs=4, **options)
+    path = tmp_path / "run.pt"
+    ppl_gen.fit(parts, (x, y), epochs=2, checkpoint=path, **options)
+    again = fresh()
+    found = ppl_gen.fit(again, (x, y), epochs=4, checkpoint=path, resume=True, **options)
+    assert found["loss"] == expected["loss"]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+# --- Samples --------------------------------------------------------------------------------------
+
+
+def test_samples_are_those_of_the_sampler_in_the_range_of_the_pixels():
+    model = build("noise")
+    x = model.sample(5, steps=7, seed=3)
+    inside = samplers.Ancestral(grid=Trailing(20)).sample(
+        Clipped(model.denoiser), 5, steps=7, seed=3, shape=SHAPE
+    )
+    assert torch.equal(x, (inside + 1) / 2)
+    assert bool(((x >= 0) & (x <= 1)).all())
+    assert model.sample(3, seed=0).shape == (3, *SHAPE)
+    numbers = build("noise", shape=(2,)).sample(50, steps=3, seed=0)
+    assert numbers.abs().max() > 3
+
+
+@pytest.mark.parametrize("name", ["ancestral", "ancestral_large", "heun", "langevin"])
+def test_batches_chunks_and_single_samples_are_the_same_images(name):
+    model = build()
+    whole = model.sample(5, sampler=name, steps=4, seed=3)
+    assert torch.equal(whole, model.sample(5, sampler=name, steps=4, seed=3))
+    chunks = model.sample(5, sampler=name, steps=4, seed=3, batch_size=2)
+    torch.testing.assert_close(chunks, whole, rtol=1e-4, atol=1e-5)
+    single = model.sample(1, sampler=name, steps=4, seed=3)
+    torch.testing.assert_close(single, whole[:1], rtol=1e-4, atol=1e-5)
+    seeds = model.sample(2, sampler=name, steps=4, seed=[8, 3])
+    torch.testing.assert_close(seeds[1:], whole[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_guidance_by_none_and_one_is_bit_equal_to_either_network():
+    model = build(num_classes=3, shape=(2,))
+    y, none = torch.tensor([0, 1, 2, 1]), torch.full((4,), 3)
+    options = {"steps": 4, "seed": 0}
+    conditional = samplers.Ancestral(grid=Trailing(20)).sample(
+        model.denoiser, 4, y, shape=(2,), **options
+    )
+    without = samplers.Ancestral(grid=Trailing(20)).sample(
+        model.denoiser, 4, none, shape=(2,), **options
+    )
+    assert torch.equal(model.sample(4, y, **options), conditional)
+    assert torch.equal(model.sample(4, guidance=0.0, **options), without)
+    assert torch.equal(model.sample(4, y, guidance=0.0, **options), without)
+    mixed = samplers.Ancestral(grid=Trailing(20)).sample(
+        Guided(model.denoiser, 2.5, 3), 4, y, shape=(2,), **options
+    )
+    assert torch.equal(model.sample(4, y, guidance=2.5, **options), mixed)
+    assert torch.equal(
+        model.sample(4, 1, **options), model.sample(4, torch.ones(4).long(), **options)
+    )
+
+
+def test_frames_are_in_units_of_the_data_and_change_nothing(capsys):
+    model = build()
+    x, frames = model.sample(3, steps=4, seed=0, frames=True)
+    assert torch.equal(x, model.sample(3, steps=4, seed=0))
+    assert frames.x.shape == (5, 3, *SHAPE)
+    assert bool(((frames.data >= 0) & (frames.data <= 1)).all())
+    assert torch.equal(frames.x[-1].clamp(0, 1), x)
+    assert capsys.readouterr().err == ""
+    model.sample(3, steps=4, seed=0, progress=True)
+    assert "4/4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("noise", [Cosine(), Geometric(), EDM()])
+def test_chains_of_one_and_three_steps_train_and_sample(steps, noise):
+    for predicts, variance in itertools.product(("noise", "velocity"), ("small", "large")):
+        model = build(predicts, noise, steps=steps, variance=variance)
+        ppl_gen.fit(model, pixels(), epochs=1, staged=False, progress=False)
+        assert model.sample(3, seed=0).isfinite().all()
+
+
+# --- Files and refusals ---------------------------------------------------------------------------
+
+
+def test_weights_are_refused_where_the_chain_is_another(tmp_path):
+    model, path = build(), tmp_path / "model.pt"
+    ppl_gen.save(model, path)
+    loaded = ppl_gen.load(path, into=build())
+    assert torch.equal(model.sample(3, seed=0), loaded.sample(3, seed=0))
+    for other in (
+        build(steps=21),
+        build("noise"),
+        build(noise=Cosine(offset=0.01)),
+        build(levels=None),
+        build(levels=16),
+    ):
+        with pytest.raises(ValueError, match=r"expected weights of .* got those of 20 steps"):
+            ppl_gen.load(path, into=other)
+
+
+def test_the_representation_says_what_it_is():
+    text = str(build("noise", num_classes=3, weighting="min_snr"))
+    assert text.startswith("<Diffusion: images 1×2×2 given 3 classes, 20 steps of Cosine(")
+    assert "predicts noise, min_snr loss, small variance" in text
+
+
+LABELLED = build(num_classes=3)
+PLAIN = build()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: build("noise", Cosine(floor=0.0)), "expected signal at the last step to predict"),
+        (lambda: build("score", Cosine(floor=0.0)), "expected signal at the last step to predict"),
+        (lambda: build(steps=0), "expected at least one step, got 0"),
+        (lambda: build(sample_steps=21), "expected at most 20 steps, got 21"),
+        (lambda: build(drop=1.0), r"a share of labels in \[0, 1\) for drop, got 1.0"),
+        (lambda: build(sampler="dpm"), "a Sampler or one of ancestral"),
+        (lambda: ppl_gen.Diffusion(nn.Linear(2, 2), (2,)), "expected a denoiser of"),
+        (
+            lambda: ppl_gen.Diffusion(PLAIN.denoiser, (3,)),
+            r"expected data of shape \(1, 2, 2\), got \(3,\)",
+        ),
+        (
+            lambda: ppl_gen.Diffusion(Gaussian(Cosine(), torch.zeros(2), 1.0), (3,)),
+            r"expected a denoiser of data \(3,\), got \(2,\)",
+        ),
+        (
+            lambda: ppl_gen.Diffusion(PLAIN.denoiser, SHAPE, num_classes=3),
+            "expected no labels for a network",
+        ),
+        (lambda: PLAIN.sample(0), "expected at least one sample"),
+        (lambda: PLAIN.sample(2, [0, 1]), "expected no labels"),
+        (lambda: PLAIN.sample(2, guidance=2.0), "expected no guidance for a model without labels"),
+        (lambda: PLAIN.sample(2, steps=21), "expected at most 20 steps, got 21"),
+        (lambda: PLAIN.sample(2, steps=0), "expected at least one step, got 0"),
+        (lambda: PLAIN.sample(2, sampler="dpm"), "a Sampler or one of ancestral"),
+        (lambda: LABELLED.sample(2), "expected labels below 3 for y, got none"),
+        (lambda: LABELLED.sample(2, guidance=2.0), "expected labels below 3 for y, got none"),
+        (lambda: LABELLED.sample(2, [0, 3]), "expected labels from 0 to 2, got 0 to 3"),
+        (lambda: LABELLED.sample(2, [0, 1, 2]), "expected 2 labels"),
+        (lambda: LABELLED.sample(2, "seven"), "no names of classes are known"),
+        (lambda: LABELLED.sample(2, [0, 1], guidance=-0.5), "a guidance weight of 0 or more"),
+        (lambda: LABELLED.sample(2, [0, 1], guidance=float("nan")), "a guidance weight of 0"),
+        (lambda: PLAIN.check(pixels() * 2), r"expected pixels in \[0, 1\], got"),
+        (lambda: PLAIN.check(pixels() * torch.nan), "without NaN"),
+        (lambda: PLAIN.check(pixels()[:0]), "at least one datum"),
+        (lambda: PLAIN.check(torch.zeros(2, 1, 3, 3)), r"shape \(B, 1, 2, 2\)"),
+        (lambda: fit(PLAIN, pixels() + 0.5), r"expected pixels in \[0, 1\], got"),
+        (lambda: fit(LABELLED, pixels()), "expected labels below 3"),
+        (lambda: fit(LABELLED, (pixels(), torch.full((24,), 3))), "expected labels from 0 to 2"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def fit(model, data):
+    return ppl_gen.fit(model, data, epochs=1, staged=False, progress=False)
