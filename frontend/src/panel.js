@@ -341,13 +341,18 @@ export function makePanel(element, page) {
   // --- The model, and out of it ---------------------------------------------------------------
 
   function model() {
-    const {kind, size, product, factors, warnings} = reply.model;
+    const {kind, size, product, factors, warnings, local} = reply.model;
     const content = [h("p", {}, `${kind} of ${size}.`)];
     if (product) content.push(h("p", {class: "gp-product"}, product));
     content.push(...warnings.map((text) => h("p", {class: "gp-hint"}, text)));
     content.push(...factors.map((factor) => h("details", {class: "gp-text"},
       h("summary", {}, factor.name), factor.table ? table(factor) : h("p", {class: "gp-hint"},
         factor.states ? "Too large to show." : "No numbers: only its scope is known."))));
+    if (local.length) {
+      content.push(h("details", {class: "gp-text"}, h("summary", {}, "Implied local independences"),
+        h("ul", {}, local.map((text) => h("li", {}, button(text,
+          () => page.send({type: "ask", text}), {class: "gp-link"}))))));
+    }
     return section("Model", content, !reply.model.directed && factors.length > 0);
   }
 
