@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from graphs.interactive.exports import model_text
+from graphs.files.structures import one_line
 from graphs.interactive.subject import Subject
 from graphs.language.notation import Node
 from graphs.pictures.layout import Point
@@ -134,7 +134,7 @@ def as_link(state: State) -> str:
 
 
 def _text(subject: Subject) -> str:
-    return model_text(subject.whole)
+    return one_line(subject.whole)
 
 
 def read_link(text: str) -> dict[str, Any]:

@@ -124,8 +124,10 @@ def screenshots(folder: Path) -> None:
     """The pictures of the documentation."""
     folder.mkdir(parents=True, exist_ok=True)
     session = Session("asia", query="tub _||_ smoke", evidence="dysp=yes")
-    with browser_page(session, device_scale_factor=1.5) as page:
+    with browser_page(session) as page:
         page.wait_for_selector(".gp-p")
+        page.set_viewport_size({"width": 1100, "height": 660})
+        page.wait_for_timeout(300)
         page.screenshot(path=folder / "page.png")
     print(folder / "page.png")
 

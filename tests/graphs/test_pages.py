@@ -1,5 +1,6 @@
 """The ways in to a page: Python, the command line, one file, a notebook, a picture."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import types
+import urllib.request
 import xml.etree.ElementTree as ET
 
 import networkx as nx
@@ -34,6 +36,23 @@ def test_what_was_done_on_a_page_comes_back():
     letters = graphs.textbook.letters()
     assert graphs.page(letters).model is letters
     assert graphs.page("A -> B, B -> C").model.edges == {("A", "B"), ("B", "C")}
+
+
+def test_a_page_is_served_in_the_background(capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    page = graphs.page("diagnosis", query="M _||_ F")
+    with contextlib.closing(page.serve(block=False)) as server:
+        assert opened == [server.url]
+        assert capsys.readouterr().out == f"{server.url}\n"
+        event = urllib.request.Request(
+            server.url.split("#")[0] + "event",
+            b'{"type": "observe", "node": "D"}',
+            {"Content-Type": "application/json", "X-Graphs-Token": server.token},
+        )
+        assert json.load(urllib.request.urlopen(event))["ok"]
+    assert page.answer.given == {"D"}
+    assert not page.answer
 
 
 @pytest.mark.parametrize(
