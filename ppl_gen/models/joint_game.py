@@ -141,6 +141,18 @@ class JointGame(Game):
         """Parameters by player: the generator's are those of model and guide."""
         return {"generator": list(self.vae.parameters()), "critic": list(self.critic.parameters())}
 
+    def look_ahead(self, steps: int, lr: float = 0.1) -> None:
+        """No steps: the critic is answered as it is.
+
+        Raises:
+            ValueError: any steps ahead.
+        """
+        if steps:
+            raise ValueError(
+                f"expected no unrolled steps in a game of model and guide, got {steps!r}"
+            )
+        super().look_ahead(steps, lr)
+
     # --- Training -------------------------------------------------------------------------------
 
     def seen(self, x: Tensor, z: Tensor) -> Tensor:

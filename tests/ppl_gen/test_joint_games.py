@@ -263,6 +263,7 @@ def joint(vae, **options):
             "mirrored costs, such as non_saturating, got least_squares on x, z",
         ),
         (lambda: joint(zoo.vae((2,), 4)), r"critic for inputs \(64, 6\), got"),
+        (lambda: zoo.veegan((2,), 3).look_ahead(2), "no unrolled steps .* model and guide, got 2"),
         (lambda: zoo.veegan((2,), 3, reconstruction=math.nan), "finite number for reconstruction"),
         (lambda: zoo.veegan((2,), 3, num_classes=2), "no labels with a game of model and guide"),
     ],
