@@ -15,7 +15,7 @@ from graphs.interactive.session import Session
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
+    "--disable-background-networking", "--disable-dev-shm-usage", "--disable-component-update",
 )  # fmt: skip
 
 

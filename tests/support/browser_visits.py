@@ -8,7 +8,7 @@ class Visit:
         self.session, self.hand = session, hand
         self.context = browser.new_context(viewport={"width": 1200, "height": 800}, **options)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(30_000)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda m: self.complaints.append(f"{m.type}: {m.text}"))
