@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TEST_ARGS ?= -n 2
 TOUR_ARGS ?=
 
-.PHONY: tour test lint clean
+.PHONY: tour test lint page clean
 export MPLBACKEND = Agg
 # The models are small: a second thread gains little, and costs much where cores are shared.
 export OMP_NUM_THREADS ?= 1
@@ -28,5 +28,9 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Builds the front end of the page anew, from frontend/; its test compares the bytes.
+page:
+	cd frontend && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) frontend/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,8 +6,12 @@
 textbook example, and a QUERY is an independence such as "A _||_ C | B". Without a query the
 factorization of the model is printed, or its edges where no single factorization states it.
 
+``--marginals`` computes exactly what the tables of a model say, and ``--page`` shows a page to ask
+on in the browser: it prints the address, which works on this machine alone, until Ctrl-C.
+
 The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
-several were asked it is 0 or 2. Only the structure is read: neither pgmpy nor torch is imported.
+several were asked it is 0 or 2. Questions read only the structure: neither pgmpy nor torch is
+imported.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from typing import Any, NoReturn
 import networkx as nx
 
 from graphs import textbook
-from graphs.language.notation import Node
+from graphs.language.notation import Node, Reader
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
@@ -76,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="list every independence of two nodes")
     add("--max-given", metavar="N", type=int, default=2, help="... given up to N others (2)")
     add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
+    add("--marginals", metavar="NODES", action="append", default=[], help="posteriors; or all")
+    add("--evidence", metavar="NODE=STATE", action="append", default=[], help="... given these")
+    add("--page", action="store_true", help="show a page to ask on in the browser")
+    add("--quiz", action="store_true", help="... which asks, and hides answers until you commit")
+    add("--port", metavar="N", type=int, default=0, help="... on this port (any that is free)")
     add("--draw", metavar="PNG", help="draw the graph, with the answers coloured")
     add("--latex", action="store_true", help="print the factorization and the answers as LaTeX")
     add("--notations", action=_Notations, nargs=0, help="print the signs that are read, and exit")
@@ -148,6 +157,8 @@ class _Session:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.page or options.quiz:
+        return _page(options)
     model = _read_model(options.model)
     as_graph(model, any_member=True)
     graph = as_graph(model, acyclic=False)
@@ -159,7 +170,8 @@ def _run(options: argparse.Namespace) -> int:
     ]
     report: Record = {"model": options.model, "directed": graph.is_directed()}
     say = (lambda *_: None) if options.json else print
-    if options.latex or not (options.list or any(texts for *_, texts in jobs)):
+    asked = options.list or options.marginals or options.evidence
+    if options.latex or not (asked or any(texts for *_, texts in jobs)):
         structure, summary = _structure(model, graph)
         report |= structure
         say(structure["latex"] if options.latex else summary)
@@ -174,6 +186,8 @@ def _run(options: argparse.Namespace) -> int:
                 record = {"text": text, "error": str(error)}
                 print(f"graphs: {error}", file=sys.stderr)
             report.setdefault(section, []).append(record)
+    if options.marginals or options.evidence:
+        failed |= not _posteriors(options, report, say)
     if options.list:
         report["independencies"] = []
         for found in independencies(graph, options.max_given, latent=session.latent):
@@ -188,6 +202,54 @@ def _run(options: argparse.Namespace) -> int:
     return 2 if failed else int(not verdicts[0]) if len(verdicts) == 1 else 0
 
 
+def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., Any]) -> bool:
+    """Whether the posteriors could be had; said or reported."""
+    from graphs.inference.posteriors import posteriors, probability, read_states
+
+    tables = _read_model(options.model, tables=True)
+    nodes = [name for text in options.marginals for name in Reader(text).names()]
+    every = not nodes or nodes == ["all"]
+    try:
+        seen = read_states(tables, options.evidence)
+        found = list(posteriors(tables, () if every else nodes, options.evidence))
+        report["probability"] = probability(tables, seen)
+    except ValueError as error:
+        print(f"graphs: {error}", file=sys.stderr)
+        report["error"] = str(error)
+        return False
+    for posterior in found:
+        say(posterior)
+    if seen:
+        listed = ", ".join(f"{v} = {state}" for v, state in seen.items())
+        say(f"P({listed}) = {report['probability']:.6g}")
+    report["evidence"] = {str(v): str(state) for v, state in seen.items()}
+    report["marginals"] = {
+        str(p.node): {str(state): value for state, value in p.probabilities.items()} for p in found
+    }
+    return True
+
+
+def _page(options: argparse.Namespace) -> int:
+    """Serve a page until interrupted; the address is printed at once."""
+    from graphs.interactive.pages import page
+
+    texts = _read_queries(options.query, options.queries)
+    model = _read_model(options.model, tables=True)
+    if len(texts) > 1 or len(options.check) > 1:
+        raise ValueError("expected at most one query and one claim to begin a page with, got more")
+    shown = page(
+        model,
+        query=texts[0] if texts else None,
+        evidence=", ".join(options.evidence) or None,
+        claim=options.check[0] if options.check else None,
+        quiz=options.quiz,
+    )
+    if shown.answer is not None and not options.quiz:
+        print(shown.answer.explain(), flush=True)
+    shown.serve(port=options.port, open=False)
+    return 0
+
+
 # --- Reading ------------------------------------------------------------------------------------
 
 
@@ -197,13 +259,13 @@ _FILE_NAME = re.compile(
 )
 
 
-def _read_model(text: str) -> Any:
+def _read_model(text: str, tables: bool = False) -> Any:
     if os.path.isfile(text):
-        from graphs.files.load_save import load
+        from graphs.files.load_save import read_content
 
-        return load(text, tables=False)
+        return read_content(text, tables)
     if text in textbook.NAMES:
-        return textbook.structure(text)
+        return textbook.parameters(text) if tables else textbook.structure(text)
     if not _FILE_NAME.fullmatch(text):
         if states_graph(text):
             from graphs.language.graph_texts import read_graph

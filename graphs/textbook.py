@@ -12,13 +12,16 @@ alone, and three Bayesian networks with their published parameters as pgmpy netw
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networkx as nx
 
 from graphs.language.notation import Node
 from graphs.structure.factorization import Factorization
 from graphs.structure.parsing import parse
+
+if TYPE_CHECKING:
+    from graphs.parameters.tables import Tables
 
 _FACTORIZATIONS = {
     "diagnosis": "P(M,S,I,F,T,D) = P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T)",
@@ -107,6 +110,28 @@ def structure(name: str) -> Factorization | nx.DiGraph:
     return graph
 
 
+def parameters(name: str) -> Factorization | Tables:
+    """The example of that name with its parameters as plain arrays, without importing pgmpy.
+
+    Raises:
+        ValueError: no example has that name.
+
+    >>> graphs.textbook.parameters("asia").states["smoke"]
+    ('yes', 'no')
+    """
+    if name in _NETWORKS:
+        from graphs.parameters.checking import checked
+
+        states, conditionals = _NETWORKS[name]
+        entries: list[tuple[tuple[Node, ...], Any]] = [
+            ((*given, node), table) for node, (given, table) in conditionals.items()
+        ]
+        return checked(entries, states, True, name)
+    found = structure(name)
+    assert isinstance(found, Factorization)
+    return found
+
+
 def diagnosis() -> Factorization:
     """P(M) P(S) P(F) P(I|M,S) P(T|F) P(D|I,T): six variables, one collider after another.
 
@@ -180,8 +205,7 @@ def student() -> Any:
 
 
 def _pgmpy(name: str) -> Any:
-    from graphs.parameters.networks import bayesian_network
+    from graphs.parameters.bridge import to_pgmpy
 
-    states, conditionals = _NETWORKS[name]
-    entries = ((node, parents, table) for node, (parents, table) in conditionals.items())
-    return bayesian_network(entries, states, name=name)
+    tables: Any = parameters(name)
+    return to_pgmpy(tables)

@@ -131,8 +131,16 @@ class Quantized(Family):
         code[:, dim] = self.codebook.look_up(chosen)
         return code
 
+    def draw(self, parameters: Tensor) -> Tensor:
+        """Outputs of the encoder as they are before they are quantised."""
+        return parameters.unflatten(-1, (-1, self.codebook.dim))
+
+    def settle(self, code: Tensor) -> Tensor:
+        """The nearest vectors."""
+        return self.codebook.look_up(self.codebook.nearest(code))
+
     def forward(self, parameters: Tensor) -> Distribution:
-        z = parameters.unflatten(-1, (-1, self.codebook.dim))
+        z = self.draw(parameters)
         indices = self.codebook.nearest(z)
         vectors = self.codebook.look_up(indices)
         value = z + (vectors - z).detach()

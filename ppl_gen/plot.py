@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_whole
 from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.cycles import Cycle
 from ppl_gen.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -115,6 +116,19 @@ def reconstructions(vae: VAE, x: Tensor, y: Tensor | None = None, ax: Axes | Non
     1
     """
     return images(torch.cat([x, vae.reconstruct(x, y)]), ax, columns=len(x))
+
+
+def translations(cycle: Cycle, x: Tensor, to: str = "y", ax: Axes | None = None) -> Axes:
+    """Images in the upper row, what they become as the other kind, and what that becomes, below.
+
+    >>> cycle = ppl_gen.zoo.cycle_gan((1, 8, 8), channels=4)
+    >>> ax = ppl_gen.plot.translations(cycle, torch.zeros(5, 1, 8, 8))
+    >>> len(ax.images)
+    1
+    """
+    there = cycle.translate(x, to)
+    back = cycle.translate(there, "x" if to == "y" else "y")
+    return images(torch.cat([x, there, back]), ax, columns=len(x))
 
 
 def traversal(

@@ -47,6 +47,14 @@ class Family(nn.Module):
         """Codes ``(N, *code_shape)`` with one dimension set to ``values`` of shape ``(N,)``."""
         return code.index_copy(1, torch.tensor([dim], device=code.device), values.unsqueeze(1))
 
+    def draw(self, parameters: Tensor) -> Tensor:
+        """A continuous code, for a diffusion; ``NotImplementedError`` where there is none."""
+        return self(parameters).rsample()
+
+    def settle(self, code: Tensor) -> Tensor:
+        """The code that the decoder is given for a continuous one."""
+        return code
+
 
 def indices(values: Tensor, count: int, kind: str) -> Tensor:
     """Values as indices below a count, or ``ValueError`` that calls them by their kind.

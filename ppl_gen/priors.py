@@ -20,8 +20,19 @@ from torch.distributions import (
 )
 
 from ppl_gen._checks import is_positive, is_whole
+from ppl_gen.models.diffusion_prior import DiffusionPrior
 from ppl_gen.networks import Shared
 from ppl_gen.posteriors import Categorical, DiagonalNormal
+
+__all__ = [
+    "Bernoulli",
+    "ConditionalNormal",
+    "DiffusionPrior",
+    "Laplace",
+    "StandardNormal",
+    "UniformCategorical",
+    "VampPrior",
+]
 
 
 class StandardNormal(nn.Module):

@@ -17,7 +17,8 @@ for one datum at a time, so a penalised critic must not mix data as batch normal
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torch.nn.utils import parametrizations
 
 from ppl_gen._checks import is_positive
 
+Judge: TypeAlias = Callable[[Tensor], Tensor]  # a critic, or one of its heads
 LAYERS = (
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
@@ -41,7 +43,7 @@ class Regularizer:
     torch.Size([5])
     """
 
-    def __call__(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def __call__(self, critic: Judge, real: Tensor, fake: Tensor) -> Tensor:
         """The cost ``(B,)`` of each output of the critic for as many data as fakes."""
         return real.new_zeros(len(real))
 
@@ -75,7 +77,7 @@ class GradientPenalty(Regularizer):
     def __init__(self, weight: float = 10.0, one_sided: bool = False):
         self.weight, self.one_sided = _positive(weight, "weight"), one_sided
 
-    def __call__(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def __call__(self, critic: Judge, real: Tensor, fake: Tensor) -> Tensor:
         share = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         excess = input_gradient(critic, share * real + (1 - share) * fake).norm(dim=1) - 1
         return self.weight * (excess.relu() if self.one_sided else excess).square()
@@ -100,7 +102,7 @@ class R1(Regularizer):
     def __init__(self, weight: float = 10.0):
         self.weight = _positive(weight, "weight")
 
-    def __call__(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def __call__(self, critic: Judge, real: Tensor, fake: Tensor) -> Tensor:
         return self.weight / 2 * input_gradient(critic, real).square().sum(1)
 
 
@@ -117,7 +119,7 @@ class R2(R1):
     2.0
     """
 
-    def __call__(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def __call__(self, critic: Judge, real: Tensor, fake: Tensor) -> Tensor:
         return super().__call__(critic, fake, real)
 
 
@@ -175,7 +177,7 @@ def spectral_norm(network: nn.Module) -> nn.Module:
     return network
 
 
-def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
+def input_gradient(critic: Judge, x: Tensor) -> Tensor:
     r"""The gradient of every output of a critic in the data it was computed from, ``(B, ...)``.
 
     A critic that sees several data at once has one output, and so one gradient, for all of them.
@@ -184,7 +186,7 @@ def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
     >>> input_gradient(torch.nn.Linear(6, 1), torch.zeros(4, 2, 3).flatten(1)).shape
     torch.Size([4, 6])
     """
-    x = x.detach().requires_grad_()
+    x = x if x.requires_grad else x.detach().requires_grad_()
     with torch.enable_grad():
         logits = critic(x)
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)

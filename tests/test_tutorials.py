@@ -216,6 +216,108 @@ def _(found):
     assert found["log_evidence_enumerated"] == pytest.approx(found["log_evidence_tree"], abs=1e-10)
 
 
+@tutorial("12_divergences_and_transport")
+def _(found):
+    assert found["js"] == pytest.approx([0.336831, 0.691906, math.log(2)], abs=1e-6)
+    assert found["slopes_of_js"][-1] < 1e-12
+    assert found["formula_gap"] < 1e-10
+    assert found["slope_survives"] == {"KL": True, "JS": False, "W₁": True}
+    for theta, (js, w1) in found["lines"].items():
+        assert js == pytest.approx(math.log(2) if theta else 0, abs=1e-9)
+        assert w1 == pytest.approx(theta, abs=1e-9)
+    assert list(found["boxes"].values()) == [(42, 42), (2, 6)]
+    assert list(found["all_plans"].values()) == [{42}, {2, 6}]
+    assert list(found["boxes_by_sorting"].values()) == [42, 2]
+    assert found["slope_at_fakes"]["discriminator"] < 5e-3
+    assert found["slope_at_fakes"]["critic"] == pytest.approx(1 + 4 / 20, rel=0.05)
+    assert found["critic_variation"] < 0.1
+    for learned, exact in found["learned_js"]:
+        assert learned == pytest.approx(exact, abs=0.02)
+    for learned, exact in found["learned_w1"]:
+        assert learned == pytest.approx(exact, rel=0.05)
+    for gap, bound in found["clipped"].values():
+        assert 0 < gap <= bound + 1e-6
+    gaps = [gap for gap, _ in found["clipped"].values()]
+    assert gaps == sorted(gaps, reverse=True)
+
+
+@tutorial("13_generative_adversarial_networks")
+def _(found):
+    assert found["weights"] == pytest.approx(found["exact_weights"], abs=1e-3)
+    assert found["value"] == pytest.approx(found["best_value"], abs=1e-9)
+    assert found["generator_gradients"][::3] == pytest.approx([0.40, 0.14, 4e-4], rel=0.05)
+    assert found["generator_gradients"][2::3] == pytest.approx([1, 4, 8], rel=1e-6)
+    assert found["gradient_gap"] < 1e-6
+    assert found["spread_of_sum"] < 1e-9
+    dead, loss = found["dead"], found["loss_with_dead"]
+    assert dead["as it should be", "ReLU"] < 0.2
+    assert dead["learning rate 1", "ReLU"] > 0.3
+    assert dead["bias −10", "ReLU"] > 0.45
+    assert loss["bias −10", "ReLU"] == pytest.approx(math.log(4), abs=0.02)
+    assert found["shuffle_gap"] < 1e-12
+    assert found["ring"]["VAE"][0] >= found["ring"]["GAN"][0]
+    assert found["ring"]["data"][1] == pytest.approx(0.989, abs=0.01)
+    encoded, searched = found["search_errors"]
+    assert min(encoded, searched) > 0
+    assert found["search_seconds"][0] < found["search_seconds"][1]
+
+
+@tutorial("16_diffusion")
+def _(found):
+    assert found["symbolic"] == ["0", "0"]
+    assert max(found["forward_gaps"].values()) < 1e-12
+    left = found["signal_left"]
+    assert left[3][:2] == (pytest.approx(0.970, abs=1e-3), None)
+    assert [left[steps][0] for steps in (40, 80, 200)] == pytest.approx(
+        [0.667, 0.445, 0.132], abs=1e-3
+    )
+    assert all(max(row[2:]) < 1e-3 for row in left.values())
+    # by quadrature of the reverse of data at ±1, elsewhere
+    assert list(found["worst_step"].values()) == pytest.approx(
+        [0.083, 0.171, 0.041, 0.0013, 0.0002], rel=0.05
+    )
+    assert list(found["all_steps"].values()) == pytest.approx(
+        [0.084, 0.193, 0.082, 0.0090, 0.0027], rel=0.05
+    )
+    errors = found["noise_error"]
+    assert errors["exact denoiser"] < errors["trained"] < 1.3 * errors["exact denoiser"]
+    assert errors["trained"] < errors["trained, not told the time"]
+    assert found["by_hand_gap"] < 1e-4
+    steps = found["steps"]
+    exact = [steps["exact denoiser", n] for n in (3, 40, 80)]
+    assert exact[0]["high quality"] < 0.5 < 0.95 < exact[1]["high quality"]
+    assert [row["gap"] for row in exact] == sorted((row["gap"] for row in exact), reverse=True)
+    assert exact[2]["gap"] > 0
+    for n in (3, 40, 80):
+        assert steps["trained at all times", n]["gap"] > steps["exact denoiser", n]["gap"]
+    small, large = (found["gaussian"][variance] for variance in ("small", "large"))
+    assert small[3][0] < large[3][0] < 2
+    assert small[100_000][0] == pytest.approx(4, rel=1e-3)
+    assert small[100_000][1] == pytest.approx(0.5772157 / 2, abs=0.006)
+    assert large[10_000][1] == pytest.approx(large[1000][1] / 10, rel=0.05)
+
+
+@tutorial("17_scores")
+def _(found):
+    for variance, exact in found["chain_variance"].values():
+        assert variance == pytest.approx(exact, abs=5 * exact * (2 / found["chain_size"]) ** 0.5)
+    assert found["score_gap"] < 1e-8
+    length, gauge = found["beside_circle"][-1]
+    assert length == pytest.approx(gauge, rel=0.02)
+    errors = found["score_error"]
+    assert errors["one level"][1] > 0.7 > 0.2 > errors["all levels, noisier"][1]
+    plain, more, annealed, short, small = found["shares"].values()
+    deviation = 3 * (0.25 / found["chains"]) ** 0.5
+    assert plain == pytest.approx(0.5, abs=deviation)
+    assert more == pytest.approx(0.5, abs=deviation)
+    assert annealed == pytest.approx(0.754, abs=deviation)
+    assert max(short, small) < 0.7
+    ways = found["by_sampler"]
+    assert ways["ancestral"][1] == pytest.approx(0.8, abs=deviation)
+    assert ways["Heun"][1] == pytest.approx(found["share_of_flow"], abs=deviation)
+    assert all(learned == pytest.approx(exact, abs=0.05) for _, exact, learned in ways.values())
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)

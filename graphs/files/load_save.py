@@ -25,6 +25,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 from graphs.files import bif, dsc, net, uai, xdsl, xmlbif
 from graphs.files.rows import Policy
 from graphs.language.scanning import Malformed, decode
@@ -101,7 +103,22 @@ def load(
     >>> graphs.load("lawn.bif", tables=False).nodes["rain"]
     {'kind': 'chance'}
     """
-    policy = _policy(normalize, tolerance)
+    content = read_content(path, tables, _policy(normalize, tolerance))
+    if not isinstance(content, Tables):
+        return content
+    from graphs.parameters.bridge import to_pgmpy
+
+    return to_pgmpy(content)
+
+
+def read_content(
+    path: str | os.PathLike[str], tables: bool = True, policy: Policy | None = None
+) -> Tables | nx.DiGraph | nx.Graph:
+    """What a file holds, as :func:`load` finds it, without importing pgmpy.
+
+    Raises:
+        ValueError, MissingFileError: as :func:`load` does.
+    """
     reader, data = _recognized(_path(path))
     try:
         if reader is None:
@@ -110,13 +127,8 @@ def load(
     except Malformed as error:
         raise ValueError(f"{path}, line {error.line}: {error}") from None
     if found.changes:
-        warnings.warn(f"{path}: {found.changes}", stacklevel=2)
-    content = found.content
-    if not isinstance(content, Tables):
-        return content
-    from graphs.parameters.bridge import to_pgmpy
-
-    return to_pgmpy(content)
+        warnings.warn(f"{path}: {found.changes}", stacklevel=3)
+    return found.content
 
 
 def _policy(normalize: Any, tolerance: Any) -> Policy:
@@ -159,10 +171,10 @@ def _head(data: bytes) -> str:
     return data[:65536].decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
 
-def _text(path: Any, data: bytes) -> str:
+def _text(path: Any, data: bytes, stacklevel: int = 4) -> str:
     text, assumed = decode(data)
     if assumed:
-        warnings.warn(f"{path}: {assumed}", stacklevel=3)
+        warnings.warn(f"{path}: {assumed}", stacklevel=stacklevel)
     return text
 
 
@@ -192,7 +204,7 @@ def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
         raise MissingFileError(f"expected a file of evidence, got no file at {file}")
     data = _content(file)
     try:
-        return uai.read_evidence(_text(path, data))
+        return uai.read_evidence(_text(path, data, 3))
     except Malformed as error:
         raise ValueError(f"{path}, line {error.line}: {error}") from None
 

@@ -1,13 +1,11 @@
 """Pictures of graphs, with the reason for an independence coloured.
 
 Labels are outlines in the coordinates of the picture, so they stay inside their nodes at any size.
-The colours are those of Okabe and Ito (2008), which colour-blind readers tell apart too, and line
-width or a ring says the same again.
+What a colour says, line width or a ring says again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +17,23 @@ import numpy.typing as npt
 from graphs.language.notation import Node
 from graphs.pictures.arcs import bent
 from graphs.pictures.layout import Edge, Places, Point, arrange
+from graphs.pictures.shapes import (
+    ASKED,
+    BLOCKER,
+    FONT_SIZE,
+    HEAD,
+    HEIGHT,
+    INK,
+    MARGIN,
+    OBSERVED,
+    PATH,
+    PLAIN,
+    RING,
+    between,
+    headed,
+    label_lines,
+    outline,
+)
 from graphs.structure.mixed import one_member, two_headed
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import NodeSet, latent_nodes, node_set
@@ -28,16 +43,6 @@ if TYPE_CHECKING:
     from matplotlib.path import Path
 
     from graphs.separation.independence import Independence
-
-FONT_SIZE = 11.0
-HEIGHT = 2.2 * FONT_SIZE
-HEAD = 0.38 * HEIGHT
-RING = 0.16 * HEIGHT
-MARGIN = 0.5 * HEIGHT
-LINE_LENGTH = 14
-
-PLAIN, ASKED, OBSERVED = "#FFFFFF", "#9FD3F2", "#C2C2C2"
-INK, PATH, BLOCKER = "#333333", "#D55E00", "#009E73"
 
 
 def draw(
@@ -93,7 +98,7 @@ def draw(
     for (u, v), points in chain(routes.items(), arcs.items()):
         edge, two = frozenset((u, v)), points is arcs.get((u, v))
         rims = [RING if end in roles.blockers else 0.0 for end in (u, v)]
-        line = _between(points, (widths[u], widths[v]), rims)
+        line = between(points, [(widths[u], HEIGHT), (widths[v], HEIGHT)], rims)
         heads = 2 if two else int(arrows.is_directed() and not graph.has_edge(v, u))
         on_path = edge in (roles.arcs if two else roles.path)
         _draw_edge(ax, line, heads, on_path, edge in broken, stroke)
@@ -156,7 +161,7 @@ def _label(name: str) -> tuple[Path, float]:
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
-    lines = _lines(name or '""')
+    lines = label_lines(name or '""')
     size = FONT_SIZE if len(lines) == 1 else 0.75 * FONT_SIZE
     cap = TextPath((0, 0), "H", size=size).get_extents().height
     outlines = []
@@ -168,54 +173,13 @@ def _label(name: str) -> tuple[Path, float]:
     return Path.make_compound_path(*outlines), max(o.get_extents().width for o in outlines)
 
 
-def _lines(name: str) -> list[str]:
-    """The name, split near its middle where it is long, and shortened where it is very long."""
-    if len(name) <= LINE_LENGTH:
-        return [name]
-    middle = len(name) / 2
-    breaks = [m.end() for m in re.finditer(r"[\s_\-.:/]+|(?<=[a-z])(?=[A-Z])", name)]
-    inner = [at for at in breaks if 0.2 < at / len(name) < 0.8]
-    at = min(inner, key=lambda end: abs(end - middle)) if inner else round(middle)
-    return [
-        part if len(part) <= 2 * LINE_LENGTH else part[: 2 * LINE_LENGTH - 1] + "…"
-        for part in (name[:at].strip(), name[at:].strip())
-    ]
-
-
-def _between(
-    points: Sequence[Point], widths: Sequence[float], rims: Sequence[float]
-) -> npt.NDArray[Any]:
-    """A smooth line through the points, shape (samples, 2), outside the nodes at its ends."""
-    corners = np.asarray(points, dtype=float)
-    middles = (corners[:-1] + corners[1:]) / 2
-    t = np.linspace(0, 1, 40)[:, None]
-    pieces = [corners[0] + t * (middles[0] - corners[0])]
-    for before, corner, after in zip(middles, corners[1:-1], middles[1:], strict=False):
-        pieces.append((1 - t) ** 2 * before + 2 * t * (1 - t) * corner + t**2 * after)
-    pieces.append(middles[-1] + t * (corners[-1] - middles[-1]))
-    line = np.concatenate(pieces)
-    keep = np.ones(len(line), dtype=bool)
-    for centre, width, rim in zip(corners[[0, -1]], widths, rims, strict=True):
-        dx, dy = np.abs(line - centre).T
-        keep &= np.hypot(np.maximum(dx - (width - HEIGHT) / 2, 0), dy) > HEIGHT / 2 + rim
-    return line[keep] if keep.sum() > 1 else line
-
-
-def _outline(place: Point, width: float, rim: float = 0.0) -> npt.NDArray[Any]:
-    """The edge of a node, shape (corners, 2): a rectangle with a half disc at either end."""
-    angles = np.linspace(-np.pi / 2, np.pi / 2, 30)
-    right = (HEIGHT / 2 + rim) * np.column_stack([np.cos(angles), np.sin(angles)])
-    right[:, 0] += (width - HEIGHT) / 2
-    return np.concatenate([right, -right]) + place
-
-
 # --- Ink ----------------------------------------------------------------------------------------
 
 
 def _canvas(
     places: Places, lines: Sequence[Sequence[Point]], widths: Mapping[Node, float], ax: Axes | None
 ) -> Axes:
-    rims = [_outline(place, widths[v]) for v, place in places.items()]
+    rims = [outline(place, widths[v]) for v, place in places.items()]
     xs, ys = np.concatenate([*rims, *lines, [(0.0, 0.0)]]).T
     left, right = xs.min() - MARGIN, xs.max() + MARGIN
     bottom, top = ys.min() - MARGIN, ys.max() + MARGIN
@@ -249,25 +213,13 @@ def _draw_edge(
 
     colour, width, order = (PATH, 2.4 * stroke, 1.5) if on_path else (INK, stroke, 1.0)
     for _ in range(heads):
-        line, head = _headed(line, HEAD * (1.25 if on_path else 1.0))
+        line, head = headed(line, HEAD * (1.25 if on_path else 1.0))
         line = line[::-1]
         ax.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=order))
     drawn = Line2D(*line.T, color=colour, linewidth=width, zorder=order)
     if dashed:
         drawn.set_linestyle((0, (3, 2)))
     ax.add_line(drawn)
-
-
-def _headed(
-    line: npt.NDArray[Any], length: float
-) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
-    """The line up to the head at its end, and the corners of the head."""
-    tip, line = line[-1], line[np.hypot(*(line - line[-1]).T) >= length]
-    back = (line[-1] if len(line) else tip + (0, 1)) - tip
-    back = back / np.hypot(*back) * length
-    line = np.concatenate([line, [tip + 0.7 * back]])
-    side = 0.38 * np.array([-back[1], back[0]])
-    return line, [tip, tip + back + side, tip + 0.75 * back, tip + back - side]
 
 
 def _draw_node(
@@ -279,10 +231,10 @@ def _draw_node(
     fill = OBSERVED if node in roles.observed else ASKED if node in roles.asked else PLAIN
     edge, line = (PATH, 2.2 * stroke) if node in roles.on_path else (INK, stroke)
     style = "--" if node in roles.latent else "-"
-    body = _outline(place, width)
+    body = outline(place, width)
     ax.add_patch(Polygon(body, facecolor=fill, edgecolor=edge, lw=line, ls=style, zorder=2))
     if node in roles.blockers:
-        ring = _outline(place, width, RING)
+        ring = outline(place, width, RING)
         ax.add_patch(Polygon(ring, fill=False, edgecolor=BLOCKER, lw=2.4 * stroke, zorder=2))
     name = label.transformed(Affine2D().translate(*place))
     ax.add_patch(PathPatch(name, facecolor="#111111", edgecolor="none", zorder=3))

@@ -161,6 +161,24 @@ class Provenance:
             self._write(copy, self._number(labels))
         return copy
 
+    def rename(
+        self, tensor: Tensor, labels: Iterable[Hashable], name: Hashable
+    ) -> tuple[Tensor, bool]:
+        """A copy whose elements depend on ``name`` alone where they did on exactly these labels.
+
+        Returns:
+            The copy, and whether that is so of all its elements.
+        """
+        with self.paused():
+            old, new = self._number(labels), self._number({name})
+            ids = torch.as_tensor(self._read(tensor), device="cpu")
+            there = ids == old
+            copy = tensor.clone(memory_format=torch.contiguous_format)
+            self._write(
+                copy, new if there.all() else torch.where(there, new, ids).expand(copy.shape)
+            )
+        return copy, bool(there.all())
+
     def mark(self, tensor: Tensor, labels: Iterable[Hashable]) -> None:
         """Add labels to the elements of the tensor itself, and so to all its views."""
         with self.paused():

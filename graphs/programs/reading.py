@@ -12,6 +12,13 @@ separation in the graph is an independence of the program. Two ways of finding e
    again with that site redrawn and all others held, and the distributions are compared. This sees
    what the values tried bring about, so a rare branch can hide an edge.
 
+The value of ``pyro.deterministic`` is a node too, a function of its parents. Edges of what uses it
+come from the function if they come from an element of it that depends on all its parents, and from
+the parents themselves otherwise, which says more. It is constant once its parents are known, and so
+are functions of it: :func:`graphs.independent` counts them as observed then (Geiger, Verma and
+Pearl 1990), so that no dependence is read off a path through a constant. A function without parents
+is one to begin with, and has no edges.
+
 Neither sees dependence on observed data that is read from the program's argument instead of the
 site (autoregression through ``data[t - 1]``), on state kept outside torch, or on sites under
 ``poutine.block``. What is suspected is said in ``graph.graph["warnings"]``; ``assume=`` adds what
@@ -45,11 +52,11 @@ def from_pyro(
     program: Callable[..., Any],
     *args: Any,
     assume: Iterable[Edge] = (),
-    unroll: bool = False,
+    unroll: bool | int = False,
     seeds: Iterable[int] = (0, 1, 2),
     **kwargs: Any,
 ) -> nx.DiGraph:
-    """The graph of a Pyro program: nodes are its sample sites, edges direct dependence.
+    """The graph of a Pyro program: nodes are its sites, edges direct dependence.
 
     The program is run once per seed as ``program(*args, **kwargs)``, and again with single sites
     redrawn if their values leave torch. Random states, the parameter store, Pyro's settings and the
@@ -61,21 +68,24 @@ def from_pyro(
         assume: edges ``(u, v)`` to add.
         unroll: whether each site in a vectorised plate becomes one node per index, ``"x[2]"`` or
             ``"x[0,3]"`` (outermost plate first). Sites in the same plate are then joined index by
-            index, which is what ``pyro.plate`` promises. Sites in a sequential plate or a Python
+            index, which is what ``pyro.plate`` promises. A number is how many indices of each plate
+            to show at most, all of which are alike. Sites in a sequential plate or a Python
             loop are nodes of their own anyway.
         seeds: of the runs; nodes and edges of all of them are joined.
 
     Returns:
         A ``DiGraph`` in the order of sampling. Node attributes: ``observed`` (queries do not
         condition on it by themselves), ``distribution`` (a class name), ``plates`` (a tuple of
-        names, outermost first); unrolled also ``site`` and ``index``. Edge attribute ``found``:
+        names, outermost first), and ``deterministic`` where the value is a function of its parents;
+        unrolled also ``site`` and ``index``. Edge attribute ``found``:
         ``"traced"``, ``"redrawn"`` or ``"assumed"``. Graph attributes: ``plates`` (name to size)
-        and ``warnings`` (a list of str). ``pyro.deterministic`` is passed through; ``pyro.factor``
-        is an observed node with distribution ``"Unit"``, to be conditioned on in queries.
+        and ``warnings`` (a list of str). ``pyro.factor`` is an observed node with distribution
+        ``"Unit"``, to be conditioned on in queries.
 
     Raises:
-        ValueError: a program that cannot be called with these arguments, no seed, an unknown name
-            or a cycle in ``assume``, more than 10,000 nodes or 200,000 edges after unrolling.
+        ValueError: a program that cannot be called with these arguments, no seed, a negative number
+            of indices, an unknown name or a cycle in ``assume``, more than 10,000 nodes or 200,000
+            edges after unrolling.
 
     >>> def program():
     ...     z = pyro.sample("z", pyro.distributions.Normal(0.0, 1.0))
@@ -89,6 +99,10 @@ def from_pyro(
     """
     call, numbers = _bound(program, args, kwargs), _checked_seeds(seeds)
     assumed = _checked_pairs(assume)
+    if unroll is not True and not (isinstance(unroll, int) and unroll >= 0):
+        raise ValueError(
+            f"expected unroll to be True, False or a number of indices, got {unroll!r}"
+        )
     warnings: list[str] = []
     runs = {seed: run(call, seed) for seed in numbers}
     redrawn = _redrawn(call, runs, warnings)
@@ -98,12 +112,15 @@ def from_pyro(
     graph.add_edges_from(between_sites, found="assumed")
     require_acyclic(graph)
     if unroll:
-        graph = _unrolled(graph, runs)
+        graph = _unrolled(graph, runs, None if unroll is True else unroll)
     for edge in assumed:
         if edge not in between_sites:
             _require_known(graph, edge)
             graph.add_edge(*edge, found="assumed")
     require_acyclic(graph)
+    for node in list(nx.topological_sort(graph)):
+        if graph.nodes[node].get("deterministic") and not graph.pred[node]:
+            graph.remove_edges_from([(node, v) for v in graph[node]])  # nothing hangs on a constant
     return graph
 
 
@@ -248,6 +265,7 @@ def _joined(
                     observed=site.observed,
                     distribution=site.distribution,
                     plates=site.plates,
+                    **({"deterministic": True} if site.deterministic else {}),
                 )
     for r in runs.values():
         for name, site in r.sites.items():
@@ -269,12 +287,35 @@ def _joined(
 # --- Unrolling ----------------------------------------------------------------------------------
 
 
-def _unrolled(graph: nx.DiGraph, runs: Mapping[int, Run]) -> nx.DiGraph:
-    """One node per site and index of its vectorised plates."""
+def _past_wider_functions(graph: nx.DiGraph, sizes: Mapping[str, Mapping[str, int]]) -> nx.DiGraph:
+    """The graph without ways through a function of all rows to what uses it row by row.
+
+    The rows of a plate would meet in the one node of the function, which stands outside. What uses
+    it is joined to the function's parents instead.
+    """
+    result, above = graph.copy(), dict[str, set[str]]()
+    for node in graph:
+        ways = (sizes[u].keys() | above.get(u, set()) for u in graph.pred[node])
+        if graph.nodes[node].get("deterministic"):
+            above[node] = set().union(*ways) - sizes[node].keys()
+    for node in reversed(above):
+        for child in [v for v in result[node] if above[node] & sizes[v].keys()]:
+            attributes = result.edges[node, child]
+            result.remove_edge(node, child)
+            missing = [u for u in result.pred[node] if not result.has_edge(u, child)]
+            result.add_edges_from(((u, child) for u in missing), **attributes)
+    return result
+
+
+def _unrolled(graph: nx.DiGraph, runs: Mapping[int, Run], most: int | None) -> nx.DiGraph:
+    """One node per site and index of its vectorised plates, or at most so many indices."""
     sizes: dict[str, dict[str, int]] = {}
     for r in runs.values():
         for name, site in r.sites.items():
-            sizes.setdefault(name, {f.name: int(f.size) for f in site.frames if f.vectorized})
+            plates = {f.name: int(f.size) for f in site.frames if f.vectorized}
+            sizes.setdefault(
+                name, {p: n if most is None else min(n, most) for p, n in plates.items()}
+            )
     count = sum(prod(s.values()) for s in sizes.values())
     if count > _MOST_NODES:
         raise ValueError(f"expected at most {_MOST_NODES} nodes after unrolling, got {count}")
@@ -282,6 +323,7 @@ def _unrolled(graph: nx.DiGraph, runs: Mapping[int, Run]) -> nx.DiGraph:
     if edges > _MOST_EDGES:
         raise ValueError(f"expected at most {_MOST_EDGES} edges after unrolling, got {edges}")
     result = nx.DiGraph(**graph.graph)
+    graph = _past_wider_functions(graph, sizes)
     for name, attributes in graph.nodes(data=True):
         for index in _indices(sizes[name]):
             places = tuple(index[plate] for plate in sizes[name])

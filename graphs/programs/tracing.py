@@ -8,7 +8,7 @@ tracing cannot: it holds all values but one and compares the distributions of al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,8 @@ class Site:
         value: what the program goes on with.
         fingerprint: the tensors that describe its distribution.
         draw: a new value from it.
+        deterministic: whether the value is a function of those of other sites.
+        held: whether redrawing other sites leaves the value as it is.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Site:
     value: Any
     fingerprint: list[Tensor]
     draw: Callable[[], Any]
+    deterministic: bool = False
+    held: bool = True
 
     @property
     def plates(self) -> tuple[str, ...]:
@@ -115,11 +119,11 @@ def redraw(program: Callable[[], Any], seed: int, first: Run, site: str) -> Iter
     Yields:
         One set of names per value tried. An exception of the program passes through.
     """
-    held = {s.name: s.value for s in first.sites.values() if not s.observed}
+    held = {s.name: s.value for s in first.sites.values() if s.held}
     before = run(program, seed, held)
     if site not in before.sites:
         return
-    for value in islice(_other_values(before.sites[site], seed), _VALUES):
+    for value in islice(_other_values(program, before.sites[site], seed), _VALUES):
         after = run(program, seed, {**held, site: value})
         yield {
             name
@@ -133,10 +137,16 @@ def redraw(program: Callable[[], Any], seed: int, first: Run, site: str) -> Iter
         }
 
 
-def _other_values(site: Site, seed: int) -> Iterator[Any]:
+def _other_values(program: Callable[[], Any], site: Site, seed: int) -> Iterator[Any]:
+    """Other values that the site might have; of a function, those it has in other runs."""
     tried = [site.value]
-    with _own_state(seed + 1):
-        draws = [site.draw() for _ in range(_ATTEMPTS)]
+    draws: Iterable[Any]
+    if site.deterministic:
+        others = (run(program, seed + 1 + i).sites.get(site.name) for i in range(_ATTEMPTS))
+        draws = (other.value for other in others if other is not None)
+    else:
+        with _own_state(seed + 1):
+            draws = [site.draw() for _ in range(_ATTEMPTS)]
     for value in draws:
         if isinstance(value, Tensor) and not any(_same(value, old) for old in tried):
             tried.append(value)
@@ -170,14 +180,17 @@ class _Recorder(Messenger):
         self.sites: dict[str, Site] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
-        if _passes_through(msg):
+        if site_is_subsample(msg) or _is_function(msg):
             return
         msg["value"] = _as_tensor(self.given.get(msg["name"], msg["value"]))
         if msg["is_observed"] and isinstance(msg["value"], Tensor):
             self.provenance.mark(msg["value"], {Data(msg["name"])})
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        if _passes_through(msg):
+        if site_is_subsample(msg):
+            return
+        if _is_function(msg):
+            self._record_function(msg)
             return
         name, fn, provenance = msg["name"], msg["fn"], self.provenance
         value = _as_tensor(msg["value"])
@@ -197,15 +210,46 @@ class _Recorder(Messenger):
             value=value,
             fingerprint=fingerprint,
             draw=partial(fn, *msg["args"], **msg["kwargs"]),
+            held=not msg["is_observed"],
         )
         msg["value"] = _labelled(provenance, value, {name})
 
+    def _record_function(self, msg: Any) -> None:
+        """A site whose value is a function of others.
 
-def _passes_through(msg: Any) -> bool:
-    """Whether a message is no site: a plate's indices, or a value determined by others."""
-    if site_is_subsample(msg) or msg["infer"].get("_deterministic"):
+        What uses an element that depends on all the site depends on, depends on those through the
+        site. Any other element passes its own dependence on, which is less.
+        """
+        name, fn, provenance = msg["name"], msg["fn"], self.provenance
+        value, parameters = _as_tensor(msg["value"]), _tensors_of(fn)
+        labels = provenance.labels([parameters, value])
+        with provenance.paused():
+            fingerprint = [t.detach().clone() for t in parameters]
+        held, passed = True, value
+        if name in self.given or provenance.labels(value) != labels:  # or conditioned on
+            passed = _labelled(provenance, _as_tensor(self.given.get(name, value)), {name})
+        elif isinstance(value, Tensor):
+            passed, held = provenance.rename(value, labels, name)
+        self.sites[name] = Site(
+            name=name,
+            observed=False,
+            distribution=_distribution_name(fn),
+            frames=msg["cond_indep_stack"],
+            labels=labels - {name},
+            value=passed,
+            fingerprint=fingerprint,
+            draw=lambda: passed,
+            deterministic=True,
+            held=held,
+        )
+        msg["value"] = passed
+
+
+def _is_function(msg: Any) -> bool:
+    """Whether a site is a function of others: ``pyro.deterministic``, or a reparametrised site."""
+    if msg["infer"].get("_deterministic"):
         return True
-    fn = msg["fn"]  # what a reparametrised site is replaced by
+    fn = msg["fn"]
     masked = isinstance(fn, dist.MaskedDistribution) and fn._mask is False
     return msg["is_observed"] and masked and _distribution_name(fn) == "Delta"
 

@@ -12,6 +12,10 @@ with one, it fails in almost all of them (Pearl 1988; Koller and Friedman 2009, 
 two heads, :math:`a \leftrightarrow b`, is a latent common cause of a and b; with a collider being a
 node at which two heads meet, the definition is that of m-separation (Richardson 2003).
 
+A node with the attribute ``deterministic``, as :func:`graphs.from_pyro` marks it, is a function of
+its parents. When all of them are known it is, and blocks as if it were observed (D-separation;
+Geiger, Verma and Pearl 1990); as x or y it is then a constant, independent of everything.
+
 A breadth-first search over pairs of a node and the direction it was entered from, in which a
 collider is open iff it is an ancestor of Z, finds a shortest active *walk* (Shachter 1998). Cutting
 a loop out of an active walk leaves it active: where the cut makes a closed collider of a node, the
@@ -37,6 +41,7 @@ from graphs.structure.mixed import has_marks, one_member, spouses
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import (
     NodeSet,
+    determined,
     find_nodes,
     latent_nodes,
     node_set,
@@ -120,25 +125,33 @@ class Independence:
         return f"<pre>{escape(self.explain())}</pre>"
 
     @cached_property
+    def known(self) -> frozenset[Node]:
+        """What is observed, and the functions of it."""
+        return determined(self.graph, self.given)
+
+    @cached_property
     def trail(self) -> Trail | None:
         """The active path with the reason each inner node is open; ``None`` when independent."""
         from graphs.separation.trails import read_trail
 
-        return read_trail(self.graph, self.path, self.given) if self.path else None
+        return read_trail(self.graph, self.path, self.known) if self.path else None
 
     @cached_property
     def trails(self) -> tuple[Trail, ...] | None:
         """Every path between x and y, shortest first; ``None`` when that is too long a list."""
         from graphs.separation.trails import all_trails
 
-        return all_trails(one_member(self.graph), self.x, self.y, self.given)
+        known = self.known
+        return all_trails(one_member(self.graph), self.x - known, self.y - known, known)
 
     @cached_property
     def certificate(self) -> Certificate | None:
         """A cut that proves the independence, for graphs of any size; ``None`` when dependent."""
         from graphs.separation.trails import certify
 
-        return certify(self.graph, self.x, self.y, self.given) if self.separated else None
+        known = self.known
+        ends = self.x - known, self.y - known
+        return certify(self.graph, *ends, known) if self.separated else None
 
     @cached_property
     def blockers(self) -> frozenset[Node]:
@@ -250,7 +263,8 @@ def reachable(
     start, observed = node_set(graph, x, "x"), node_set(graph, given, "given")
     require_some(start, "x")
     require_disjoint(start, "x", observed, "given")
-    return _search(graph, start, (), observable(graph, observed, latent))[1]
+    known = determined(graph, observable(graph, observed, latent))
+    return _search(graph, start - known, (), known)[1] - start
 
 
 def independencies(
@@ -285,10 +299,11 @@ def _independencies(
     for size in range(min(max_given, len(nodes) - 2) + 1):
         for observed in combinations([v for v in nodes if v not in latent], size):
             given = frozenset(observed)
+            known = determined(graph, given)
             free = [v for v in nodes if v not in given]
             for i, v in enumerate(free):
                 x = frozenset((v,))
-                dependent = _search(graph, x, (), given)[1]
+                dependent = _search(graph, x - known, (), known)[1]
                 for w in free[i + 1 :]:
                     if w not in dependent:
                         yield Independence(x, frozenset((w,)), given, True, None, graph)
@@ -307,13 +322,14 @@ def independence_of(
     require_disjoint(x, "x", given, "given")
     require_disjoint(y, "y", given, "given")
     within: Collection[Node] = graph
+    known = determined(graph, given)
     if graph.is_directed():
-        within = ancestors(graph, x | y | given)
+        within = ancestors(graph, x | y | known)
         small = len(graph) <= CHECKED_WHOLE
         if has_marks(graph, None if small else within):
             return independence_of(one_member(graph), x, y, given)
         require_acyclic(graph, None if small else within)
-    path, _ = _search(graph, x, y, given, within)
+    path, _ = _search(graph, x - known, y - known, known, within)
     return Independence(x, y, given, path is None, path, graph)
 
 

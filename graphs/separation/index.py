@@ -18,10 +18,18 @@ from graphs.language.notation import Node
 from graphs.separation.plain import BUDGET, DEPENDENT, OVERLAP, QUERY, PlainBall
 from graphs.structure.mixed import one_member, two_headed
 from graphs.structure.models import Model, as_graph
-from graphs.structure.nodes import NodeSet, latent_nodes, node_set, require_disjoint, require_some
+from graphs.structure.nodes import (
+    NodeSet,
+    determined,
+    latent_nodes,
+    node_set,
+    require_disjoint,
+    require_some,
+)
 from graphs.structure.search import neighbours_of, parents_of
 
 if TYPE_CHECKING:
+    import networkx as nx
     import numpy as np
     import numpy.typing as npt
 
@@ -61,6 +69,7 @@ class Separation:
     """
 
     nodes: Sequence[Node]
+    _functional: nx.DiGraph | None  # the graph, where there are functions in it
 
     def __init__(self, model: Model, *, latent: NodeSet | None = None):
         graph = one_member(as_graph(model, acyclic=False))
@@ -77,6 +86,9 @@ class Separation:
             heads.extend(index[v] for v in pair)
         hidden = latent_nodes(graph, latent)
         self._fill(nodes, index, tails, heads, graph.is_directed(), hidden, len(pairs))
+        if any(attributes.get("deterministic") for _, attributes in graph.nodes(data=True)):
+            self._functional = graph.copy()
+            self._lists.clear()
 
     @classmethod
     def from_edges(
@@ -120,6 +132,7 @@ class Separation:
         # where a tuple may be a node it has to be looked up before it is taken for a list
         composite = not self._numbered and not {tuple, frozenset}.isdisjoint(map(type, nodes))
         self._lists: set[type] = {list, set} if composite else {list, set, tuple, frozenset}
+        self._functional = None
         self._memory: npt.NDArray[np.int32] | None = None
         self._ball: PlainBall | CompiledBall
         self._answer_one: Callable[..., int]
@@ -217,6 +230,8 @@ class Separation:
             raise ValueError(
                 f"expected as many xs as ys and givens, got {len(xs)}, {len(ys)} and {len(givens)}"
             )
+        if self._functional is not None:
+            return self._one_by_one(xs, ys, givens)
         parts = [self._numbers(*part) for part in zip((xs, ys, givens), _ROLES, strict=True)]
         flat, sizes = flattened(parts)
         holds = np.empty(len(sizes), np.bool_)
@@ -227,6 +242,18 @@ class Separation:
                 self._decide(xs[refused], ys[refused], givens[refused])
             except ValueError as error:
                 raise ValueError(f"{error} (query {refused})") from None
+        return holds
+
+    def _one_by_one(self, xs: NodeSets, ys: NodeSets, givens: NodeSets) -> npt.NDArray[np.bool_]:
+        """:meth:`independent_many` where sets must be looked at before they are numbered."""
+        import numpy as np
+
+        holds = np.empty(len(xs), np.bool_)
+        for i, sets in enumerate(zip(xs, ys, givens, strict=True)):
+            try:
+                holds[i] = self._decide(*sets)
+            except ValueError as error:
+                raise ValueError(f"{error} (query {i})") from None
         return holds
 
     def _answer(
@@ -257,20 +284,23 @@ class Separation:
         start, observed = node_set(self._index, x, "x"), self._observed(given)
         require_some(start, "x")
         require_disjoint(start, "x", observed, "given")
-        found = self._ready(QUERY).reached(self._numbers_of(start), self._numbers_of(observed))
-        return frozenset(self.nodes[i] for i in found if i < len(self.nodes)) - start - observed
+        known = self._known(observed)
+        ball = self._ready(QUERY)
+        found = ball.reached(self._numbers_of(start - known), self._numbers_of(known))
+        return frozenset(self.nodes[i] for i in found if i < len(self.nodes)) - start - known
 
     def dependence_matrix(self, given: NodeSet | None = None) -> npt.NDArray[np.bool_]:
         """Which pairs are dependent given ``given``: shape (nodes, nodes), ordered as ``nodes``.
 
-        Symmetric. A node depends on itself; the rows and columns of observed nodes are false.
+        Symmetric. A node depends on itself; the rows and columns of observed nodes, and of
+        functions of these, are false.
 
         Raises:
             ValueError: an unknown or a latent node.
         """
         words = 1 + self._size // 64
         ball = self._ready((self._size + self.num_edges) * words)
-        matrix = ball.matrix(self._numbers_of(self._observed(given)))
+        matrix = ball.matrix(self._numbers_of(self._known(self._observed(given))))
         return matrix[: len(self.nodes), : len(self.nodes)]
 
     def _decide(self, x: NodeSet, y: NodeSet, given: NodeSet | None) -> bool:
@@ -280,8 +310,12 @@ class Separation:
         require_some(sets[1], "y")
         for i, j in ((0, 1), (0, 2), (1, 2)):
             require_disjoint(sets[i], _ROLES[i], sets[j], _ROLES[j])
-        numbers = map(self._numbers_of, sets)
-        return self._ready(QUERY).outcome(*numbers) != DEPENDENT
+        known = self._known(sets[2])
+        x, y, observed = map(self._numbers_of, (sets[0] - known, sets[1] - known, known))
+        return not x or not y or self._ready(QUERY).outcome(x, y, observed) != DEPENDENT
+
+    def _known(self, observed: frozenset[Node]) -> frozenset[Node]:
+        return determined(self._functional, observed) if self._functional is not None else observed
 
     def _observed(self, given: NodeSet | None) -> frozenset[Node]:
         nodes = node_set(self._index, given, "given")

@@ -110,14 +110,17 @@ def minimal_separator(
     moral = moral_ancestral(graph, asked) if graph.is_directed() else graph
     usable = frozenset(moral) if allowed is None else node_set(graph, allowed, "allowed")
     cut = usable.intersection(moral) - asked - latent_nodes(graph, latent)
-    reached, cut = _frontier(moral, ends[0], cut, required)
+    reached, cut = frontier(moral, ends[0], cut, required)
     if not reached.isdisjoint(ends[1]):
         return None
-    return _frontier(moral, ends[1], cut, required)[1] | required
+    return frontier(moral, ends[1], cut, required)[1] | required
 
 
-def _frontier(
-    graph: nx.Graph, start: frozenset[Node], cut: frozenset[Node], removed: frozenset[Node]
+def frontier(
+    graph: nx.Graph,
+    start: frozenset[Node],
+    cut: frozenset[Node],
+    removed: frozenset[Node] = frozenset(),
 ) -> tuple[set[Node], frozenset[Node]]:
     """What a search from the start reaches without entering the cut, and what it meets of it."""
     reached = reach(graph.__getitem__, start, cut | removed)

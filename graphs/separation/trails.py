@@ -26,6 +26,7 @@ from graphs.language.statements import listing, statement_text
 from graphs.structure.chordal import moral_ancestral
 from graphs.structure.mixed import families, spouses
 from graphs.structure.models import Model, as_graph
+from graphs.structure.nodes import determined
 from graphs.structure.search import ancestors, reach
 
 if TYPE_CHECKING:
@@ -53,12 +54,15 @@ class Junction:
         kind: ``"chain"``, ``"fork"`` or ``"collider"`` in a DAG, ``"link"`` in an undirected graph.
         observed: whether the node itself is observed.
         descendant: of a collider that is not observed, a nearest descendant that is, or ``None``.
+        function: whether it is a function of its parents, which is as good as observed once they
+            are.
     """
 
     node: Node
     kind: Kind
     observed: bool
     descendant: Node | None = None
+    function: bool = False
 
     @property
     def open(self) -> bool:
@@ -75,7 +79,9 @@ class Junction:
 
 
 def _reason(junction: Junction, below: str = "descendant") -> str:
-    if junction.observed:
+    if junction.observed and junction.function:
+        state = "that is observed or a function of what is"
+    elif junction.observed:
         state = "that is observed"
     elif junction.kind != "collider":
         state = "that is not observed"
@@ -172,7 +178,8 @@ def _junction(
     heads = (before in "→↔") + (after in "←↔")
     kind: Kind = "link" if before == "—" else ("fork", "chain", "collider")[heads]
     below = _observed_below(graph, node, given) if kind == "collider" else None
-    return Junction(node, kind, node in given, below)
+    function = bool(graph.nodes[node].get("deterministic"))
+    return Junction(node, kind, node in given, below, function)
 
 
 def _observed_below(graph: nx.DiGraph, node: Node, given: frozenset[Node]) -> Node | None:
@@ -267,7 +274,8 @@ class Certificate:
         Looks only at edges: those that leave ``side`` must end in observed nodes, y must lie
         beyond, and the graph must join what the model joins or marries.
         """
-        source, observed = as_graph(model, any_member=True), frozenset(given)
+        source = as_graph(model, any_member=True)
+        observed = determined(source, frozenset(given))
         nodes, has_edge = set(self.graph), self.graph.has_edge
         faithful = {*self.x, *self.y, *observed} <= nodes
         if source.is_directed():
@@ -375,6 +383,10 @@ def _summary(junctions: Sequence[Junction]) -> str:
 
 def _blocked(answer: Independence, trails: Sequence[Trail]) -> Iterator[str]:
     x, y, verdict = _brief(answer.x), _brief(answer.y), _verdict(answer)
+    for ends, named in ((answer.x, x), (answer.y, y)):
+        if ends <= answer.known:
+            yield f"{verdict}: {named} is a function of what is observed."
+            return
     if not trails:
         yield f"{verdict}: no path joins {x} and {y}."
         return

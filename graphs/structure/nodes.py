@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from graphs.language.notation import Node
+from graphs.structure.search import children_of, parents_of
 
 NodeSet = Node | Iterable[Node]
 
@@ -98,6 +99,25 @@ def observable(
         if v in hidden or _is_latent(graph, v):
             raise ValueError(f"expected observable nodes for given, got the latent node {v!r}")
     return given
+
+
+def determined(graph: nx.Graph, given: frozenset[Node]) -> frozenset[Node]:
+    """What is known with the nodes given: they, and the functions of what is known.
+
+    A function is a node with a true attribute ``deterministic``, all of whose parents say what its
+    value is (Geiger, Verma and Pearl 1990).
+    """
+    if not graph.is_directed():
+        return given
+    known, waiting, attributes = set(given), list(given), graph.nodes
+    children, parents = children_of(graph), parents_of(graph)
+    while waiting:
+        for v in children[waiting.pop()]:
+            function = v not in known and attributes[v].get("deterministic")
+            if function and known.issuperset(parents[v]):
+                known.add(v)
+                waiting.append(v)
+    return frozenset(known) if len(known) > len(given) else given
 
 
 def latent_nodes(graph: nx.Graph, latent: NodeSet | None = None) -> frozenset[Node]:

@@ -110,6 +110,13 @@ def _add_models(train: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--labels", metavar="COLUMN", help="the column of a CSV file that holds labels"
         )
+        if entry.family == "cycle":
+            sub.add_argument(
+                "--data2",
+                default="inverted",
+                help="data of the other kind, a source like --data; by default every other image "
+                "of --data, inverted",
+            )
         sub.add_argument("--epochs", type=int, default=20)
         sub.add_argument("--batch-size", type=int, default=128)
         sub.add_argument("--lr", type=float, help="1e-3, or the model's own, by default")
@@ -177,6 +184,8 @@ def _train(arguments: argparse.Namespace) -> None:
     build, defaults = entry.build, _options(entry)
     options = {name: getattr(arguments, name) for name in defaults}
     data = _data(arguments.data, arguments.binarize, labels=arguments.labels)
+    if entry.family == "cycle":
+        data = sources.unpaired(data, arguments.data2, arguments.binarize)
     options |= sources.told_by(data.train, options, defaults)
     with seeded(arguments.seed):
         model = build(tuple(sources.values(data.train).shape[1:]), **options)
@@ -213,11 +222,9 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     _write_settings(arguments, steps=history.steps)
     history.to_frame().to_csv(arguments.out / "history.csv")
     _figure(arguments.out / "curves.png", history.plot)
-    if table:
-        sources.write_rows(arguments.out / "samples.csv", model, 64, arguments.seed)
-    else:
-        _figure(arguments.out / "samples.png", lambda: plot.samples(model, seed=arguments.seed))
-    if not table and isinstance(model, ppl_gen.VAE):
+    target = arguments.out / ("samples.csv" if table else "samples.png")
+    _write_samples(target, model, 64, arguments.seed, data.test)
+    if not table and hasattr(model, "reconstruct"):
         examples = sources.first(data.test, 8)
         _figure(
             arguments.out / "reconstructions.png", lambda: plot.reconstructions(model, *examples)
@@ -228,23 +235,49 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and {more}")
 
 
+def _write_samples(target: Path, model: Any, n: int, seed: int, test: Any, **how: Any) -> None:
+    """Draws of a model; of a cycle the first data and their translations."""
+    from ppl_gen import plot
+    from ppl_gen.app import sources
+
+    given = sources.values(test)[:n] if model.streams > 1 else None
+    if len(model.data_shape) == 1:
+        sources.write_rows(target, model, n, seed, given, **how)
+    elif given is not None:
+        _figure(target, lambda: plot.translations(model, given[:16]))
+    else:
+        _figure(target, lambda: plot.samples(model, n, seed=seed, **how))
+
+
+def _test_data(model: Any, settings: dict[str, Any], data: str, binarize: Any) -> Any:
+    """The held-out data of a run, of two kinds for a cycle."""
+    from ppl_gen.app import sources
+
+    found = _data(data, binarize, model.schema)
+    if model.streams > 1:
+        found = sources.unpaired(found, settings.get("data2", sources.INVERTED), binarize)
+    return found.test
+
+
 def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
     """What a model is evaluated with, and of which step it is once it is written."""
     settings = {"data": arguments.data, "binarize": arguments.binarize, "seed": arguments.seed}
+    if hasattr(arguments, "data2"):
+        settings["data2"] = arguments.data2
     (arguments.out / "settings.json").write_text(json.dumps(settings | more))
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from ppl_gen import plot
     from ppl_gen.app import sources
 
-    model, folder, _ = _trained(arguments.run)
+    model, folder, settings = _trained(arguments.run)
     table, how = len(model.data_shape) == 1, sources.sampling(model, arguments)
     target = arguments.out or folder / ("samples.csv" if table else "samples.png")
-    if table:
-        sources.write_rows(target, model, arguments.n, arguments.seed, **how)
-    else:
-        _figure(target, lambda: plot.samples(model, arguments.n, seed=arguments.seed, **how))
+    test = None
+    if model.streams > 1:
+        source = settings.get("data", "mnist")
+        test = _test_data(model, settings, source, settings.get("binarize"))
+    _write_samples(target, model, arguments.n, arguments.seed, test, **how)
     print(f"wrote {target}")
 
 
@@ -256,12 +289,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
     model, _, settings = _trained(arguments.run)
-    data = _data(
+    test = _test_data(
+        model,
+        settings,
         arguments.data or settings.get("data", "mnist"),
         arguments.binarize or settings.get("binarize"),
-        model.schema,
     )
-    images, labels = sources.first(data.test, arguments.images)
+    if model.streams > 1:
+        x, y = (sources.first(part, arguments.images)[0] for part in (test.a, test.b))
+        inverted = settings.get("data2", sources.INVERTED) == sources.INVERTED
+        _report(scores.of_translations(model, x, y, inverted), arguments.json)
+        return
+    images, labels = sources.first(test, arguments.images)
     if isinstance(model, ppl_gen.VAE):
         found = scores.of_density(model, images, labels, arguments.num_samples)
     elif isinstance(model, ppl_gen.Diffusion):
@@ -269,8 +308,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     else:
         found = scores.of_samples(model, images, labels)
     if len(model.data_shape) == 3:
-        found["binarization"] = metrics.binarization(data.test)
-    if arguments.json:
+        found["binarization"] = metrics.binarization(test)
+    _report(found, arguments.json)
+
+
+def _report(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
         infinite = (math.inf, -math.inf)  # which JSON cannot express
         print(json.dumps({k: None if v in infinite else v for k, v in found.items()}))
         return
@@ -326,7 +369,8 @@ def _options(entry: Any) -> dict[str, Any]:
         for name, parameter in parameters.items()
         if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
     }
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    exchanges = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if exchanges and entry.family in FAMILIES:
         base = _options(zoo.registry[FAMILIES[entry.family]])
         found |= {k: v for k, v in base.items() if k not in (*found, *entry.fixed)}
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppl_gen import metrics
 from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.cycles import Cycle
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.models.vae import VAE
 
@@ -57,3 +58,28 @@ def of_samples(model: GenerativeModel, images: Tensor, labels: Tensor | None) ->
         "extractor": fid.extractor,
         "images": len(images),
     }
+
+
+def of_translations(model: Cycle, x: Tensor, y: Tensor, inverted: bool) -> dict[str, Any]:
+    """How far data are from what comes back of them, and translations from data of their kind.
+
+    Args:
+        model: a cycle.
+        x: held-out data of one kind.
+        y: of the other.
+        inverted: whether y are of the kind of 1 - x, so that every true translation is known.
+    """
+    there, back = model.translate(x, "y"), model.translate(y, "x")
+    found: dict[str, Any] = {
+        "cycle": (model.translate(there, "x") - x).abs().mean().item(),
+        "cycle_y": (model.translate(back, "y") - y).abs().mean().item(),
+    }
+    if inverted:
+        found["truth"] = (there - (1 - x)).abs().mean().item()
+        found["truth_x"] = (back - (1 - y)).abs().mean().item()
+    if len(model.data_shape) == 3 and min(len(x), len(y)) > 1:
+        extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
+        near = metrics.fid(y, there, extractor)
+        found |= {"fid": near.value, "fid_x": metrics.fid(x, back, extractor).value}
+        found["extractor"] = near.extractor
+    return found | {"images": len(x), "images_y": len(y)}

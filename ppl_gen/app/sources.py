@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ import torch
 
 from ppl_gen.data.csv_file import read_frame, write_frame
 from ppl_gen.data.digits import mnist
+from ppl_gen.data.image_set import ImageSet
 from ppl_gen.data.own import SUFFIXES, images
+from ppl_gen.data.streams import Unpaired
 from ppl_gen.data.tables import Schema, Table, fit_schema
 
 TEST_FRACTION = 0.2
+INVERTED = "inverted"  # every other image of the first source, with its grey levels inverted
 
 
 class TableSplit(NamedTuple):
@@ -23,6 +27,45 @@ class TableSplit(NamedTuple):
 
     train: Table
     test: Table
+
+
+class UnpairedSplit(NamedTuple):
+    """Training and test data of two kinds without pairs."""
+
+    train: Unpaired
+    test: Unpaired
+
+
+def unpaired(split: Any, second: str, binarize: Any = None) -> UnpairedSplit:
+    """Two sources without pairs.
+
+    Args:
+        split: training and test data of the first.
+        second: a source, or ``inverted`` for every other image of the first, inverted.
+        binarize: how pixels of the second become 0 and 1.
+
+    Raises:
+        ValueError: a table to be inverted, or what :func:`named` refuses.
+    """
+    table = isinstance(split.train, Table)
+    if second != INVERTED:
+        other = named(second, binarize, split.train.schema if table else None)
+        return UnpairedSplit(*map(Unpaired, split, other))
+    if table:
+        raise ValueError("expected --data2 with a table, which cannot be inverted, got none")
+    halves = ((part.subset(slice(i, None, 2)) for i in range(2)) for part in split)
+    return UnpairedSplit(*(Unpaired(a, inverted(b)) for a, b in halves))
+
+
+def inverted(images: ImageSet) -> ImageSet:
+    """The images with black for white."""
+    found = images.intensities
+    return replace(
+        images,
+        images=1 - images.images,
+        name=f"inverted {images.name}",
+        intensities=None if found is None else 1 - found,
+    )
 
 
 def named(
@@ -63,10 +106,10 @@ def _holds_images(folder: Path) -> bool:
 
 
 def values(part: Any) -> Any:
-    """The images of a set, or the cells of a table."""
+    """The images of a set, or the cells of a table; of two sets the first's."""
     from ppl_gen.data.reading import pixels_or_cells  # reading is made of models
 
-    return pixels_or_cells(part)
+    return pixels_or_cells(part.a if isinstance(part, Unpaired) else part)
 
 
 def first(part: Any, n: int | None) -> tuple[Any, Any]:
@@ -138,14 +181,19 @@ def sampling(model: Any, arguments: Any) -> dict[str, Any]:
     return found
 
 
-def write_rows(path: Path, model: Any, n: int, seed: int, **how: Any) -> None:
+def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None, **how: Any) -> None:
     """Draws of a model of a table in the units of its data, of every class in turn.
+
+    A model that translates is given the rows ``given`` instead.
 
     Raises:
         ValueError: a model that knows no table.
     """
     if model.schema is None:
         raise ValueError("expected a model that was trained on a table, got one without columns")
+    if given is not None:
+        write_frame(model.schema.to_frame(model.translate(given[:n])), path)
+        return
     labels = torch.arange(n) % model.num_classes if model.num_classes else None
     named = labels if model.schema.classes else None
     write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed, **how), named), path)

@@ -13,6 +13,7 @@ from ppl_gen.data.idx import read_idx
 from ppl_gen.data.image_set import ImageSet, Split
 from ppl_gen.data.own import images
 from ppl_gen.data.sprite_grid import Sprites, sprites
+from ppl_gen.data.streams import Unpaired, Weighted
 from ppl_gen.data.tables import Schema, Table, table
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Split",
     "Sprites",
     "Table",
+    "Unpaired",
+    "Weighted",
     "captions",
     "images",
     "mnist",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -32,6 +32,21 @@ class Batches(Protocol):
         """All data as they are, in their own order."""
 
 
+class Arranged:
+    """Data in an order of their own, such as the classes of :mod:`ppl_gen.data.streams`."""
+
+    def batches(self, make: Make, reader: Reader) -> Batches:
+        """The batches, of parts that ``make(part, stream)`` makes; streams differ in their order.
+
+        Raises:
+            ValueError: parts of which there is no such order.
+        """
+        raise NotImplementedError
+
+
+Make: TypeAlias = "Callable[[Any, int], Batches]"
+
+
 class TensorBatches:
     """Batches of tensors in memory; the order depends on the seed and the epoch alone.
 
@@ -57,7 +72,12 @@ class TensorBatches:
         """How many batches of an epoch have how many rows."""
         return self.order.sizes()
 
+    def follow(self, order: Order) -> None:
+        """Come in another order from now on."""
+        self.order = order
+
     def in_order(self) -> Iterator[Batch]:
+        self.order.require_all()
         yield from zip(*(t.split(self.order.batch_size) for t in self.tensors), strict=True)
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -89,7 +109,10 @@ class Order(Sampler[list[int]]):
 
     Attributes:
         number: the epoch.
+        places: whether all rows that fit in one batch keep their places in it.
     """
+
+    places = True
 
     def __init__(
         self, size: int, batch_size: int, seed: int, world: World, drop_last: bool = False
@@ -113,12 +136,25 @@ class Order(Sampler[list[int]]):
     def generator(self, stream: int) -> torch.Generator:
         """A generator of this epoch: stream 0 for the order, stream 1 for this process's draws."""
         seed = (self.seed * 1_000_003 + self.number) * 65_537 + stream * (1 + self.world.rank)
-        return torch.Generator().manual_seed(seed)
+        return torch.Generator().manual_seed(seed % 2**64)
+
+    def draw(self) -> Tensor:
+        """The rows of this epoch in a random order."""
+        return torch.randperm(self.size, generator=self.generator(0))
+
+    def require_all(self) -> None:
+        """Raise ``ValueError`` unless an epoch is all data, each once."""
+        if not self.places:
+            raise ValueError(
+                "expected data in their own order, got Unpaired or Weighted ones: pass the data "
+                "themselves"
+            )
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self.size, generator=self.generator(0))
-        if self.size <= self.batch_size * self.world.size:
+        if self.places and self.size <= self.batch_size * self.world.size:
             order = torch.arange(self.size)  # programs may know latents by their position
+        else:
+            order = self.draw()
         for rows in order.split(self.batch_size * self.world.size)[: len(self)]:
             yield self.world.share(rows).tolist()
 
@@ -167,11 +203,16 @@ class LoaderBatches:
             for key, generator in generators.items():
                 generator.set_state(before[key])
 
+    def follow(self, order: Order) -> None:
+        """Come in another order from now on."""
+        self.loader, self.order = DataLoader(self.loader.dataset, batch_sampler=order), order
+
     def in_order(self) -> Iterator[Batch]:
         if self.order is None:
             require_in_order(self.loader)
             yield from self._read()
             return
+        self.order.require_all()
         plain: DataLoader[Any] = DataLoader(self.loader.dataset, self.order.batch_size)
         yield from map(self.reader.batch, plain)
 
@@ -211,6 +252,8 @@ def _mixed(own: int, seed: int, epoch: int) -> int:
 
 def num_data(batches: Batches) -> int | None:
     """How many data an epoch is drawn from, where that is known."""
+    if isinstance(order := getattr(batches, "order", None), Order):
+        return order.size
     tensors, loader = getattr(batches, "tensors", None), getattr(batches, "loader", None)
     if tensors is not None:
         return len(tensors[0])
@@ -233,7 +276,7 @@ def as_batches(
     Args:
         data: a tensor, array, frame or list of numbers; a tuple or dictionary of these; a data set
             with ``.images`` or ``.cells`` (and ``.labels``); a torch ``Dataset``, iterable or not;
-            or a ``DataLoader``.
+            a ``DataLoader``; or some of these in an order of their own, :class:`Arranged`.
         batch_size: rows per batch and process; a ``DataLoader`` keeps its own.
         seed: of the order.
         reader: turns what comes into the tensors a model takes.
@@ -246,6 +289,15 @@ def as_batches(
     if not is_whole(batch_size, 1):
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     world, reader = World() if world is None else world, reader or Reader()
+    if isinstance(data, Arranged):
+
+        def make(part: Any, stream: int) -> Batches:
+            own = seed if stream == 0 else ~seed
+            return as_batches(
+                part, batch_size, own, reader=reader, world=world, drop_last=drop_last
+            )
+
+        return data.batches(make, reader)
     if isinstance(data, DataLoader):
         return _of_loader(data, seed, reader, world, drop_last)
     held = pixels_or_cells(data) is not None
@@ -307,7 +359,8 @@ def data_and_condition(model: Any, x: Any, y: Any) -> tuple[Tensor, Any]:
     """
     reader = Reader(model)
     if reader.vae is None:
-        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
+        instead = getattr(model, "instead", "")
+        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}{instead}")
     if y is not None and reader.conditional:
         return reader.condition_apart(x, y)
     parts = gathered(x, reader)

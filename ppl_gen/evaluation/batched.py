@@ -16,7 +16,7 @@ from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
 from ppl_gen.data.batches import as_batches, data_and_condition, gathered, regrouped
 from ppl_gen.data.reading import Batch, Reader, pixels_or_cells
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.vae import VAE, require_vae
 from ppl_gen.objectives.terms import Terms, terms
 
 
@@ -94,7 +94,7 @@ def evaluation(vae: VAE, seed: int) -> Iterator[None]:
 
 def images_and_labels(vae: VAE, images: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
     """Checked images, and labels where the model is conditional, in one piece."""
-    _require_vae(vae)
+    require_vae(vae, " to evaluate")
     if labels is not None:
         x, y = data_and_condition(vae, images, labels)
     elif isinstance(images, Tensor):
@@ -117,7 +117,7 @@ def batches_of(
     Raises:
         ValueError: no data, or data the model cannot be given.
     """
-    _require_vae(vae)
+    require_vae(vae, " to evaluate")
     if not is_whole(batch_size, 1):
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     if labels is not None or isinstance(images, Tensor):
@@ -131,11 +131,6 @@ def batches_of(
         yield _checked(vae, x, rest[0] if rest and vae.condition.size else None)
     if empty:
         raise ValueError("expected data, got none")
-
-
-def _require_vae(vae: Any) -> None:
-    if not isinstance(vae, VAE):
-        raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
 
 
 def _checked(vae: VAE, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -12,7 +12,7 @@ from ppl_gen._random import preserved
 from ppl_gen._store import unregistered
 from ppl_gen.data.batches import as_batches, data_and_condition
 from ppl_gen.data.reading import Reader
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.vae import VAE, require_vae
 
 
 def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -> np.ndarray:
@@ -34,8 +34,7 @@ def embed(model: VAE, data: Any, labels: Any = None, *, batch_size: int = 512) -
     >>> ppl_gen.embed(vae, [[0.0, 1.0, 0.0, None]]).shape
     (1, 2)
     """
-    if not isinstance(model, VAE):
-        raise ValueError(f"expected a ppl_gen.VAE, got {type(model).__name__}")
+    require_vae(model)
     if not is_whole(batch_size, 1):
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
     source = data if labels is None else data_and_condition(model, data, labels)

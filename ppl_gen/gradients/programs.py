@@ -34,7 +34,7 @@ from ppl_gen.estimators.families import (
 )
 from ppl_gen.gradients.problems import Problem
 from ppl_gen.gradients.pullback import LinearCalls, NetworkPullback
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.vae import VAE, require_vae
 from ppl_gen.objectives.surrogates import Bound, context_of, runner
 from ppl_gen.objectives.terms import Program, Terms, terms
 
@@ -169,8 +169,7 @@ def bernoulli_vae(vae: VAE, x: Tensor, y: Tensor | None = None, *, kl: str = "sa
 def _vae_problem(
     vae: VAE, x: Tensor, y: Tensor | None, kl: str, family: type, name: str
 ) -> Problem:
-    if not isinstance(vae, VAE):
-        raise ValueError(f"expected a ppl_gen.VAE, got {type(vae).__name__}")
+    require_vae(vae)
     with torch.no_grad(), preserved(), unregistered():
         vae.check(x)
         trace = poutine.trace(vae.guide).get_trace(x, y)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
-from ppl_gen.models.vae import VAE
+from ppl_gen.models.vae import VAE, require_vae
 
 _BATCH = 500
 
@@ -116,8 +116,7 @@ def factor_names(
     Raises:
         ValueError: no model, a data set without factors, or names that it does not have.
     """
-    if not isinstance(vae, VAE):
-        raise ValueError(f"expected a ppl_gen.VAE to evaluate, got {type(vae).__name__}")
+    require_vae(vae, " to evaluate")
     if not hasattr(dataset, "factor_sizes"):
         raise ValueError(
             "expected images with factors, such as FactorArrays(images, factors), got "

@@ -24,10 +24,12 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor, nn
 
-from ppl_gen._checks import is_whole
+from ppl_gen import critics
+from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
 from ppl_gen._random import preserved
 from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.unrolling import Ahead
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.divergences import Divergence
 from ppl_gen.regularizers import Regularizer
@@ -51,6 +53,9 @@ class Game(GenerativeModel):
         critic_steps: the critic's turns k in a cycle, which takes as many batches; what is left of
             an epoch makes a shorter cycle.
         pixels: whether the generator draws values in [0, 1], so that data must be there too.
+        unroll: how many steps ahead of the critic the generator looks, see
+            :mod:`ppl_gen.models.unrolling`.
+        inner_lr: the learning rate of these steps, of the critic's mean cost.
 
     The generator's turn is as large as the last of the critic's. A step of :func:`ppl_gen.fit` and
     its history is a cycle, in which the metrics of the critic are means over its turns.
@@ -75,7 +80,13 @@ class Game(GenerativeModel):
     2
     """
 
+    sites: tuple[str, ...] = ("x",)  # what the critic sees
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", whose data have no density: likelihoods and bounds are infinite. Compare its samples, "
+        "by ppl_gen.metrics.fid for example, or give its generator a width: "
+        "ppl_gen.zoo.vae(data_shape, latent_dim, decoder=game.generator, likelihood='gaussian')"
+    )
 
     def __init__(
         self,
@@ -87,6 +98,8 @@ class Game(GenerativeModel):
         regularizer: Regularizer | None = None,
         critic_steps: int = 1,
         pixels: bool = False,
+        unroll: int = 0,
+        inner_lr: float = 0.1,
     ):
         super().__init__(data_shape)
         if not is_whole(critic_steps, 1):
@@ -95,6 +108,7 @@ class Game(GenerativeModel):
         self.divergence, self.critic_steps, self.pixels = divergence, critic_steps, pixels
         self.regularizer = Regularizer() if regularizer is None else regularizer
         self.fit_defaults: dict[str, Any] = {}
+        self.look_ahead(unroll, inner_lr)
         self._require_fit()
 
     def __repr__(self) -> str:
@@ -108,6 +122,24 @@ class Game(GenerativeModel):
             f"{self.critic_steps} critic step{'s' * (self.critic_steps > 1)}, "
             f"{sum(p.numel() for p in self.parameters()):,} parameters>"
         )
+
+    def look_ahead(self, steps: int, lr: float = 0.1) -> None:
+        """Let the generator look so many steps ahead of the critic.
+
+        Raises:
+            ValueError: less than no step, a rate that is not above zero, or a regulariser that
+                changes the critic's weights after its steps, which these steps would not.
+        """
+        if not is_whole(steps, 0):
+            raise ValueError(f"expected no unrolled step or more, got {steps!r}")
+        if not is_positive(lr):
+            raise ValueError(f"expected an inner_lr above zero, got {lr!r}")
+        if steps and type(self.regularizer).after is not Regularizer.after:
+            raise ValueError(
+                "expected a regularizer that leaves the weights alone after a step, so that steps "
+                f"can be unrolled, got {type(self.regularizer).__name__}"
+            )
+        self.unroll, self.inner_lr = steps, float(lr)
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -129,7 +161,7 @@ class Game(GenerativeModel):
         *_, last = batches
         return (
             *(("critic", self.criticize, (x,), self.after_critic) for x, *_ in batches),
-            ("generator", self.generate, (len(last[0]),), self.after_generator),
+            ("generator", self.generate, self.posed(last[0]), self.after_generator),
         )
 
     def after_critic(self) -> None:
@@ -143,19 +175,48 @@ class Game(GenerativeModel):
 
     def criticize(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's cost of data and as many fakes, and the means of its logits of both."""
-        fakes = self.draw(len(x)).detach()
-        real, fake = self.critic(x), self.critic(fakes)
-        cost = self.divergence.real(real).sum() + self.divergence.fake(fake).sum()
-        penalty = self.regularizer(self.critic, x, fakes)
-        return cost + penalty.sum(), {"real": real.mean(), "fake": fake.mean()}
+        return self.contrast(x, self.draw(len(x)).detach())
 
-    def generate(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's cost of so many fakes."""
-        return self.divergence.generator(self.critic(self.draw(size))).sum(), {}
+    def contrast(self, x: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's cost of data and fakes."""
+        critic, costs = self.critic, self.divergence
+        real, fake = critic(x), critic(fakes)
+        cost = critics.total(critic, costs.real(real), "critic")
+        cost = cost + critics.total(critic, costs.fake(fake), "critic")
+        for look, weight in critics.looks(critic):
+            cost = cost + weight * self.regularizer(look, x, fakes).sum()
+        cost = _plus(cost, critics.auxiliary(critic, x, "critic"))
+        return cost, {"real": real.mean(), "fake": fake.mean()}
+
+    def seen(self, x: Tensor, z: Tensor) -> Tensor:
+        """What the critic sees of data and their latents: the data."""
+        return x
+
+    def posed(self, x: Tensor) -> tuple[Any, ...]:
+        """What the generator's turn is given of the last data that the critic saw: their number."""
+        return (x,) if self.unroll else (len(x),)
+
+    def generate(self, data: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's cost of so many fakes, or of as many as data that the critic saw last."""
+        if isinstance(data, int):
+            return self.deceive(self.draw(data)), {}
+        fakes, ahead = self.draw(len(data)), Ahead(self)
+        weights = ahead.weights(data, fakes, self.unroll, self.inner_lr)
+        return ahead.call(weights, "deceive", fakes), {}
+
+    def deceive(self, fakes: Tensor) -> Tensor:
+        """The generator's cost of fakes."""
+        costs = self.divergence.generator(self.critic(fakes))
+        cost = critics.total(self.critic, costs, "generator")
+        return _plus(cost, critics.auxiliary(self.critic, fakes, "generator"))
 
     def draw(self, size: int) -> Tensor:
         """So many fakes, to be differentiated in the generator's weights."""
         return self.generator(self.prior().expand((size,)).sample())
+
+    def visit(self, x: Tensor, *_: Tensor) -> None:
+        """Run the generator, whose statistics of batch normalisation are then known."""
+        self.draw(len(x))
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
@@ -171,7 +232,8 @@ class Game(GenerativeModel):
     def model(self, size: int = 1) -> Tensor:
         """The generative program, ``z`` from the prior and then ``x``, which is a function of it.
 
-        There is no density of x, so there is no guide, likelihood or bound to be had from it.
+        There is no density of x, so there is no guide, likelihood or bound to be had from it. With
+        the generator as the decoder of a VAE whose likelihood has a width there are all three.
         """
         with pyro.plate("data", size, dim=-1):
             z = pyro.sample("z", self.prior())
@@ -219,6 +281,25 @@ class Game(GenerativeModel):
             )
 
     @torch.no_grad()
+    def prepare(self, x: Tensor, *_: Tensor) -> None:
+        """Raise ``ValueError`` for a generator of images that leave the range of the data.
+
+        Looked at are images in [0, 1] and in [-1, 1], which nothing else would keep there.
+        """
+        if len(self.data_shape) != 3 or "x" not in self.sites or not is_readable(x):
+            return
+        with evaluating(self), preserved():
+            fakes = self.generator(self.prior().expand((CHUNK,)).sample())
+        found, drawn = (tuple(bound.item() for bound in each.aminmax()) for each in (x, fakes))
+        low, high = (0 if found[0] >= 0 else -1), 1
+        inside = low <= found[0] <= found[1] <= high
+        if inside and not low <= drawn[0] <= drawn[1] <= high:
+            raise ValueError(
+                f"expected a generator of images in [{low}, {high}], like the data, got "
+                f"{drawn[0]:.3g} to {drawn[1]:.3g}: end it in {'a sigmoid' if low == 0 else 'tanh'}"
+            )
+
+    @torch.no_grad()
     def _require_fit(self) -> None:
         """Raise ``ValueError`` unless generator and critic take what they are given."""
         with evaluating(self), preserved():
@@ -230,12 +311,18 @@ class Game(GenerativeModel):
                     f"expected a generator from {tuple(z.shape)} to {expected}, got "
                     f"{tuple(x.shape)}"
                 )
-            logits = _tried("a critic", self.critic, x)
+            seen = self.seen(x, z)
+            critics.require(self.critic, seen)
+            logits = _tried("a critic", self.critic, seen)
             if logits.dim() != 2 or not 1 <= len(logits) <= CHUNK:
                 raise ValueError(
-                    f"expected a critic from {tuple(x.shape)} to logits (B, K), got "
+                    f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
+
+
+def _plus(cost: Tensor, more: Tensor | None) -> Tensor:
+    return cost if more is None else cost + more
 
 
 def _tried(what: str, network: nn.Module, given: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class GenerativeModel(nn.Module):
 
     Attributes:
         recipe: how a constructor of :mod:`ppl_gen.zoo` built it.
+        streams: how many sets of data it learns from at once, 2 for those of
+            :class:`ppl_gen.data.Unpaired`.
 
     Raises:
         ValueError: an invalid shape.
@@ -50,6 +52,8 @@ class GenerativeModel(nn.Module):
     >>> round(coin.logit.sigmoid().item(), 2)
     0.75
     """
+
+    streams: int = 1
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
+from ppl_gen.data.digit_captions import LENGTH, VOCABULARY, words
 from ppl_gen.data.tensors import Classes, as_column, as_tensor, encode_labels, is_frame, is_text
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -45,6 +46,11 @@ class Condition:
     def size(self) -> int:
         """``K + C``, 0 for a model without a condition."""
         return self.num_classes + self.num_covariates
+
+    @property
+    def null(self) -> Any:
+        """What stands for no condition where a network is told one more: label ``K``."""
+        return self.num_classes
 
     def __str__(self) -> str:
         counts = {"classes": self.num_classes, "covariates": self.num_covariates}
@@ -177,3 +183,71 @@ def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     return type(value).__name__
+
+
+@dataclass
+class Captions(Condition):
+    """Captions, as rows of the indices of their words; see :func:`ppl_gen.data.words`.
+
+    Attributes:
+        num_words: the size of the vocabulary, 0 for no captions.
+        length: ``L``, the number of words of every caption, blanks included.
+
+    >>> from ppl_gen.models.conditions import Captions
+    >>> condition = Captions(num_words=len(ppl_gen.data.VOCABULARY))
+    >>> condition.tensor(["a thick seven"]).tolist(), condition.null.tolist()
+    ([[1, 5, 13, 0, 0, 0, 0, 0]], [0, 0, 0, 0, 0, 0, 0, 0])
+    """
+
+    num_words: int = 0
+    length: int = LENGTH
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (is_whole(self.num_words, 1) and is_whole(self.length, 1)):
+            raise ValueError(
+                "expected captions of at least one word, and of a vocabulary of one or more, got "
+                f"{self.length!r} and {self.num_words!r}"
+            )
+
+    @property
+    def size(self) -> int:
+        """The number of words, of which there are some."""
+        return self.num_words
+
+    @property
+    def null(self) -> Tensor:
+        """The empty caption, ``(L,)``."""
+        return torch.zeros(self.length, dtype=torch.long)
+
+    def __str__(self) -> str:
+        return f"captions of {self.num_words} words"
+
+    def tensor(self, y: Any) -> Any:
+        """Captions as indices; text where the vocabulary is that of digits."""
+        if y is None or isinstance(y, Tensor):
+            return y
+        texts = [y] if isinstance(y, str) else list(y)
+        if not all(isinstance(text, str) for text in texts):
+            return as_tensor(y)
+        if (self.num_words, self.length) != (len(VOCABULARY), LENGTH):
+            raise ValueError(
+                f"expected captions as indices of {self.num_words} words, got text, of which only "
+                f"the {len(VOCABULARY)} words of ppl_gen.data.VOCABULARY are known"
+            )
+        return words(texts)
+
+    def vector(self, y: Any, like: Tensor, size: int | None = None) -> Tensor:
+        """The captions ``(B, L)`` as they are, or ``ValueError`` for another shape or type."""
+        if y is None:
+            raise ValueError("expected captions for y, got none")
+        if not isinstance(y, Tensor) or y.dtype not in _WHOLE or y.shape[1:] != (self.length,):
+            raise ValueError(f"expected captions (B, {self.length}) of indices, got {_shown(y)}")
+        if size is not None and len(y) != size:
+            raise ValueError(f"expected {size} captions, got {len(y)}")
+        return y
+
+    def check(self, y: Any) -> None:
+        """Raise ``ValueError`` for indices outside the vocabulary."""
+        if len(y) and not bool(((y >= 0) & (y < self.num_words)).all()):
+            raise ValueError(f"expected words from 0 to {self.num_words - 1}, got others")

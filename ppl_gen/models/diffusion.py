@@ -27,6 +27,7 @@ from ppl_gen._random import preserved
 from ppl_gen.denoisers import Clipped, DenoiserBase, Guided
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.chain import Chain
+from ppl_gen.models.conditions import Captions
 from ppl_gen.networks import Shape
 from ppl_gen.noise import TimeLaw, Trailing, uniform
 from ppl_gen.objectives.denoising import Denoising, Weight
@@ -53,6 +54,8 @@ class Diffusion(GenerativeModel):
             one more, ``num_classes``, that stands for none.
         drop: the share of labels that are left out in training, for guidance.
         classes: the names of the labels.
+        num_words: the size of the vocabulary of captions, 0 for none. Its denoiser is told them,
+            and the empty caption stands for none.
 
     Raises:
         ValueError: parts that do not fit each other, predicted noise where the schedule leaves no
@@ -84,8 +87,13 @@ class Diffusion(GenerativeModel):
         num_classes: int = 0,
         drop: float = 0.1,
         classes: Sequence[str] | None = None,
+        num_words: int = 0,
     ):
         super().__init__(data_shape, num_classes, classes=classes)
+        if num_words:
+            if num_classes:
+                raise ValueError("expected labels or captions, got both")
+            self.condition = Captions(num_words=num_words)
         if not isinstance(denoiser, DenoiserBase):
             raise ValueError(f"expected a denoiser of ppl_gen.denoisers, got {denoiser!r}")
         self.denoiser = denoiser
@@ -139,10 +147,11 @@ class Diffusion(GenerativeModel):
 
     def loss(self, x: Tensor, *labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, the bound estimated from the same draws, and the squared error."""
-        y = labels[0] if self.num_classes else None
+        y = labels[0] if self.condition.size else None
         if y is not None and self.training:
+            null = torch.as_tensor(self.condition.null, device=y.device)
             left_out = torch.rand(len(y), device=y.device) < self.drop
-            y = torch.where(left_out, self.num_classes, y)
+            y = torch.where(left_out.reshape(-1, *[1] * null.dim()), null, y)
         found = self.objective(self.denoiser, self.objective.from_data(x), y)
         return found.loss.sum(), {"elbo": -found.bound.mean(), "error": found.error.mean()}
 
@@ -247,14 +256,14 @@ class Diffusion(GenerativeModel):
         if not (is_finite(guidance) and guidance >= 0):
             raise ValueError(f"expected a guidance weight of 0 or more, got {guidance!r}")
         found = self.denoiser
-        if self.num_classes:
-            found = Guided(found, guidance, self.num_classes)
+        if self.condition.size:
+            found = Guided(found, guidance, self.condition.null)
         elif guidance != 1:
             raise ValueError(f"expected no guidance for a model without labels, got {guidance!r}")
         return found if self.levels is None else Clipped(found)
 
     def _labels(self, y: Any, n: int, guidance: float) -> Tensor | None:
-        if not self.num_classes:
+        if not self.condition.size:
             if y is not None:
                 raise ValueError(
                     f"expected no labels, which this model does not know, got {type(y).__name__}"
@@ -438,14 +447,17 @@ class Diffusion(GenerativeModel):
                 f"expected a denoiser of data {self.data_shape}, got {self.denoiser.data_shape}"
             )
         x = self.denoiser.like.new_zeros(2, *self.data_shape)
-        y = torch.tensor([0, self.num_classes], device=x.device) if self.num_classes else None
+        y = None
+        if self.condition.size:
+            null = torch.as_tensor(self.condition.null, device=x.device)
+            y = torch.stack([torch.zeros_like(null), null])
         with evaluating(self), preserved():
             try:
                 self.denoiser(x, torch.full((2,), 0.5, dtype=torch.float64, device=x.device), y)
             except (RuntimeError, TypeError, IndexError) as error:
                 raise ValueError(
                     f"expected a denoiser of data {tuple(x.shape)}"
-                    f"{' with labels' if self.num_classes else ''}, got {error}"
+                    f"{' with ' + str(self.condition) if self.condition.size else ''}, got {error}"
                 ) from error
 
 

@@ -295,5 +295,20 @@ class VAE(GenerativeModel):
         return self.likelihood.mean_image(self.decode(codes, labels))
 
 
+def require_vae(model: Any, purpose: str = "") -> VAE:
+    """The model, or ``ValueError`` where it is no VAE, with what can be done with it instead.
+
+    >>> from ppl_gen.models.vae import require_vae
+    >>> require_vae(ppl_gen.zoo.gan((2,), 4), " to score")
+    Traceback (most recent call last):
+        ...
+    ValueError: expected a ppl_gen.VAE to score, got Game, whose data have no density: ...
+    """
+    if not isinstance(model, VAE):
+        instead = getattr(model, "instead", "")
+        raise ValueError(f"expected a ppl_gen.VAE{purpose}, got {type(model).__name__}{instead}")
+    return model
+
+
 def _kind(part: Any) -> str:
     return type(part).__name__

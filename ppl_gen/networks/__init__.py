@@ -1,14 +1,16 @@
 """Networks: tensors in, a tensor out.
 
-=============  =================================================================================
-module         what it holds
-=============  =================================================================================
-``plain``      encoders and decoders, fully connected or of convolutions
-``residual``   :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
-``unet``       :class:`UNet`, the same for images
-``denoising``  either of them by its name
-``text``       :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
-=============  =================================================================================
+===============  ===============================================================================
+module           what it holds
+===============  ===============================================================================
+``plain``        encoders and decoders, fully connected or of convolutions
+``residual``     :class:`ResidualMLP`, for denoisers: data, times and conditions in, data out
+``unet``         :class:`UNet`, the same for images
+``denoising``    either of them by its name
+``text``         :class:`TextEncoder` of captions, and :class:`Captioned` networks that have one
+``shuffled``     generators by pixel shuffle and critics of strided convolutions
+``translating``  images in, images of the same size out
+===============  ===============================================================================
 """
 
 from ppl_gen.networks.denoising import denoising
@@ -25,7 +27,16 @@ from ppl_gen.networks.plain import (
     widths,
 )
 from ppl_gen.networks.residual import ResidualMLP
+from ppl_gen.networks.shuffled import (
+    ConvFeatures,
+    MapDecoder,
+    ShuffleDecoder,
+    as_transposed,
+    game_network,
+    growing,
+)
 from ppl_gen.networks.text import Captioned, TextEncoder
+from ppl_gen.networks.translating import Translator, translating
 from ppl_gen.networks.unet import UNet
 
 __all__ = [
@@ -33,15 +44,23 @@ __all__ = [
     "Captioned",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvFeatures",
+    "MapDecoder",
     "ResidualMLP",
     "Shape",
     "Shared",
+    "ShuffleDecoder",
     "TextEncoder",
+    "Translator",
     "UNet",
     "Widths",
+    "as_transposed",
     "decoder",
     "denoising",
     "encoder",
+    "game_network",
+    "growing",
     "join",
+    "translating",
     "widths",
 ]

@@ -7,6 +7,7 @@ for; elsewhere the difference has to be sampled.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pyro.distributions import Delta, MaskedDistribution
@@ -16,6 +17,7 @@ from torch.distributions import Distribution, TransformedDistribution, kl_diverg
 from ppl_gen.distributions.relaxed import discrete
 
 _TRUSTED = ("torch.", "pyro.", "ppl_gen.")
+_METHODS = frozenset({"log_prob", "sample", "rsample"})
 
 
 def base_of(distribution: Any) -> Any:
@@ -68,12 +70,16 @@ def _is_plain(distribution: Any) -> bool:
 
 def _is_changed(distribution: Any) -> bool:
     """Whether a density or a sampler is not the one that torch or Pyro defines."""
-    methods = ("log_prob", "sample", "rsample")
-    owners = [
-        next((c for c in type(distribution).__mro__ if name in vars(c)), None) for name in methods
-    ]
-    replaced = any(name in vars(distribution) for name in methods)
-    return replaced or not all(owner is None or _is_trusted(owner) for owner in owners)
+    kind: Any = type(distribution)
+    if not _METHODS.isdisjoint(vars(distribution)):
+        return True
+    return _is_redefined(kind, *(getattr(kind, name, None) for name in _METHODS))
+
+
+@lru_cache(maxsize=256)  # once for a class, as long as its methods are the same
+def _is_redefined(kind: type, *methods: Any) -> bool:
+    owners = (next((c for c in kind.__mro__ if name in vars(c)), None) for name in _METHODS)
+    return not all(owner is None or _is_trusted(owner) for owner in owners)
 
 
 def _is_trusted(kind: type) -> bool:

@@ -3,7 +3,6 @@ r"""The likelihood of data by the probability flow, a continuous change of varia
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -24,9 +23,6 @@ EXACT = 64
 
 # Derivatives are taken of this many rows at once, a row for each datum and direction.
 _ROWS = 8192
-
-# A slope (B, ...) and its divergence (B,) at y = x / alpha.
-Field = Callable[[Tensor, Level], tuple[Tensor, Tensor]]
 
 
 def log_likelihood(
@@ -99,35 +95,39 @@ def log_likelihood(
                 signs = Streams(keys[part], (directions, size), x).normal().sign()
                 vectors = signs.transpose(0, 1) / directions**0.5
             vectors = vectors.reshape(directions, *x[part].shape)
-            field = _field_of(denoiser, None if y is None else y[part].to(x.device), vectors)
-            parts.append(_integral(field, x[part].detach(), levels, denoiser))
+            field = _Field(denoiser, None if y is None else y[part].to(x.device), vectors)
+            parts.append(_integral(field, x[part].detach(), levels))
     return torch.cat(parts) if parts else x.new_zeros(0, dtype=torch.float64)
 
 
-def _field_of(denoiser: DenoiserBase, y: Tensor | None, vectors: Tensor) -> Field:
-    """The slope at data ``(B, ...)`` and the sum of ``v J v`` over vectors ``(K, B, ...)``."""
+class _Field:
+    """The flow's slope, and the sum of ``v J v`` over vectors ``(K, B, ...)``."""
 
-    def field(z: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+    def __init__(self, denoiser: DenoiserBase, y: Tensor | None, vectors: Tensor):
+        self.denoiser, self.y, self.vectors = denoiser, y, vectors
+
+    def slope(self, z: Tensor, level: Level) -> Tensor:
+        return self.denoiser(level.alpha * z, level.u.to(z.device), self.y).noise
+
+    def with_divergence(self, z: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            slope = denoiser(level.alpha * z, level.u.to(z.device), y).noise
-        (moved,) = torch.autograd.grad(slope, z, vectors, is_grads_batched=True)
-        return slope.detach(), (moved * vectors).flatten(2).sum(-1).double().sum(0)
-
-    return field
+            slope = self.slope(z, level)
+        (moved,) = torch.autograd.grad(slope, z, self.vectors, is_grads_batched=True)
+        return slope.detach(), (moved * self.vectors).flatten(2).sum(-1).double().sum(0)
 
 
-def _integral(field: Field, z: Tensor, levels: Level, denoiser: DenoiserBase) -> Tensor:
-    slope, divergence = field(z, levels[0])
-    found = divergence.new_zeros(len(z))
+@torch.no_grad()
+def _integral(field: _Field, z: Tensor, levels: Level) -> Tensor:
+    slope, divergence = field.with_divergence(z, levels[0])
+    found = torch.zeros_like(divergence)
     for s, t in pairwise(levels[i] for i in range(len(levels))):
-        step = t.rho - s.rho
-        other = field(z + step * slope, t)
-        z = z + step / 2 * (slope + other[0])
-        found = found + step / 2 * (divergence + other[1])
-        slope, divergence = field(z, t)
+        half = (t.rho - s.rho) / 2
+        z = z + half * (slope + field.slope(z + 2 * half * slope, t))
+        before, (slope, divergence) = divergence, field.with_divergence(z, t)
+        found = found + half * (before + divergence)
     end = levels[len(levels) - 1]
-    start = Normal(0.0, denoiser.noise.prior_scale(end) / end.alpha)
+    start = Normal(0.0, field.denoiser.noise.prior_scale(end) / end.alpha)
     return found + start.log_prob(z.double()).flatten(1).sum(1)
 
 

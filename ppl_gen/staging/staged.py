@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 
 import pyro
 import torch
+from pyro import infer, poutine
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
@@ -206,7 +207,7 @@ class StagedFunction:
     # --- Eagerly --------------------------------------------------------------------------------
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        with pyro.validation_enabled(False), torch.enable_grad(), self._counting:
+        with _unvalidated(), torch.enable_grad(), self._counting:
             loss, metrics = self.evaluate(args, kwargs)
             if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
                 raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
@@ -446,6 +447,12 @@ class StagedFunction:
             obstacle = f"compiled, it gives another result: {obstacle}"
         self._note(call, f"uncompiled, since {obstacle}")
         self._warn(f"this step runs uncompiled: {obstacle}")
+
+
+def _unvalidated() -> AbstractContextManager[Any]:
+    """A context without Pyro's validation, which is switched off only where it is on."""
+    switched_on = (part.is_validation_enabled() for part in (pyro.distributions, infer, poutine))
+    return pyro.validation_enabled(False) if any(switched_on) else nullcontext()
 
 
 def _unshared(

@@ -27,6 +27,15 @@ def callables(
     return listed
 
 
+def metrics(given: Any) -> dict[str, Callable[[Any], Any]]:
+    if given is None:
+        return {}
+    named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
+    if not named or not all(map(callable, given.values())):
+        raise ValueError(f"expected metrics as functions of the model by name, got {given!r}")
+    return dict(given)
+
+
 def numbers(epochs: Any, steps_per_call: Any, **intervals: Any) -> None:
     _require_whole(0, epochs=epochs)
     _require_whole(1, **{name: n for name, n in intervals.items() if n is not None})
@@ -46,11 +55,21 @@ def consistent(
     validation: Any,
     checkpoint: Any,
     resume: Any,
+    metrics: Mapping[str, Any],
+    score: Any,
 ) -> None:
     if not isinstance(seed, int):
         raise ValueError(f"expected a whole seed, got {seed!r}")
-    if patience is not None and validation is None:
-        raise ValueError("expected validation data to judge by with a patience, got none")
+    unrated = validation is None and not metrics
+    if patience is not None and unrated:
+        raise ValueError(
+            "expected validation data or metrics to judge by with a patience, got none"
+        )
+    if score is not None and (not isinstance(score, str) or unrated):
+        raise ValueError(
+            f"expected score to name a metric of validation data or of metrics=, got {score!r}"
+            f"{' and neither' if unrated else ''}"
+        )
     if resume and checkpoint is None:
         raise ValueError("expected a checkpoint path to resume from, got none")
     if checkpoint is not None:
@@ -63,7 +82,8 @@ def consistent(
 def batch(model: Any, tensors: Sequence[Any]) -> None:
     """Refuse images and labels that the model cannot be given."""
     if isinstance(model, GenerativeModel):
-        model.check(tensors[0])
+        for x in tensors[: model.streams]:
+            model.check(x)
         model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
 
 

@@ -21,6 +21,7 @@ from ppl_gen.training.run import Event, Run
 from ppl_gen.training.trainable import Trainable
 
 Callback: TypeAlias = Callable[[Mapping[str, float]], None]
+Metric: TypeAlias = Callable[[Any], Any]
 
 # Seconds after which a second Ctrl-C is one: launchers pass the first on once more.
 REPEATED = 1.0
@@ -79,28 +80,55 @@ class Progress:
 
 
 class Validation:
-    """Records the metrics of held-out data, under the averaged weights where there are any.
+    """Records metrics of held-out data and of the model, under averaged weights if there are any.
 
     Args:
         run: what is validated.
-        batches: of the held-out data.
+        batches: of the held-out data, if there are any.
         seed: of the draws.
         every: steps between validations; an epoch by default.
-        best: a file for the best weights so far.
-        recipe: how to build the model, for that file.
+        model: what the metrics are given.
+        metrics: functions of the model, by name.
+        score: the name of what rates the weights.
     """
 
     def __init__(
         self,
         run: Run,
-        batches: Batches,
+        batches: Batches | None,
         seed: int,
         every: int | None = None,
-        best: str | None = None,
-        recipe: Any = None,
+        model: Any = None,
+        metrics: Mapping[str, Metric] | None = None,
+        score: str | None = None,
     ):
         self.run, self.batches, self.seed, self.every = run, batches, seed, every
-        self.best, self.recipe = best, recipe
+        self.model, self.metrics, self.score = model, dict(metrics or {}), score
+        self._best: str | None = None
+        self._recipe: Any = None
+
+    def keep_best(self, path: str | None, recipe: Any = None) -> None:
+        """Keep the best weights so far in a file, with how to build the model."""
+        self._best, self._recipe = path, recipe
+
+    def require_score(self) -> None:
+        """Raise ``ValueError`` unless validations tell what is asked of them; changes nothing."""
+        if not self.run.needs_score and self.score is None:
+            return
+        if self.score in self.metrics or (self.score is None and self.metrics):
+            return
+        names = []
+        if self.batches is not None:
+            with generators.seeded(self.seed):
+                first = next(iter(self.batches.epoch(0)))
+                names = list(trainables.evaluate(self.run.trainable, *first))
+        wanted = {"loss", "elbo"} if self.score is None else {self.score}
+        if not wanted & set(names):
+            what = "a loss or an ELBO of validation data" if self.score is None else self.score
+            raise ValueError(
+                f"expected {what} to judge by, got metrics {', '.join(names) or 'none'}: others "
+                "are given to fit as metrics={'fid': function of the model}"
+            )
 
     def __call__(self, event: Event) -> None:
         if event.is_due(self.every):
@@ -109,40 +137,62 @@ class Validation:
     def validate(self) -> dict[str, float]:
         """Measure, record and rate; keep the best weights."""
         run = self.run
-        with ExitStack() as stack:
-            stack.enter_context(run.averaged())
-            tell_size(run.trainable, self.batches)
-            stack.callback(tell_size, run.trainable, run.source)
-            found = self._metrics()
+        with run.averaged():
+            found = self._of_data() | self._of_model()
             run.history.amend(found)
-            score = _score(found)
+            score = self._rate(found)
             if math.isnan(score) and run.needs_score:
                 names = ", ".join(found) or "none"
                 raise ValueError(
                     f"expected a loss or an ELBO of validation data, got metrics {names}"
                 )
-            if run.track_best(score) and self.best is not None:
+            if run.track_best(score) and self._best is not None:
                 self._write_best(found)
         return found
 
-    def _metrics(self) -> dict[str, float]:
+    def _of_data(self) -> dict[str, float]:
         """Means per datum over held-out data, prefixed ``val_``, with draws of their own."""
         totals: dict[str, float] = {}
         count = 0
-        with generators.seeded(self.seed):
+        if self.batches is None:
+            return {}
+        with ExitStack() as stack:
+            tell_size(self.run.trainable, self.batches)
+            stack.callback(tell_size, self.run.trainable, self.run.source)
+            stack.enter_context(generators.seeded(self.seed))
             for batch in self.batches.epoch(0):
                 count += len(batch[0])
                 for name, value in trainables.evaluate(self.run.trainable, *batch).items():
                     totals[name] = totals.get(name, 0.0) + float(value) * len(batch[0])
         return {f"val_{name}": total / count for name, total in totals.items()}
 
+    def _of_model(self) -> dict[str, float]:
+        found = {}
+        for name, metric in self.metrics.items():
+            with generators.seeded(self.seed):
+                value = metric(self.model)
+            try:
+                found[f"val_{name}"] = float(value.value if hasattr(value, "value") else value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"expected a number of metric {name}, got {value!r}") from error
+        return found
+
+    def _rate(self, found: Mapping[str, float]) -> float:
+        """How good a validation is, the lower the better; NaN where nothing tells."""
+        if self.score is not None:
+            return found.get(f"val_{self.score}", math.nan)
+        score = _score(found)
+        if math.isnan(score) and self.metrics:
+            return found[f"val_{next(iter(self.metrics))}"]
+        return score
+
     def _write_best(self, found: Mapping[str, float]) -> None:
-        assert self.best is not None
+        assert self._best is not None
         state = trainables.state_dict(self.run.trainable)
-        payload = _files.model_payload(self.recipe, state)
+        payload = _files.model_payload(self._recipe, state)
         payload |= {"metrics": found, "step": self.run.history.steps}
         if self.run.world.writes:
-            _files.write(self.best, "model", payload)
+            _files.write(self._best, "model", payload)
 
 
 def _score(found: Mapping[str, float]) -> float:

@@ -22,8 +22,9 @@ from ppl_gen._exclusive import exclusive
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batches, as_batches, num_data
 from ppl_gen.data.reading import Reader
+from ppl_gen.models.boosting import Mixture
 from ppl_gen.schedules import Schedule
-from ppl_gen.training import checks, generators, memory, overrides, players
+from ppl_gen.training import checks, generators, memory, overrides, players, rounds
 from ppl_gen.training import trainable as trainables
 from ppl_gen.training.history import History
 from ppl_gen.training.hooks import (
@@ -31,6 +32,7 @@ from ppl_gen.training.hooks import (
     Checkpoint,
     Hook,
     Interruption,
+    Metric,
     Progress,
     Validation,
     calling,
@@ -60,6 +62,8 @@ def fit(
     scheduler: MakeScheduler | None = None,
     clip_norm: float | Mapping[str, float | None] | None = None,
     ema: float | Mapping[str, float | None] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    score: str | None = None,
     evaluate_every: int | None = None,
     patience: int | None = None,
     checkpoint_every: int | None = None,
@@ -84,7 +88,7 @@ def fit(
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
             labels name the classes of a conditional model. See
             :func:`ppl_gen.data.batches.as_batches`.
-        epochs: passes over the data, in total when resuming.
+        epochs: passes over the data, in total when resuming; for a mixture, those of each round.
         batch_size: rows per step and process.
         lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.
         seed: of the order of the data, where it takes several batches, and of every draw; the
@@ -118,10 +122,18 @@ def fit(
             ``ReduceLROnPlateau`` is stepped with the score of every validation.
         clip_norm: the largest gradient norm of a player.
         ema: the decay of exponential moving averages of the weights, which the model holds in the
-            end; less at first, see :mod:`ppl_gen.staging.averages`.
+            end; less at first, see :mod:`ppl_gen.staging.averages`. Batch normalisation has its
+            statistics estimated for them from data in memory.
+        metrics: functions of the model to numbers, by name, such as the FID of its samples:
+            ``{"fid": lambda model: metrics.fid(test, model.sample(2000, seed=0)).value}``. They are
+            called at every validation, under the averaged weights and a seed, and recorded as
+            ``val_fid``.
+        score: the name of what rates the weights at validations, the lowest being the best: one of
+            ``metrics``, or of those of the validation data. By default the ELBO at weight 1, or
+            else, where a point posterior makes that infinite, the loss per datum, or where there
+            is neither the first of ``metrics``.
         evaluate_every: steps between validations; an epoch by default.
-        patience: stop after this many validations without improvement. The score is the ELBO at
-            weight 1, or else, where a point posterior makes that infinite, the loss per datum.
+        patience: stop after this many validations without a better score.
         checkpoint_every: steps between checkpoints, besides those after each epoch.
         steps_per_call: how many steps are taken before Python looks at the first of them, which is
             what small models spend their time on. The result is the same to the last bit. A step
@@ -168,16 +180,20 @@ def fit(
     >>> "elbo" in history
     True
     """
+    given = {name: value for name, value in locals().items() if name not in ("model", "data")}
     callbacks = checks.callables(callbacks, scheduler=scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
     checks.numbers(epochs, steps_per_call, patience=patience, **intervals)
-    checks.consistent(seed, patience, validation, checkpoint, resume)
+    metrics = checks.metrics(metrics)
+    checks.consistent(seed, patience, validation, checkpoint, resume, metrics, score)
+    if isinstance(model, Mixture):
+        return rounds.fit_in_rounds(fit, model, data, given | {"callbacks": callbacks})
     override, world = overrides.names(override), World.current()
     with ExitStack() as stack:
         stack.enter_context(exclusive("fit"))
         trainable = as_trainable(model)
-        given = {"lr": lr, "optimizer": optimizer, "clip_norm": clip_norm, "ema": ema}
-        chosen = players.settings(trainable, **given)
+        own = {"lr": lr, "optimizer": optimizer, "clip_norm": clip_norm, "ema": ema}
+        chosen = players.settings(trainable, **own)
         reader = Reader(model, learn=True)
         batches, held_out = _read(
             reader, data, validation, batch_size=batch_size, seed=seed, drop_last=drop_last
@@ -199,10 +215,13 @@ def fit(
             steps_per_call=1 if steps_per_call == "auto" and callbacks else steps_per_call,
             world=world,
             settings=players.described(rules, chosen)
-            | _described(model, data, batches, batch_size=batch_size, seed=seed),
+            | _described(model, data, batches, batch_size=batch_size, seed=seed)
+            | ({} if score is None else {"score": score}),
         )
-        if players.plateaus(rules.values()) and held_out is None:
+        if players.plateaus(rules.values()) and held_out is None and not metrics:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
+        validating = Validation(run, held_out, seed, evaluate_every, model, metrics, score)
+        validating.require_score()
         stack.enter_context(_finishing(run))
         for source in (held_out, batches):
             if source is not None:
@@ -213,8 +232,9 @@ def fit(
         recipe = getattr(model, "recipe", None)
         best = None if checkpoint is None else f"{checkpoint}.best"
         hooks: list[Hook] = [stack.enter_context(Progress(run, progress and world.writes))]
-        if held_out is not None:
-            hooks.append(Validation(run, held_out, seed, evaluate_every, best, recipe))
+        if held_out is not None or metrics:
+            validating.keep_best(best, recipe)
+            hooks.append(validating)
         hooks += [*map(calling, callbacks), stack.enter_context(Interruption(run))]
         if checkpoint is not None:
             hooks.append(Checkpoint(run, checkpoint, checkpoint_every, recipe))
@@ -291,10 +311,10 @@ def _finishing(run: Run) -> Iterator[None]:
         with suppress(AttributeError):
             error.history = run.history  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt):
-            run.swap_averages()
+            run.finish()
         raise
     run.history.staging = str(run.choices)
-    run.swap_averages()
+    run.finish()
 
 
 def _warnings(objective: Any) -> Iterator[str]:

@@ -30,17 +30,20 @@ from ppl_gen.staging.cycles import WholeCycles
 from ppl_gen.staging.recording import NotStageable
 from ppl_gen.staging.staged import warn
 from ppl_gen.staging.updates import UpdateRule
-from ppl_gen.training import generators, overrides
+from ppl_gen.training import generators, overrides, statistics
 from ppl_gen.training import trainable as trainables
 from ppl_gen.training.choices import Choice, Choices, OfCycle
 from ppl_gen.training.history import History
 from ppl_gen.training.players import plateaus, split_states
+from ppl_gen.training.statistics import Normalization
 from ppl_gen.training.trainable import AnyTurn, Cycle, Trainable, Turn, as_turn, fill
 
 # A player whose losses are more than this is given a new function in every step.
 LOSSES = 16
 # How long the steps of one call may take, and how many they may be.
 SECONDS, MOST = 0.1, 256
+# From how many batches statistics of the averaged weights are estimated.
+PASSES = 16
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -365,18 +368,38 @@ class Run:
         self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         return better
 
-    def swap_averages(self) -> None:
-        """Swap the weights and their averages, where there are any."""
+    def finish(self) -> None:
+        """Leave the averaged weights behind, where there are any."""
         for average in self.averages:
             average.swap()
+        self._estimate(self._normalizations())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Temporarily swap in the averaged weights, where there are any."""
+        layers = self._normalizations()
+        buffers = [buffer for layer in layers for buffer in layer.buffers()]
+        before = [buffer.clone() for buffer in buffers]
         with ExitStack() as stack:
             for average in self.averages:
                 stack.enter_context(average.swapped())
+            stack.callback(fill, buffers, before)
+            self._estimate(layers)
             yield
+
+    def _normalizations(self) -> list[Normalization]:
+        averaged = [p for average in self.averages for p in average.parameters]
+        return statistics.normalizations(trainables.modules_of(self.trainable), averaged)
+
+    def _estimate(self, layers: Sequence[Normalization]) -> None:
+        """Estimate running statistics for the weights there are, from data in memory."""
+        if not layers or not isinstance(self.source, TensorBatches):
+            return
+        batches = islice(self.source.epoch(0), PASSES)
+        passes = (partial(trainables.visit, self.trainable, *batch) for batch in batches)
+        with generators.seeded(0):
+            statistics.estimate(layers, passes, trainables.buffers(self.trainable))
+        self.world.broadcast(trainables.buffers(self.trainable))
 
     # --- State ------------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class Trainable(Protocol):
 
     What steps change is taken to be the parameters of the players and what the modules among the
     attributes hold. An object may define what this module has functions for, by the same names and
-    without the first argument: ``prepare``, ``evaluate``, ``running``, ``buffers``,
+    without the first argument: ``prepare``, ``evaluate``, ``visit``, ``running``, ``buffers``,
     ``nonfinite_sites``, ``name_arguments``, ``state_dict`` and ``load_state_dict``; and
     ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``ema`` and ``clip_norm`` of
     ``fit`` where none are given.
@@ -209,6 +209,15 @@ def evaluate(trainable: Trainable, *batch: Tensor) -> Mapping[str, Tensor]:
     return own(*batch) if own else {}
 
 
+def visit(trainable: Trainable, *batch: Tensor) -> None:
+    """Run whatever keeps statistics of its inputs on a batch; by default the losses of a cycle."""
+    if own := getattr(trainable, "visit", None):
+        own(*batch)
+    elif (cycle := cycle_of(trainable)) is not None:
+        for turn in map(as_turn, cycle.schedule(batch)):
+            turn.loss(*turn.args)
+
+
 def running(trainable: Trainable) -> AbstractContextManager[None]:
     """The context in which everything runs."""
     own = getattr(trainable, "running", None)
@@ -219,7 +228,7 @@ def buffers(trainable: Trainable) -> Iterable[Tensor]:
     """Tensors that steps change besides the parameters."""
     if own := getattr(trainable, "buffers", None):
         return own()
-    return (buffer for module in _modules_of(trainable) for buffer in module.buffers())
+    return (buffer for module in modules_of(trainable) for buffer in module.buffers())
 
 
 def nonfinite_sites(trainable: Trainable, *args: Any) -> list[str]:
@@ -234,7 +243,7 @@ def state_dict(trainable: Trainable) -> dict[str, Any]:
         return own()
     return {
         "players": {name: [p.detach() for p in ps] for name, ps in trainable.players.items()},
-        "modules": [module.state_dict() for module in _modules_of(trainable)],
+        "modules": [module.state_dict() for module in modules_of(trainable)],
     }
 
 
@@ -245,7 +254,7 @@ def load_state_dict(trainable: Trainable, state: Mapping[str, Any]) -> None:
         return
     for name, parameters in trainable.players.items():
         fill(parameters, state["players"][name])
-    for module, stored in zip(_modules_of(trainable), state["modules"], strict=True):
+    for module, stored in zip(modules_of(trainable), state["modules"], strict=True):
         module.load_state_dict(stored)
 
 
@@ -259,7 +268,7 @@ def fill(tensors: Iterable[Tensor], stored: Iterable[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def _modules_of(trainable: Trainable) -> list[nn.Module]:
+def modules_of(trainable: Trainable) -> list[nn.Module]:
     """The modules among the attributes of what is trained, or that itself."""
     if isinstance(trainable, nn.Module):
         return [trainable]

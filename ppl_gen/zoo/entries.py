@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.recipe import Recipe, is_plain
@@ -15,6 +15,7 @@ from ppl_gen.networks import Shape, Widths
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=GenerativeModel)
+FREE = (Shape, Widths, Widths | None, Any)  # checked where they are used
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
@@ -28,9 +29,10 @@ _WORDS = {
 class Entry:
     """A named model: its constructor, the paper it comes from, the year, and its family.
 
-    A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`,
-    "adversarial", those of :func:`ppl_gen.zoo.gan`, or "diffusion", those of
-    :func:`ppl_gen.zoo.ddpm`. The parts that are ``fixed`` make the model
+    A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`; "adversarial",
+    those of :func:`ppl_gen.zoo.gan`; "diffusion", those of :func:`ppl_gen.zoo.ddpm`; "cycle",
+    translations between two kinds of data; or "boosting", mixtures that are trained in rounds. The
+    parts that are ``fixed`` make the model
     what it is, and cannot be given.
 
     >>> entry = ppl_gen.zoo.registry["vae"]
@@ -71,7 +73,7 @@ def named(
     def register(build: Callable[P, M]) -> Callable[P, M]:
         signature = inspect.signature(build)
         hints = get_type_hints(build)
-        checked = {name: kind for name, kind in hints.items() if kind not in (Shape, Widths, Any)}
+        checked = {name: kind for name, kind in hints.items() if kind not in FREE}
 
         @functools.wraps(build)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> M:
@@ -96,7 +98,7 @@ def named(
 
 def _require(value: Any, kind: Any, name: str) -> None:
     """Raise ``ValueError`` unless a value is of a type, or of one in a union."""
-    kinds = get_args(kind) or (kind,)
+    kinds = tuple(get_origin(known) or known for known in get_args(kind) or (kind,))
     if isinstance(value, bool):
         fits = bool in kinds
     elif isinstance(value, (int, float)):

@@ -1,16 +1,24 @@
 """From the call to the result: whole trainings by ours and its peers, with empty and full caches.
 
-    python tests/benchmarks/time_to_result.py [--jobs mlp tiny conv] [--repeats 1]
+    python tests/benchmarks/time_to_result.py [--jobs mlp tiny conv] [--write]
 
 The jobs are those of ``training.py`` on 4,000 images: ``mlp`` (784-400-20 on MNIST, batches of
 128), ``tiny`` (64-32-4 on 8x8 digits, 64) and ``conv`` (64x64 sprites, 64). Every training is a
 process of its own on one thread. What counts is the CPU time, user and system, of that process and
 of the compilers it calls, from the call to the result, so that neighbours on the machine matter
 little; imports are not counted. Long trainings are asked for in full and stopped after a few
-epochs; the rest is taken to cost what the last of them did.
+epochs; the rest is taken to cost what the later half of these did.
 
-``empty`` has no compiled code on disk, ``full`` that of the run before. ``pyro`` is ``SVI`` with
-``Trace_ELBO`` as in Pyro's tutorial. Peers that are not installed are left out.
+``empty`` has no compiled code on disk, ``full`` that of an earlier process. ``pyro`` is ``SVI``
+with ``Trace_ELBO`` as in Pyro's tutorial. The compilation of NumPyro's ``jit`` counts. Peers that
+are not installed are left out; ``--peers FOLDER`` finds them in a folder beside the environment,
+
+    pip install --target FOLDER --no-deps numpyro jax jaxlib ml_dtypes opt_einsum \
+        multipledispatch pythae pydantic pydantic_core annotated-types typing_inspection
+
+A cell, ``JOB/HOW/CACHE/EPOCHS``, is kept in ``results/time_to_result.json`` once it is measured and
+is not measured again without ``--again``; ``--how``, ``--caches`` and ``--epochs`` pick some of
+them. ``--write`` fills the tables of ``docs/results/time_to_result.md``.
 """
 
 from __future__ import annotations
@@ -18,70 +26,107 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+from cells import FOLDER, Cell, Cells, cpu, fill, run, table
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "support"))
 
 EPOCHS = (1, 5, 20, 100, 500)
 IMAGES = 4000
-SIZES = {"mlp": 128, "tiny": 64, "conv": 64}
+SIZES = {"tiny": 64, "mlp": 128, "conv": 64}
 # So many epochs are taken before the rest is extrapolated.
-TAKEN = {"mlp": 8, "tiny": 20, "conv": 2}
-OURS = {"auto": "auto", "staged": True, "eager": False}
+TAKEN = {"tiny": 40, "mlp": 20, "conv": 3}
+CHEAP = ("tiny/auto", "tiny/staged", "tiny/numpyro loop")  # taken to their end
+OURS = {"auto": "auto", "eager": False, "staged": True}
 PEERS = {
     "pyro": "stock_svi",
     "numpyro": "numpyro_update",
     "numpyro loop": "numpyro_loop",
     "pythae": "pythae",
 }
+TITLES = {
+    "auto": "default",
+    "eager": "`staged=False`",
+    "staged": "`staged=True`",
+    "pyro": "Pyro, `SVI` and `Trace_ELBO`",
+    "numpyro": "NumPyro, `jit(update)`",
+    "numpyro loop": "NumPyro, `fori_loop`",
+    "pythae": "pythae",
+}
+CACHES = ("empty", "full")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--repeats", type=int, default=1, help="the median of so many counts")
+    parser.add_argument("--how", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
+    parser.add_argument("--caches", nargs="+", choices=CACHES, default=list(CACHES))
+    parser.add_argument("--epochs", nargs="+", type=int, choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--peers", default="", help="a folder where peers are installed")
+    parser.add_argument("--out", type=Path, default=FOLDER / "time_to_result.json")
+    parser.add_argument("--again", action="store_true", help="measure cells that are there again")
+    parser.add_argument("--write", action="store_true", help="fill the tables of the documentation")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         job, how, epochs = options.child
         print(json.dumps(take(job, how, int(epochs))))
         return
+    cells = Cells(options.out, options.again)
     for job in options.jobs:
-        table(job, options.repeats)
+        with tempfile.TemporaryDirectory() as folder:
+            for how, cache, epochs in wanted(options):
+                cells.measure(
+                    f"{job}/{how}/{cache}/{epochs}",
+                    lambda t=(job, how, epochs, cache): trained(*t, folder, options.peers),
+                )
+    for job in options.jobs:
+        report(job, cells, options.write)
+
+
+def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    """The cells of a job. Only the default depends on how many epochs are asked for."""
+    for how in options.how:
+        for cache in options.caches if how in OURS else options.caches[-1:]:
+            for epochs in options.epochs if how == "auto" else EPOCHS[-1:]:
+                yield how, cache if how in OURS else "full", epochs
 
 
 # --- In a process of its own ----------------------------------------------------------------------
 
 
-def take(job: str, how: str, epochs: int) -> dict[str, object]:
-    """Train, and give the CPU seconds after each epoch."""
+def take(job: str, how: str, epochs: int) -> Cell:
+    """Train, and give the CPU seconds after so many epochs."""
     warnings.simplefilter("ignore")
     import torch
 
     torch.set_num_threads(1)
     problem, images = make(job)
+    taken = epochs if f"{job}/{how}" in CHEAP else min(epochs, TAKEN[job])
     if how in OURS:
-        return fit(problem, images, OURS[how], epochs, TAKEN[job])
+        marks, choice = fit(problem, images, OURS[how], epochs, taken)
+        return summary(marks, epochs) | {"choice": choice}
     import training_peers
 
     started, marks = cpu(), []
     try:
         contestant = getattr(training_peers, PEERS[how])(problem)
     except (ImportError, AttributeError):  # not installed, or no such network
-        return {"marks": [], "choice": ""}
+        return {}
     steps = -(-IMAGES // SIZES[job])
-    for epoch in range(min(epochs, TAKEN[job])):
+    for epoch in range(taken):
         # A loop takes whole calls; what one took too many the next leaves out.
         before, after = (e * steps // contestant.chunk for e in (epoch, epoch + 1))
         contestant.run((after - before) * contestant.chunk)
         marks.append(cpu() - started)
-    return {"marks": marks, "choice": ""}
+    return summary(marks, epochs, whole=contestant.chunk > 1)
 
 
 def make(job: str) -> tuple[object, object]:
@@ -110,7 +155,9 @@ def make(job: str) -> tuple[object, object]:
     return training_peers.Problem(whole, latent, hidden, network), images
 
 
-def fit(problem: object, images: object, staged: object, epochs: int, taken: int) -> dict:
+def fit(
+    problem: object, images: object, staged: object, epochs: int, taken: int
+) -> tuple[list[float], str]:
     """``fit`` as its users call it, ended after some epochs."""
     import ppl_gen
     from ppl_gen.training import loop
@@ -134,92 +181,96 @@ def fit(problem: object, images: object, staged: object, epochs: int, taken: int
         staged=staged,
         progress=False,
     )
-    return {"marks": marks, "choice": str(getattr(history, "staging", ""))}
+    return marks, str(getattr(history, "staging", ""))
 
 
-def cpu() -> float:
-    """User and system seconds of this process and of its children that have ended."""
-    return sum(os.times()[:4])
+def summary(marks: list[float], epochs: int, whole: bool = False) -> Cell:
+    """CPU seconds by number of epochs, and how many of these were taken."""
+    every = {str(e): round(total(marks, e, whole), 3) for e in EPOCHS if e <= epochs}
+    return {"seconds": every, "taken": len(marks)}
+
+
+def total(marks: list[float], epochs: int, whole: bool = False) -> float:
+    """CPU seconds of so many epochs, beyond those taken by what the later of them cost.
+
+    Args:
+        marks: the seconds after each epoch.
+        epochs: how many.
+        whole: whether single epochs say little, as steps are taken in calls that are longer.
+    """
+    if epochs <= len(marks):
+        return marks[epochs - 1]
+    differences = [b - a for a, b in itertools.pairwise(marks)]
+    later = differences[len(differences) // 2 :]
+    each = statistics.fmean(later) if whole else statistics.median(later)
+    return marks[-1] + (epochs - len(marks)) * each
+
+
+def trained(job: str, how: str, epochs: int, cache: str, folder: str, peers: str) -> Cell:
+    """Train in a new process, with compiled code on disk or without."""
+    filled = Path(folder) / job
+    if cache == "full" and how in OURS and not filled.exists():
+        trained(job, "staged", 1, "filling", folder, peers)
+        filled.touch()
+    with tempfile.TemporaryDirectory() as empty:
+        place = empty if cache == "empty" else folder
+        env = {
+            "OMP_NUM_THREADS": "1",
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor",
+            "PPL_GEN_CACHE": f"{place}/ppl_gen",
+            "PYTHONPATH": f"{ROOT}:{peers}" if peers else str(ROOT),
+        }
+        command = [sys.executable, __file__, "--child", job, how, str(epochs)]
+        printed, whole = run(command, env)
+    return json.loads(printed.splitlines()[-1]) | {"process": round(whole, 2)}
 
 
 # --- The table ------------------------------------------------------------------------------------
 
 
-def table(job: str, repeats: int) -> None:
-    ours: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for how in ("eager", "staged"):
-            for kind in ("empty", "full"):
-                runs = [trained(job, how, EPOCHS[-1], kind, folder) for _ in range(repeats)]
-                ours[how, kind] = [median(total(r["marks"], e) for r in runs) for e in EPOCHS]
-        auto: dict[tuple[str, int], list[dict]] = {}
-        for kind in ("empty", "full"):
-            for epochs in EPOCHS:
-                runs = [trained(job, "auto", epochs, kind, folder) for _ in range(repeats)]
-                auto[kind, epochs] = runs
-            found = [median(total(r["marks"], e) for r in auto[kind, e]) for e in EPOCHS]
-            ours["auto", kind] = found
-        peers = {}
-        for name in PEERS:
-            run = trained(job, name, EPOCHS[-1], "full", folder)
-            if run["marks"]:
-                peers[name] = [total(run["marks"], e) for e in EPOCHS]
-    print(f"\n{job:<24}" + "".join(f"{f'{e} epochs':>14}" for e in EPOCHS), flush=True)
-    for (how, kind), seconds in sorted(ours.items()):
-        row(f"{how}, {kind}", seconds)
-    for name, seconds in peers.items():
-        row(name, seconds)
-    for i, epochs in enumerate(EPOCHS):
-        judge(epochs, i, ours, peers)
-        print(f"    {auto['full', epochs][0]['choice']}")
+def report(job: str, cells: Cells, write: bool) -> None:
+    """The table of a job as far as it is measured, and what was asked of it."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for how, cache in itertools.product((*OURS, *PEERS), CACHES):
+        for epochs in EPOCHS:
+            own = cells.get(f"{job}/{how}/{cache}/{epochs if how == 'auto' else EPOCHS[-1]}")
+            if own and "seconds" in own:
+                found.setdefault((how, cache), {})[epochs] = own["seconds"][str(epochs)]
+    rows = [
+        [f"{TITLES[how]}, {cache}" if how in OURS else TITLES[how]]
+        + [f"{seconds[e]:.2f}" if e in seconds else "" for e in EPOCHS]
+        for (how, cache), seconds in found.items()
+    ]
+    printed = table([f"`{job}`, epochs", *map(str, EPOCHS)], rows)
+    print(f"\n{printed}\n")
+    for epochs in EPOCHS:
+        judge(epochs, {key: s[epochs] for key, s in found.items() if epochs in s})
+    if write:
+        fill(ROOT / "docs" / "results" / "time_to_result.md", printed)
 
 
-def row(title: str, seconds: list[float]) -> None:
-    print(f"{title:<24}" + "".join(f"{s:>14.2f}" for s in seconds), flush=True)
-
-
-def judge(epochs: int, i: int, ours: dict, peers: dict) -> None:
+def judge(epochs: int, found: dict[tuple[str, str], float]) -> None:
     """Hold the default against what it could have been."""
-    cold, warm = ours["auto", "empty"][i], ours["auto", "full"][i]
-    best = min(ours["staged", "empty"][i], ours["eager", "empty"][i])
-    others = (f"; of {n} {cold / t[i]:.2f} and {warm / t[i]:.2f}" for n, t in peers.items())
-    print(
-        f"  {epochs} epochs: empty, of the better {cold / best:.2f} ({cold - 1.25 * best:+.2f} s "
-        f"beyond 1.25); full, of eager {warm / ours['eager', 'full'][i]:.2f}, of staged "
-        f"{warm / ours['staged', 'full'][i]:.2f}" + "".join(others)
-    )
-
-
-def trained(job: str, how: str, epochs: int, kind: str, folder: str) -> dict:
-    """Train in a new process, with compiled code on disk or without."""
-    with tempfile.TemporaryDirectory() as empty:
-        cache = empty if kind == "empty" else folder
-        if kind == "full" and how in OURS and not (Path(folder) / "filled").exists():
-            (Path(folder) / "filled").touch()
-            trained(job, "staged", 1, "full", folder)
-        one = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-        caches = {
-            "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
-            "PPL_GEN_CACHE": f"{cache}/ppl_gen",
-        }
-        command = [sys.executable, __file__, "--child", job, how, str(epochs)]
-        done = subprocess.run(
-            command, env=os.environ | one | caches, check=True, capture_output=True, text=True
-        )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def total(marks: list[float], epochs: int) -> float:
-    """CPU seconds of so many epochs, beyond those taken by what the later of them cost."""
-    if epochs <= len(marks):
-        return marks[epochs - 1]
-    differences = [b - a for a, b in itertools.pairwise(marks)]
-    later = differences[len(differences) // 2 :]
-    return marks[-1] + (epochs - len(marks)) * statistics.median(later)
-
-
-def median(values: object) -> float:
-    return statistics.median(values)
+    limits = {}
+    if ("auto", "empty") in found:
+        both = [found[how, "empty"] for how in ("eager", "staged") if (how, "empty") in found]
+        limits["empty, of the better of both"] = ("empty", min(both), 1.25, 2.0) if both else None
+    if ("auto", "full") in found:
+        for how, least, most in (("eager", 1, 1.0), ("staged", 100, 1.05)):
+            if epochs >= least and (how, "full") in found:
+                limits[f"full, of {how}"] = "full", found[how, "full"], most, 0.0
+    for how, cache in itertools.product(PEERS, CACHES):
+        if (how, "full") in found and ("auto", cache) in found:
+            limits[f"{cache}, of {how}"] = cache, found[how, "full"], 1.0, 0.0
+    for title, limit in limits.items():
+        if limit is not None:
+            cache, other, factor, beyond = limit
+            own = found["auto", cache]
+            met = own <= factor * other + beyond
+            asked = f"{factor:g}" + (f" and {beyond:g} s" if beyond else "")
+            words = f"{own / other:.2f} ({own - other:+.2f} s), asked for at most {asked}"
+            print(f"  {epochs} epochs, {title}: {words}: {'met' if met else 'MISSED'}")
 
 
 if __name__ == "__main__":

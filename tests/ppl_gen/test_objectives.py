@@ -10,6 +10,7 @@ from torch.distributions import constraints, kl_divergence
 
 from ppl_gen import zoo
 from ppl_gen.objectives import ELBO, IWAE
+from ppl_gen.objectives.closed_forms import closed_kl
 from ppl_gen.objectives.terms import terms
 from ppl_gen.schedules import Constant
 
@@ -320,3 +321,19 @@ def test_a_guide_that_does_not_match_its_model_is_refused():
         terms(model, lambda x: None, (torch.tensor(0.0),))
     with pytest.raises(ValueError, match="'w' in the model"):
         terms(model, lambda x: pyro.sample("w", dist.Normal(0.0, 1.0)), (torch.tensor(0.0),))
+
+
+def test_a_density_that_is_replaced_later_has_no_closed_form_any_more(monkeypatch):
+    class Own(dist.Normal):
+        pass
+
+    prior = dist.Normal(0.0, 1.0)
+    assert closed_kl(Own(1.0, 1.0), prior) == 0.5
+    changed = Own(1.0, 1.0)
+    changed.log_prob = lambda value: torch.zeros(())
+    assert closed_kl(changed, prior) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(Own, "log_prob", lambda self, value: torch.zeros(()))
+        assert closed_kl(Own(1.0, 1.0), prior) is None
+        assert closed_kl(prior, Own(1.0, 1.0)) is None
+    assert closed_kl(Own(1.0, 1.0), prior) == 0.5

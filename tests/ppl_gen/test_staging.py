@@ -1,6 +1,7 @@
 """A staged step is the step: for programs of any origin, its values are those of stock Pyro."""
 
 import copy
+import itertools
 import warnings
 
 import pyro
@@ -141,6 +142,26 @@ def test_nothing_of_pyro_or_torch_stays_patched():
         if callable(old[k])
     )
     assert pyro.settings.get() == validation
+
+
+@pytest.mark.parametrize("flags", list(itertools.product((False, True), repeat=3)))
+def test_a_step_runs_without_validation_and_leaves_it_as_it_was(flags):
+    parts, seen = (pyro.distributions, pyro.infer, pyro.poutine), []
+
+    def state():
+        return tuple(part.is_validation_enabled() for part in parts)
+
+    def loss(x):
+        seen.append(state())
+        return (weight * x).sum(), {}
+
+    weight = torch.ones(2, requires_grad=True)
+    with pyro.validation_enabled(False):
+        for part, flag in zip(parts, flags, strict=True):
+            part.enable_validation(flag)
+        stage_function(loss, [weight], staged=False)(torch.ones(2))
+        assert state() == flags
+    assert seen == [(False, False, False)]
 
 
 # --- Kinds of calls ---------------------------------------------------------------------------

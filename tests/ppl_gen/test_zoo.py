@@ -24,6 +24,11 @@ ZEROS = {  # where zero has a meaning
     *(("vq_vae", "commitment"), ("ssvae", "alpha")),
     *(("ddpm", "num_classes"), ("ddpm", "drop"), ("guided_ddpm", "drop")),
     *(("edm", "num_classes"), ("edm", "drop")),
+    *(("ssgan", "rotation"), ("ssgan", "generator_rotation"), ("noisy_gan", "noise")),
+    *(("dag_gan", "generator_view_weight"), ("veegan", "reconstruction")),
+    *(("adversarial_autoencoder", "reconstruction"), ("unrolled_gan", "steps")),
+    *(("cycle_gan", "dag"), ("cycle_gan", "cycle_weight"), ("cycle_gan", "identity_weight")),
+    *(("latent_diffusion", name) for name in ("num_classes", "tokens", "drop")),
 }
 
 

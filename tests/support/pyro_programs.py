@@ -295,7 +295,8 @@ PROGRAMS = {
                     "prior|rates classes|label documents|words documents"),
     "one document": (one_document, (), "label word_0|label word_1", "label|word_0|word_1"),
     "linear regression": (linear_regression, (torch.randn(5, 3), torch.zeros(5)),
-                          "weights y|bias y|sigma y", "weights|bias|sigma|y data"),
+                          "weights mean|bias mean|mean y|sigma y",
+                          "weights|bias|sigma|mean|y data"),
     "hidden Markov": (hidden_markov, (torch.zeros(3),),
                       "transition x_0|transition x_1|transition x_2|x_0 x_1|x_1 x_2|x_0 y_0|"
                       "x_1 y_1|x_2 y_2|emission y_0|emission y_1|emission y_2",
@@ -318,8 +319,9 @@ PROGRAMS = {
                       "mu|tau|theta schools|y schools"),
     "eight schools, non-centred": (
         poutine.reparam(eight_schools, {"theta": LocScaleReparam(0.0)}), (schools, schools),
-        "mu theta_decentered|tau theta_decentered|mu y|tau y|theta_decentered y",
-        "mu|tau|theta_decentered schools|y schools"),
+        "mu theta_decentered|tau theta_decentered|mu theta|tau theta|"
+        "theta_decentered theta|theta y",
+        "mu|tau|theta_decentered schools|theta schools|y schools"),
     "mixture": (mixture, (torch.zeros(6),), "weights assignment|assignment x|locs x|scale x",
                 "weights|scale|locs components|assignment data|x data"),
     "mixture, marginalised": (marginalised_mixture, (torch.zeros(6),), "weights x|locs x",
@@ -328,8 +330,9 @@ PROGRAMS = {
                           "top state|spread state|state slope|slope y",
                           "top|spread|state states|slope states counties|y states counties"),
     "mask and scale": (masked_and_scaled, (),
-                       "switch a|z a|z b|switch c|z d_observed|z d_unobserved",
-                       "switch|z|a|b|c|d_observed rows|d_unobserved rows"),
+                       "switch a|z a|z b|switch c|z d_observed|z d_unobserved|"
+                       "d_observed d|d_unobserved d",
+                       "switch|z|a|b|c|d_observed rows|d_unobserved rows|d rows"),
     "transformed": (transformed, (), "a b|b c|a d", "a|b|c|d"),
     "potentials": (potentials, (), "a agree|b agree", "a|b|agree"),
     "random field": (tagged, (3,), "tag_0 pair_1|tag_1 pair_1|tag_1 pair_2|tag_2 pair_2|"

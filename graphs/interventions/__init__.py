@@ -1,0 +1,1 @@
+"""What happens when a variable is set: cut arrows, what to adjust for, effects in numbers."""

@@ -1,0 +1,92 @@
+"""Measurements that are kept as they are made, and tables in the documentation filled from them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+Cell = dict[str, Any]
+
+
+class Cells:
+    """Measured cells by name, in a file that is replaced as a whole after each of them.
+
+    Args:
+        path: of the file.
+        again: whether cells that are there are measured again, once.
+    """
+
+    def __init__(self, path: Path, again: bool = False):
+        self.path = path
+        self._found: dict[str, Cell] = json.loads(path.read_text()) if path.exists() else {}
+        self._stale = set(self._found) if again else set()
+
+    def get(self, name: str) -> Cell | None:
+        return self._found.get(name)
+
+    def measure(self, name: str, make: Callable[[], Cell]) -> Cell:
+        """The cell of this name, made where it is not there."""
+        if name in self._found and name not in self._stale:
+            return self._found[name]
+        load = os.getloadavg()[0]
+        when = {"date": datetime.date.today().isoformat(), "load": round(load, 1)}
+        self._found[name] = made = make() | when
+        self._stale.discard(name)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        lines = (f"{json.dumps(k)}: {json.dumps(self._found[k])}" for k in sorted(self._found))
+        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        os.replace(temporary, self.path)
+        shown = {key: value for key, value in made.items() if key not in ("choice", "date")}
+        print(f"{name}: {json.dumps(shown)}", flush=True)
+        return made
+
+
+def cpu(who: Iterable[int] = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) -> float:
+    """User and system seconds of this process and of its children that have ended.
+
+    Exact to microseconds, where ``os.times`` counts hundredths.
+    """
+    usages = list(map(resource.getrusage, who))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[str, float]:
+    """What a process prints, and the CPU seconds of all of it."""
+    children = (resource.RUSAGE_CHILDREN,)
+    before = cpu(children)
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout, cpu(children) - before
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def fill(page: Path, found: str) -> None:
+    """Replace the table of the same first heading on a page, or add it at the end.
+
+    Raises:
+        ValueError: the page has several such tables.
+    """
+    first = found.split(" | ", 1)[0]
+    lines = page.read_text().splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith(f"{first} |")]
+    if len(starts) > 1:
+        raise ValueError(f"expected one table that begins {first!r} in {page}, got {len(starts)}")
+    start = starts[0] if starts else len(lines) + 1
+    lines += [""] * (start - len(lines))
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    lines[start:end] = found.splitlines()
+    page.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,239 @@
+"""The page in a browser: hostile names, small and dark screens, links, files, hosts."""
+
+import json
+import math
+import re
+
+import networkx as nx
+import pytest
+from browser_visits import Visit
+
+import graphs
+from graphs.interactive.html import asset
+from graphs.interactive.session import Session
+
+NASTY = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", '"]', "a b", "0"]
+
+
+def test_no_name_is_read_as_markup(visit):
+    path = nx.DiGraph([(NASTY[i], NASTY[i + 1]) for i in range(len(NASTY) - 1)])
+    page = visit(path, evidence=[NASTY[2]], claim='"a b" _||_ "0"')
+    page.mode("Look")
+    page.press(page.node(NASTY[0]))
+    page.press(page.node(NASTY[1]))
+    assert page.page.locator("img, script:not([type=module])").count() == 0
+    assert page.having("observed") == {NASTY[2]}
+    names = page.page.locator(".gp-nodes .gp-name").all_text_contents()
+    assert {"0", "a b", '"]'} <= set(names)
+    assert set(
+        page.page.locator("[data-node]").evaluate_all("nodes => nodes.map(n => n.dataset.node)")
+    ) == set(NASTY)
+
+
+def test_dragging_moves_a_node_and_undo_brings_it_back(visit):
+    page = visit("A -> B, A -> C")
+    box = page.node("B").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.page.mouse.move(x, y)
+    page.page.mouse.down()
+    page.page.mouse.move(x - 60, y + 40, steps=4)
+    page.page.mouse.up()
+    page.page.wait_for_selector("[aria-label=undo]:enabled")
+    moved = page.node("B").bounding_box()
+    assert math.hypot(moved["x"] - box["x"] + 60, moved["y"] - box["y"] - 40) < 3
+    assert page.session.state.observed == {}
+    page.press(page.button("undo"))
+    assert page.node("B").bounding_box()["x"] == pytest.approx(box["x"], abs=1)
+
+
+def test_an_arrow_is_pulled_from_a_handle(visit):
+    page = visit("A -> B, C -> B")
+    page.mode("Edit")
+    handle, target = page.node("A").locator("circle"), page.node("C")
+    start, end = handle.bounding_box(), target.bounding_box()
+    page.page.mouse.move(start["x"] + 12, start["y"] + 12)
+    page.page.mouse.down()
+    page.page.mouse.move(end["x"] + end["width"] / 2, end["y"] + 30, steps=5)
+    page.page.mouse.up()
+    page.page.wait_for_selector("[aria-label='edge A -> C']")
+    page.page.locator("[aria-label='edge A -> C']").focus()
+    page.page.keyboard.press("Delete")
+    page.page.wait_for_selector("[aria-label='edge A -> C']", state="detached")
+    page.node("C").focus()
+    page.page.keyboard.press("Delete")
+    page.page.wait_for_selector("[data-node='C']", state="detached")
+
+
+def test_the_keyboard_alone_reaches_everything(visit):
+    page = visit("P(M)P(S)P(F)P(I|M,S)P(T|F)P(D|I,T)")
+    page.page.locator("body").press("Tab")
+    seen = set()
+    for _ in range(60):
+        seen.add(
+            page.page.evaluate(
+                "(e => e.dataset.node ?? e.dataset.key ?? e.getAttribute('aria-label') ?? "
+                "e.textContent)(document.activeElement)"
+            )
+        )
+        page.page.keyboard.press("Tab")
+    assert {"a question", "Ask", "M", "D", "section Answer", "section Export and practise"} <= seen
+    page.node("M").focus()
+    page.page.keyboard.press("ArrowDown")
+    assert page.page.evaluate("document.activeElement.dataset.node") == "I"
+    before = page.node("I").bounding_box()["x"]
+    page.page.keyboard.press("Alt+ArrowRight")
+    page.page.wait_for_selector("[aria-label=undo]:enabled")
+    assert page.node("I").bounding_box()["x"] > before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_scrolls_down_and_not_sideways(visit, scheme):
+    page = visit("asia", query="tub _||_ smoke | dysp", color_scheme=scheme)
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+    light = "rgb(255, 255, 255)"
+    paper = page.page.locator(".gp").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert (paper == light) == (scheme == "light")
+    ratio = page.page.evaluate(CONTRAST)
+    assert min(ratio.values()) >= 4.5, ratio
+
+
+CONTRAST = """() => {
+  const style = (s) => getComputedStyle(document.querySelector(s));
+  const luminance = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map((c) => c / 255)
+      .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ratio = (a, b) => {
+    const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p);
+    return (x + 0.05) / (y + 0.05);
+  };
+  const paper = style(".gp").backgroundColor;
+  const pairs = {
+    text: [style(".gp").color, paper],
+    hint: [style(".gp-text summary").color, paper],
+    path: [style(".gp-trail.gp-active").color, paper],
+  };
+  for (const role of ["asked", "observed"]) {
+    const node = `.gp-nodes .gp-${role} `;
+    pairs[role] = [style(`${node}.gp-name`).fill, style(`${node}.gp-box`).fill];
+  }
+  return Object.fromEntries(Object.entries(pairs).map(([k, [a, b]]) => [k, ratio(a, b)]));
+}"""
+
+
+def test_a_link_brings_the_page_back(visit):
+    page = visit("asia", query="tub _||_ lung | dysp")
+    page.press(page.node("dysp"))
+    address = page.page.url
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[\w-]{32}/[\w-]+", address)
+    page.press(page.button("Forget all"))
+    assert page.verdict == "tub ⟂ lung holds."
+    page.page.goto("about:blank")
+    page.page.goto(address)
+    page.ready()
+    assert page.verdict == "tub ⟂ lung | dysp does not hold."
+    assert page.bar("dysp", "yes") == 1
+    page.page.goto("about:blank")
+    page.page.goto(address[:-8])
+    page.page.wait_for_selector(".gp-problem:not([hidden])")
+    assert "a link made by this page" in page.page.get_by_role("alert").first.inner_text()
+    assert page.node("dysp").count() == 1
+
+
+def test_without_the_token_there_is_nothing(visit):
+    page = visit("asia", complaints=True)
+    page.page.goto("about:blank")
+    page.page.goto(page.requests[0] + "#wrong")
+    page.page.wait_for_selector(".gp-problem:not([hidden])")
+    assert "expected the token" in page.page.get_by_role("alert").first.inner_text()
+    assert page.page.locator(".gp-node").count() == 0
+
+
+def test_pictures_and_texts_are_downloaded(visit, tmp_path):
+    page = visit("asia", query="tub _||_ smoke | dysp")
+    page.open("Export and practise")
+    found = {}
+    for name in ("SVG", "PNG", "DOT", "BIF"):
+        with page.page.expect_download() as download:
+            page.button(name).click()
+        download.value.save_as(tmp_path / name)
+        found[download.value.suggested_filename] = (tmp_path / name).read_bytes()
+    assert set(found) == {"model.svg", "model.png", "model.dot", "model.bif"}
+    assert found["model.png"].startswith(b"\x89PNG")
+    assert len(found["model.png"]) > 20_000
+    picture = found["model.svg"].decode()
+    assert "active path" in picture
+    assert "class=" not in picture
+    assert picture.count(">lung<") == 1
+    assert set(graphs.read_graph(found["model.dot"].decode())) == set(graphs.textbook.asia())
+
+
+def test_a_saved_study_opens_without_a_server(browser, tmp_path):
+    page = graphs.page("asia", query="tub _||_ smoke")
+    page.handle({"type": "observe", "node": "dysp"})
+    page.save(tmp_path / "study.html")
+    address = (tmp_path / "study.html").as_uri()
+    study = Visit(browser, page.session, url=address, offline=True)
+    assert study.verdict == "tub ⟂ smoke | dysp does not hold."
+    assert study.bar("dysp", "yes") == 1
+    study.press(study.button("undo"))
+    assert study.verdict == "tub ⟂ smoke holds."
+    study.press(study.node("xray"))
+    assert "saved without its library" in study.page.get_by_role("alert").first.inner_text()
+    study.press(study.button("redo"))
+    assert study.verdict == "tub ⟂ smoke | dysp does not hold."
+    assert study.complaints == []
+    assert study.requests == [address]
+    study.context.close()
+
+
+HOST = """<!doctype html><div id="cell" style="width:900px"></div><script type="module">
+const page = (await import(URL.createObjectURL(
+  new Blob([window.bundle], {type: "text/javascript"})))).default;
+const listeners = new Set();
+const model = {
+  send: async (m) => {
+    const reply = JSON.parse(await window.kernel(JSON.stringify(m.event)));
+    listeners.forEach((listen) => listen({id: m.id, reply}));
+  },
+  on: (_, listen) => listeners.add(listen),
+  off: (_, listen) => listeners.delete(listen),
+};
+window.close_page = page.render({model, el: document.getElementById("cell")});
+</script>"""
+
+
+def test_the_same_module_is_a_widget(browser):
+    session = Session("asia", query="tub _||_ lung | dysp")
+    cell = Visit(browser, session)
+    cell.page.expose_function("kernel", lambda e: json.dumps(session.handle(json.loads(e))))
+    cell.page.add_init_script(f"window.bundle = {json.dumps(asset('page.js'))}")
+    cell.page.goto("about:blank")
+    cell.page.set_content(HOST)
+    cell.ready()
+    assert cell.verdict == "tub ⟂ lung | dysp does not hold."
+    cell.press(cell.node("dysp"))
+    assert session.state.observed == {"dysp": "yes"}
+    assert cell.complaints == []
+    cell.page.evaluate("window.close_page()")
+    cell.context.close()
+
+
+def test_the_shared_cases_are_answered_through_the_page(visit, reference_data):
+    cases = json.loads((reference_data / "independence_cases.json").read_text())
+    cases = [case for case in cases if case["kind"] in ("dag", "mrf")]
+    page = visit("A -> B")
+    page.open("Edit")
+    for case in cases[:: max(1, len(cases) // 8)]:
+        sign, kind = ("->", "dag") if case["kind"] == "dag" else ("--", "graph")
+        edges = "; ".join(f'"{u}" {sign} "{v}"' for u, v in case["edges"])
+        nodes = "; ".join(f'"{v}"' for v in case["nodes"])
+        page.page.get_by_label("a model as text").fill(f"{kind} {{ {nodes}; {edges} }}")
+        page.press(page.button("Read model"))
+        x, y, z = (", ".join(f'"{v}"' for v in case[key]) for key in "xyz")
+        page.ask(f"{x} _||_ {y}" + (f" | {z}" if z else ""))
+        holds = page.verdict.endswith(" holds.")
+        assert holds == case["independent"], case
