@@ -223,6 +223,24 @@ def test_a_network_predicts_what_it_is_said_to(predicts):
     torch.testing.assert_close(single.value, network(x, torch.full((3,), 0.5).double()))
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_network_sees_numbers_of_the_size_of_the_data(name):
+    seen, noise = [], SCHEDULES[name]
+
+    class Seeing(nn.Module):
+        def forward(self, x, u):
+            seen.append(x)
+            return 0 * x
+
+    torch.manual_seed(0)
+    data, eps, u = torch.randn(2000, 2), torch.randn(2000, 2), torch.rand(2000)
+    at = noise.level(u).like(data)
+    Denoiser(Seeing(), noise, "velocity")(at.alpha * data + at.sigma * eps, u)
+    assert seen[0].std().item() == pytest.approx(1.0, abs=0.06)
+    if noise.preserving:
+        assert torch.equal(seen[0], at.alpha * data + at.sigma * eps)
+
+
 def test_a_learned_variance_is_the_other_half_of_the_output():
     network, x = Linearly(out=4), normal(3, 2)
     found = Denoiser(network, Linear(), learned_variance=True)(x, torch.tensor(0.5))

@@ -34,8 +34,7 @@ def edm(
         data_shape: as for :func:`ppl_gen.zoo.ddpm`.
         data_scale: the standard deviation of the data; of pixels, those from -1 to 1.
         steps: the number of noise levels that are trained.
-        network: as for :func:`ppl_gen.zoo.ddpm`; it is told log(noise) / 4.
-        hidden: as there.
+        network: as there, and so is its width ``hidden``; it is told log(noise) / 4.
         sample_steps: Heun's steps, two calls of the network each but for the last.
         num_classes: the number of labels, 0 for none.
         drop: the share of labels left out in training.
@@ -51,10 +50,10 @@ def edm(
     def preconditioned(_: Level, t: Level) -> Tensor:
         return preconditioned_weight(t, data_scale)
 
-    denoiser, levels = Preconditioned(network, EDM(), data_scale), len(data_shape) == 3
     fixed: dict[str, Any] = {"weighting": preconditioned, "times": LogNormal(), "sampler": "heun"}
-    fixed |= {"variance": "large", "levels": 256 if levels else None, "sample_steps": sample_steps}
-    given: dict[str, Any] = {"num_classes": num_classes, "drop": drop, "classes": classes}
-    model = Diffusion(denoiser, data_shape, steps=steps, **fixed, **given)
+    fixed |= {"variance": "large", "levels": 256 if len(data_shape) == 3 else None}
+    fixed |= {"steps": steps, "sample_steps": sample_steps}
+    fixed |= {"num_classes": num_classes, "drop": drop, "classes": classes}
+    model = Diffusion(Preconditioned(network, EDM(), data_scale), data_shape, **fixed)
     model.fit_defaults = {"ema": 0.999, "optimizer": partial(adam, betas=(0.9, 0.99))}
     return model
