@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,11 +11,22 @@ from torch import nn
 
 import ppl_gen
 from ppl_gen import samplers
+from ppl_gen.app import sources
 from ppl_gen.app.cli import main
 from ppl_gen.denoisers import Clipped, Denoiser, Gaussian, Guided
 from ppl_gen.networks import ResidualMLP
-from ppl_gen.noise import EDM, Cosine, Geometric, Importance, LogNormal, Trailing
+from ppl_gen.noise import (
+    EDM,
+    Cosine,
+    Geometric,
+    Importance,
+    LogNormal,
+    TimeLaw,
+    Trailing,
+    VariancePreserving,
+)
 from ppl_gen.staging import stage_function
+from ppl_gen.training.trainable import cycle_of
 
 SHAPE = (1, 2, 2)
 
@@ -69,7 +81,7 @@ def test_the_staged_step_is_the_eager_one_bit_for_bit(way):
 
 def test_one_fixed_loss_is_known_to_the_loop():
     model = build()
-    cycle = ppl_gen.training.trainable.cycle_of(model)
+    cycle = cycle_of(model)
     ((player, loss, *_),) = cycle.schedule((pixels(),))
     assert cycle.one
     assert (player, loss) == ("denoiser", model.loss)
@@ -332,10 +344,37 @@ def test_a_guided_model_is_trained_on_labels_from_the_command_line(tmp_path, cap
         "--out", out)  # fmt: skip
     assert ppl_gen.load(out / "model.pt").num_classes == 10
     run("sample", out, "-n", 4, "--guidance", 2.5)
-    run("train", "gan", "--epochs", 1, "--batch-size", 4000, "--quiet", "--eager", "--hidden", 8,
-        "--out", tmp_path / "gan")  # fmt: skip
-    assert main(["sample", str(tmp_path / "gan"), "--steps", "3"]) == 2
-    assert "expected no --steps for gan" in capsys.readouterr().err
+
+
+def test_options_of_sampling_are_refused_where_a_model_has_none():
+    gan = ppl_gen.zoo.gan((2,), 4, hidden=8)
+    given = SimpleNamespace(steps=3, sampler=None, guidance=None)
+    with pytest.raises(ValueError, match="expected no --steps for gan"):
+        sources.sampling(gan, given)
+    assert sources.sampling(build(), given) == {"steps": 3}
+
+
+def test_a_schedule_a_weighting_a_law_and_a_sampler_of_ones_own():
+    class Sigmoid(VariancePreserving):
+        def curve(self, u):
+            return 8 - 16 * u
+
+    class Late(TimeLaw):
+        def forward(self, table):
+            late = 0.1 + table.u[1:]
+            return late / late.sum()
+
+    class Restarting(samplers.Sampler):
+        def step(self, predict, x, t, s, draw):
+            return s.alpha * predict(x, t).data + s.sigma * draw()
+
+    def halved(s, t):
+        return t.snr / 2
+
+    model = build(noise=Sigmoid(), weighting=halved, times=Late(), sampler=Restarting())
+    assert "halved loss" in str(model)
+    ppl_gen.fit(model, pixels(), epochs=1, staged=False, progress=False)
+    assert model.sample(3, seed=0).isfinite().all()
 
 
 def fit(model, data):
