@@ -258,6 +258,23 @@ def test_the_masses_of_grey_levels_sum_to_one_and_reach_the_tails():
     assert torch.equal((drawn * 255).round() / 255, drawn)
 
 
+@pytest.mark.parametrize("weighting", ["simple", "min_snr", "hybrid"])
+def test_losses_are_corrected_for_laws_that_are_no_part_of_them(weighting):
+    torch.manual_seed(0)
+    x, value = torch.randn(4, 3, dtype=DOUBLE), torch.randn(4, 6, dtype=DOUBLE)
+    denoiser = Denoiser(Given(value), Linear(), "noise", learned_variance=True)
+    t, eps = torch.arange(1, 5), torch.randn_like(x)
+    mass, even = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=DOUBLE), torch.full((4,), 0.25)
+    losses = {}
+    for name, times in (("even", EvenTimes()), ("learned", Importance(4)), ("own", LogNormal())):
+        objective = Denoising(Linear(), 4, weighting=weighting, times=times, variance="learned")
+        shares = even.double() if name == "even" else mass
+        losses[name] = objective.at(denoiser, x, None, t, eps, shares).loss
+    torch.testing.assert_close(losses["learned"], losses["even"] * 0.25 / mass)
+    if weighting != "hybrid":
+        torch.testing.assert_close(losses["own"], losses["even"])
+
+
 def test_evaluation_leaves_the_law_of_the_times_alone():
     data = gaussian(Ladder())
     objective = Denoising(Ladder(), 4, times=Importance(4)).eval()
