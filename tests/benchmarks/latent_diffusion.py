@@ -336,8 +336,9 @@ def page(folder: Path) -> str:
         f"Measured {dates[-1]} with `OMP_NUM_THREADS=1 python "
         f"tests/benchmarks/latent_diffusion.py{shown}`, torch {runs[0]['torch']}, one core; "
         f"{train:,} images of MNIST for training, {test:,} for testing. `training` and `seconds` "
-        "are seconds of the processor; means over seeds ± their standard deviation.\n\n"
-        + tables(folder)
+        "are seconds of the processor, `kid` is in thousandths and `edges` relative to tests;\n"
+        "means over seeds ± their standard deviation. Rows of the script that are not here have "
+        "not been run.\n\n" + tables(folder)
     )
 
 
