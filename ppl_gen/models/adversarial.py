@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ppl_gen import critics
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
-from ppl_gen._random import preserved
+from ppl_gen._random import preserved, seed_torch
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.unrolling import Ahead
 from ppl_gen.networks import Shape
@@ -258,7 +258,7 @@ class Game(GenerativeModel):
         law, drawn = self.prior(), []
         with preserved():
             for index in range(n):
-                torch.manual_seed(first + index)
+                seed_torch(first + index)
                 drawn.append(law.sample())
         found = torch.stack(drawn)
         return torch.cat([found, found.new_zeros(padded - n, *found.shape[1:])])

@@ -86,8 +86,9 @@ def fit(
             of :mod:`ppl_gen.data` or of one's own with ``.images``, a torch ``Dataset``, iterable
             or not, or a ``DataLoader``. A dictionary, or batches that are dictionaries, are given
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
-            labels name the classes of a conditional model. See
-            :func:`ppl_gen.data.batches.as_batches`.
+            labels name the classes of a conditional model. Two of these without pairs are
+            :class:`ppl_gen.data.Unpaired`, and with weights one is :class:`ppl_gen.data.Weighted`.
+            See :func:`ppl_gen.data.batches.as_batches`.
         epochs: passes over the data, in total when resuming; for a mixture, those of each round.
         batch_size: rows per batch and process. A step takes one batch, or the cycle of batches that
             the model has a schedule for.

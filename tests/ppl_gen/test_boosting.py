@@ -145,7 +145,7 @@ def two_clusters(n=200):
 
 
 def test_the_next_component_gets_what_the_mixture_lacks():
-    x, mixture = two_clusters(), Mixture([constant(-2.0), constant(2.0)], classifier)
+    x, mixture = two_clusters(), Mixture([constant(-2.0), constant(2.0)], classifier, 150)
     mixture.add()
     weights, multiplier = mixture.weights(FIT, x, seed=0)
     assert weights[1::2].sum() > 0.95  # the right cluster; with true ratios 0 and 2, all of it

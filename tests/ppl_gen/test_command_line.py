@@ -207,10 +207,35 @@ def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, caps
     assert main(["evaluate", folder, "--num-samples", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert found["images"] == (5 if registry[name].family == "cycle" else 10)
+    if registry[name].family in ("adversarial", "boosting"):
+        assert {"precision", "recall", "density", "coverage", "class_kl", "confident"} <= set(found)
+        assert found["nearest_train"] > 0
+    if registry[name].family == "cycle":
+        assert 0 < found["truth"] < 1
     if registry[name].family == "variational":
         assert (found.get("elbo") is None) == ("log_likelihood" not in found)
-    else:
-        assert not (tmp_path / "run" / "reconstructions.png").exists()
+    encodes = hasattr(ppl_gen.load(tmp_path / "run" / "model.pt"), "reconstruct")
+    assert (tmp_path / "run" / "reconstructions.png").exists() == encodes
+
+
+@pytest.mark.parametrize("name", ["lsgan", "adagan", "cycle_gan"])
+def test_games_of_tables_are_compared_by_transport(name, tmp_path, capsys):
+    for i in range(2):
+        rows = np.random.default_rng(i).normal(i, 1, (60, 2))
+        np.savetxt(tmp_path / f"{i}.csv", rows, delimiter=",", header="a,b", comments="")
+    folder, more = str(tmp_path / "run"), {"adagan": ["--rounds", "2", "--ratio-steps", "3"]}
+    more["cycle_gan"] = ["--data2", str(tmp_path / "1.csv")]
+    common = ["train", name, "--hidden", "8", "--data", str(tmp_path / "0.csv"), "--epochs", "1"]
+    assert main([*common, "--eager", "--quiet", "--out", folder, *more.get(name, [])]) == 0
+    assert main(["sample", folder, "-n", "4"]) == 0
+    text = (tmp_path / "run" / "samples.csv").read_text().splitlines()
+    assert (text[0], len(text)) == ("a,b", 5)
+    capsys.readouterr()
+    assert main(["evaluate", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = {"cycle", "cycle_y"} if name == "cycle_gan" else {"energy_distance", "rows"}
+    assert expected <= found.keys()
+    assert all(np.isfinite(value) for value in found.values())
 
 
 @pytest.mark.parametrize(
