@@ -20,6 +20,7 @@ from .evaluation.embedding import embed as embed
 from .evaluation.imputation import impute as impute
 from .models.base import GenerativeModel as GenerativeModel
 from .models.diffusion import Diffusion as Diffusion
+from .models.latent_diffusion import LatentDiffusion as LatentDiffusion
 from .models.vae import VAE as VAE
 from .models.vae import Latent as Latent
 from .objectives import ELBO as ELBO

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ppl_gen._checks import is_whole
+from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.cycles import Cycle
 from ppl_gen.models.vae import VAE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from ppl_gen.samplers import Frames
 
 
 def _axes(ax: Axes | None, width: float = 6, height: float = 4) -> Axes:
@@ -52,16 +56,54 @@ def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = No
     return ax
 
 
-def samples(vae: VAE, n: int = 64, ax: Axes | None = None, *, seed: int = 0) -> Axes:
-    """Mean images of ``n`` draws from the prior; of a conditional model, for each label in turn.
+def samples(
+    model: GenerativeModel, n: int = 64, ax: Axes | None = None, *, seed: int = 0, **how: Any
+) -> Axes:
+    """Images of ``n`` draws, or their means; of a conditional model, for each label in turn.
+
+    Args:
+        model: any model of images.
+        n: how many.
+        ax: Axes to draw on.
+        seed: of the draws.
+        how: further arguments of its ``sample``.
 
     >>> vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8)
     >>> ax = ppl_gen.plot.samples(vae, 9, seed=0)
     >>> len(ax.images)
     1
     """
-    y = torch.arange(n) % vae.num_classes if vae.num_classes else None
-    return images(vae.sample(n, y, seed=seed), ax)
+    return images(model.sample(n, model.condition.examples(n), seed=seed, **how), ax)
+
+
+def frames(seen: Frames, ax: Axes | None = None, *, columns: int = 8) -> Axes:
+    """How samples came about, a strip of two rows for each: noisy images, and those predicted.
+
+    Args:
+        seen: of images, as ``sample(n, frames=True)`` of a diffusion gives them.
+        ax: Axes to draw on.
+        columns: how many of the steps to show, evenly spaced, the last among them.
+
+    Raises:
+        ValueError: frames of something else than images, fewer columns than one.
+
+    >>> model = ppl_gen.zoo.ddpm((1, 8, 8), hidden=16)
+    >>> _, seen = model.sample(2, steps=6, seed=0, frames=True)
+    >>> ax = ppl_gen.plot.frames(seen, columns=3)
+    >>> ax.get_title()
+    'noisy and predicted images at noise σ/α = 333, 1.75, 0.279'
+    """
+    if seen.x.dim() != 5:
+        raise ValueError(f"expected frames of images, got samples {tuple(seen.x.shape[1:])}")
+    if not is_whole(columns, 1):
+        raise ValueError(f"expected at least one column, got {columns!r}")
+    steps = len(seen.data)
+    shown = torch.linspace(0, steps - 1, min(columns, steps)).round().long()
+    pairs = torch.stack([seen.x[shown], seen.data[shown]])
+    ax = images(pairs.permute(2, 0, 1, 3, 4, 5).flatten(0, 2), ax, columns=len(shown))
+    levels = ", ".join(f"{rho:.3g}" for rho in seen.levels.rho[shown].tolist())
+    ax.set_title(f"noisy and predicted images at noise σ/α = {levels}", fontsize=7)
+    return ax
 
 
 def reconstructions(vae: VAE, x: Tensor, y: Tensor | None = None, ax: Axes | None = None) -> Axes:

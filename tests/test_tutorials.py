@@ -262,6 +262,54 @@ def _(found):
     assert found["search_seconds"][0] < found["search_seconds"][1]
 
 
+@tutorial("14_mode_collapse")
+def _(found):
+    exact, one, strays, shrunken = found["counted"].values()
+    assert (exact.modes, one.modes, strays.modes, strays.balanced) == (8, 1, 7, 1)
+    assert exact.high_quality == pytest.approx(0.989, abs=0.01)
+    assert shrunken.high_quality == 1
+    assert shrunken.sd_ratio == pytest.approx(1 / 3, abs=0.02)
+    assert one.kl == pytest.approx(math.log(8))
+    assert max(found["baseline_kl"][1:]) > 1.5
+    assert found["moves"] > 0
+    for end, worst in found["remedies"].values():
+        assert 0 <= end <= math.log(8) + 1e-6
+        assert 0 <= worst <= math.log(8) + 1e-6
+    assert found["remedies"]["unrolling, 5"][1] < 0.2 * found["remedies"]["baseline"][1]
+    assert found["boosted_by_hand"] == pytest.approx([0] + 7 * [1 / 7])
+    assert found["mixture_by_hand"] == pytest.approx(8 * [1 / 8])
+    assert found["shares"] == pytest.approx(3 * [1 / 3])
+    assert len(found["alone"]) == len(found["mixed"]) == 3
+
+
+@tutorial("15_self_supervision_and_cycles")
+def _(found):
+    assert found["different_labels"] == {"quarter turns": 4, "transposition alone": 2}
+    assert found["four_turns"]
+    assert found["composed"]
+    assert found["reaches"] == {
+        "discriminator's turn": (False, True), "generator's turn": (True, True),
+    }  # fmt: skip
+    assert found["self_supervised"]["SSGAN"]["rotations known"] > 0.6
+    assert found["cycle_of_rotations"] < 1e-6
+    assert found["good_angles"] == [22.5, 67.5, 112.5, 157.5]
+    assert found["learned"]["cycle"] < 0.2
+    scenes = found["background"]
+    for content, rank, _ in scenes.values():
+        assert content == pytest.approx(1, abs=0.3)
+        assert rank <= 1
+    assert scenes["cycle"][1] > 0.9
+    assert scenes["cycle and identity"][2] < 0.5
+    assert max(found["by_view"]) - min(found["by_view"]) < 1e-12
+    assert found["head_gap"] < 1e-12
+    assert max(found["mixed"], found["folded"]) < found["by_view"][0]
+    to_data, to_augmented = found["augmented_optimum"]
+    assert to_data > 0.05
+    assert to_augmented < 1e-12
+    for row in found["little"].values():
+        assert row["|G(x) − (1 − x)|"] < 0.7 * found["distance_if_idle"]
+
+
 @tutorial("16_diffusion")
 def _(found):
     assert found["symbolic"] == ["0", "0"]
@@ -316,6 +364,29 @@ def _(found):
     assert ways["ancestral"][1] == pytest.approx(0.8, abs=deviation)
     assert ways["Heun"][1] == pytest.approx(found["share_of_flow"], abs=deviation)
     assert all(learned == pytest.approx(exact, abs=0.05) for _, exact, learned in ways.values())
+
+
+@tutorial("18_guidance")
+def _(found):
+    assert found["convention_gap"] < 1e-5
+    assert found["ends_are_equal"] == {0.0: True, 1.0: True}
+    assert max(found["batch_gaps"].values()) < 1e-5
+    assert found["caption_moves"] > 1e-3
+    ways = found["ways"]
+    assert list(ways) == ["add", "film", "attention", "channels", "classifier", "exact"]
+    for row in ways.values():
+        assert row["obeyed"] > 0.85
+        assert row["obeyed, w = 3"] >= row["obeyed"]
+        assert row["sliced W₁ by label"] < 0.2
+    weights = {w: found["by_weight"]["exact", w] for w in (0.0, 1.0, 4.0)}
+    assert weights[0.0][0] == pytest.approx(1 / 8, abs=0.05)
+    assert weights[1.0] == pytest.approx((found["obeyed_by_data"], 1), abs=0.05)
+    assert weights[4.0][0] > 0.99
+    assert weights[4.0][1] < 0.85
+    pair = found["guided_pair"]
+    assert pair[1.0][:2] == pytest.approx((1.5, 1.5), abs=0.1)
+    assert pair[4.0][1] == pytest.approx(1.5, abs=0.02)
+    assert pair[1.0][0] + 0.1 < pair[2.0][0] < pair[4.0][0] - 0.05
 
 
 @tutorial("22_missing_cells")

@@ -423,12 +423,12 @@ def build() -> dict[str, tuple[VAE | Game, dict[str, Any]]]:
     games = {
         "GAN": (zoo.gan, {}),
         "GAN, Adam at 1e-4": (zoo.gan, {"lr": 1e-4}),
-        "WGAN, RMSprop at 1e-3": (zoo.wgan, {"lr": 1e-3, "batch_size": 320}),
-        "WGAN-GP": (zoo.wgan_gp, {"batch_size": 320}),
+        "WGAN, RMSprop at 1e-3": (zoo.wgan, {"lr": 1e-3}),
+        "WGAN-GP": (zoo.wgan_gp, {}),
     }
     made: dict[str, tuple[VAE | Game, dict[str, Any]]] = {
         name: (
-            make(latent_dim=LATENT, generator=generator(), hidden=hidden),
+            make(latent_dim=LATENT, generator=generator(), hidden=hidden, network="mlp"),
             {"batch_size": 64, "ema": {"generator": 0.999, "critic": None}} | settings,
         )
         for name, (make, settings) in games.items()
@@ -479,7 +479,8 @@ def along_training() -> dict[str, VAE | Game]:
             for part in range(parts):  # one run, looked at between its parts
                 spent += fit_quietly(model, train, epochs=epochs * (part + 1), **settings)
                 curve.append((spent, score(model, test)["FID"]))
-        steps = parts * epochs * math.ceil(len(train) / settings["batch_size"])
+        per_epoch = math.ceil(len(train) / 64 / getattr(model, "critic_steps", 1))
+        steps = parts * epochs * per_epoch
         models[name], curves[name] = model, curve
         found[name] = {"generator steps": steps, "seconds": spent, **score(model, test)}
     real = {"FID": None, "confident": None, "class KL": None, "grey": None} | (

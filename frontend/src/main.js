@@ -50,12 +50,14 @@ function makePage(root, host, {embedded = false} = {}) {
     }
     error = null;
     if (latest.text !== undefined && !latest.model) return latest;
-    if (latest.query !== reply?.query || !latest.hidden) named.clear();
+    const asked = latest.query !== reply?.query || latest.hidden !== reply?.hidden;
+    if (asked || !latest.hidden) named.clear();
     if (latest.scene) scene = latest.scene;
     reply = latest;
-    if (!event.field) drafts.delete("query");
+    if (asked) drafts.delete("query");
     first = null;
     show();
+    if (asked && !embedded) side.firstChild?.scrollIntoView({block: "nearest"});
     host.shown(reply);
     if (reply.bars.pending) send({type: "bars"});
     return latest;

@@ -198,11 +198,12 @@ export function makePanel(element, page) {
   function node() {
     const found = reply.selected;
     if (!found) {
-      return section("Node", [h("p", {class: "gp-hint"},
-        "Look at a node (mode Look, or L on a node) for its blanket.")], false);
+      return section("Node", [finder(), h("p", {class: "gp-hint"},
+        "Look at a node (mode Look, or L on a node) for its blanket.")], !page.scene().nodes.length);
     }
     const id = found.node;
     const content = [
+      finder(),
       h("p", {}, h("strong", {}, id), found.facts.length ? ` — ${found.facts.join(", ")}` : ""),
       h("p", {class: "gp-label"}, "Markov blanket"),
       names(found.blanket, "Markov blanket"),
@@ -223,6 +224,15 @@ export function makePanel(element, page) {
     }
     if (reply.bars.available && !page.monitors()) content.push(barTable(id));
     return section("Node", content);
+  }
+
+  function finder() {
+    const names = `gp-names-${Math.random().toString(36).slice(2)}`;
+    const list = h("datalist", {id: names}, reply.model.nodes.map((value) => h("option", {value})));
+    const input = h("input", {list: names, "aria-label": "find a node", "data-key": "find",
+      placeholder: "find a node", autocomplete: "off"});
+    return form(() => page.send({type: "select", node: input.value}), {class: "gp-form"}, input,
+      h("button", {type: "submit"}, "Look"), list);
   }
 
   // --- Views ----------------------------------------------------------------------------------
@@ -331,13 +341,18 @@ export function makePanel(element, page) {
   // --- The model, and out of it ---------------------------------------------------------------
 
   function model() {
-    const {kind, size, product, factors, warnings} = reply.model;
+    const {kind, size, product, factors, warnings, local} = reply.model;
     const content = [h("p", {}, `${kind} of ${size}.`)];
     if (product) content.push(h("p", {class: "gp-product"}, product));
     content.push(...warnings.map((text) => h("p", {class: "gp-hint"}, text)));
     content.push(...factors.map((factor) => h("details", {class: "gp-text"},
       h("summary", {}, factor.name), factor.table ? table(factor) : h("p", {class: "gp-hint"},
         factor.states ? "Too large to show." : "No numbers: only its scope is known."))));
+    if (local.length) {
+      content.push(h("details", {class: "gp-text"}, h("summary", {}, "Implied local independences"),
+        h("ul", {}, local.map((text) => h("li", {}, button(text,
+          () => page.send({type: "ask", text}), {class: "gp-link"}))))));
+    }
     return section("Model", content, !reply.model.directed && factors.length > 0);
   }
 
@@ -356,7 +371,7 @@ export function makePanel(element, page) {
 
   function exporting() {
     if (page.recorded) return null;
-    const formats = reply.exports.filter((name) => name !== "BIF" || reply.model.states);
+    const formats = reply.exports.filter((name) => name !== "BIF" || Object.keys(reply.model.states).length);
     const buttons = [
       button("SVG", page.saveSvg), button("PNG", page.savePng),
       ...formats.map((name) => button(name, () => page.exportAs(name))),

@@ -27,7 +27,7 @@ from typing import Any
 
 import networkx as nx
 
-from graphs.files import bif, dsc, net, uai, xdsl, xmlbif
+from graphs.files import bif, dsc, net, structures, uai, xdsl, xmlbif
 from graphs.files.rows import Policy
 from graphs.language.scanning import Malformed, decode
 from graphs.parameters.tables import Tables
@@ -210,7 +210,10 @@ def read_evidence(path: str | os.PathLike[str]) -> dict[str, int]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write a network with its tables; :func:`load` reads back names, states and parameters.
+    """Write a network with its tables, or the structure of any model as text.
+
+    :func:`load` reads networks back with names, states and parameters. By its extension a structure
+    goes to DOT (.dot, .gv), dagitty's text (.dagitty), LaTeX (.tex) or TikZ (.tikz).
 
     Names and states are written as text (``str``), probabilities in full precision. The .uai format
     has no names: nodes called var_0, var_1, ... keep their numbers, others are numbered in the
@@ -218,7 +221,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     graphs go to .uai only.
 
     Args:
-        model: a pgmpy Bayesian network, Markov network or factor graph.
+        model: a pgmpy Bayesian network, Markov network or factor graph; for a structure any model.
         path: the file to write or replace, its format told by the extension as in :func:`load`.
 
     Raises:
@@ -229,10 +232,17 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     >>> graphs.save(graphs.textbook.asia(), "clinic.xmlbif")
     >>> graphs.marginal(graphs.load("clinic.xmlbif"), "tub", {"asia": "yes"})
     tensor([0.0500, 0.9500], dtype=torch.float64)
+    >>> graphs.save(graphs.parse("P(A) P(B|A)"), "pair.dot")
+    >>> graphs.load("pair.dot", tables=False).edges
+    OutEdgeView([('A', 'B')])
     """
     file = _path(path)
-    writer = _WRITERS[_extension(file, _WRITERS)]
+    extension = _extension(file, _WRITERS, structures.WRITERS)
     compressed = file.suffix.lower() == ".gz"
+    if extension in structures.WRITERS:
+        _write(file, [structures.WRITERS[extension](model)], compressed)
+        return
+    writer = _WRITERS[extension]
     from graphs.parameters.bridge import tables_of
 
     tables = tables_of(model)

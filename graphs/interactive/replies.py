@@ -11,7 +11,7 @@ from graphs.interactive.subject import Subject
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import statement_text
 from graphs.separation.independence import Independence, independence_of
-from graphs.separation.markov import blanket_of
+from graphs.separation.markov import blanket_of, local_markov
 from graphs.separation.trails import Trail
 from graphs.structure.edges import edges_text, has_choices, kind_of
 from graphs.structure.factorization import Factorization
@@ -21,7 +21,7 @@ from graphs.structure.search import ancestors
 
 Json = dict[str, Any]
 
-LONGEST_PRODUCT, MOST_FACTORS, MOST_CELLS_SHOWN = 600, 60, 64
+LONGEST_PRODUCT, MOST_FACTORS, MOST_CELLS_SHOWN, MOST_LOCAL = 600, 60, 64, 60
 
 
 def texts(nodes: Iterable[Node]) -> list[str]:
@@ -229,6 +229,10 @@ def model_reply(subject: Subject) -> Json:
         product = str(factorization(subject.model))
     reply["product"] = product if len(product) <= LONGEST_PRODUCT else ""
     reply["factors"] = _factors(subject)
+    few = len(graph) <= MOST_LOCAL and not (
+        subject.graph.is_directed() and has_marks(subject.graph)
+    )
+    reply["local"] = list(map(str, local_markov(subject.graph))) if few else []
     reply["states"] = {str(v): list(map(str, names)) for v, names in subject.states.items()}
     return reply
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 Command = Callable[[argparse.Namespace], None]
-BY_DATA = ("num_classes", "hidden")  # options that may be left to the data, None by default
+# Options that are left to the data or the other options, None by default.
+BY_DATA = ("num_classes", "hidden", "sample_steps")
 # Whose parts the others of a family exchange.
 FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
@@ -62,6 +63,10 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     sample.add_argument("-n", type=int, default=64)
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, help="a PNG; RUN/samples.png by default")
+    own = sample.add_argument_group("options of diffusions")
+    own.add_argument("--steps", type=int, help="from noise to data")
+    own.add_argument("--sampler", help="ancestral, ddim, euler, heun, langevin, …")
+    own.add_argument("--guidance", type=float, help="0 ignores labels, 1 follows, more sharpens")
 
     evaluate = add("evaluate", _evaluate, "Evaluate a trained model on held-out data.")
     evaluate.add_argument("run", type=Path, help="a folder `train` wrote, or a model file")
@@ -191,8 +196,8 @@ def _train(arguments: argparse.Namespace) -> None:
             _write_settings(arguments)
         history = ppl_gen.fit(
             model,
-            data.train,
-            validation=data.test,
+            sources.given(model, data.train),
+            validation=sources.given(model, data.test),
             epochs=arguments.epochs,
             batch_size=arguments.batch_size,
             lr=arguments.lr,
@@ -230,28 +235,28 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     print(f"wrote {arguments.out}/: model.pt checkpoint.pt history.csv and {more}")
 
 
-def _write_samples(target: Path, model: Any, n: int, seed: int, test: Any) -> None:
+def _write_samples(target: Path, model: Any, n: int, seed: int, test: Any, **how: Any) -> None:
     """Draws of a model; of a cycle the first data and their translations."""
     from ppl_gen import plot
     from ppl_gen.app import sources
 
     given = sources.values(test)[:n] if model.streams > 1 else None
     if len(model.data_shape) == 1:
-        sources.write_rows(target, model, n, seed, given)
+        sources.write_rows(target, model, n, seed, given, **how)
     elif given is not None:
         _figure(target, lambda: plot.translations(model, given[:16]))
     else:
-        _figure(target, lambda: plot.samples(model, n, seed=seed))
+        _figure(target, lambda: plot.samples(model, n, seed=seed, **how))
 
 
-def _test_data(model: Any, settings: dict[str, Any], data: str, binarize: Any) -> Any:
-    """The held-out data of a run, of two kinds for a cycle."""
+def _data_of(model: Any, settings: dict[str, Any], data: str, binarize: Any) -> Any:
+    """The data of a run, of two kinds for a cycle."""
     from ppl_gen.app import sources
 
     found = _data(data, binarize, model.schema)
     if model.streams > 1:
         found = sources.unpaired(found, settings.get("data2", sources.INVERTED), binarize)
-    return found.test
+    return found
 
 
 def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
@@ -263,14 +268,16 @@ def _write_settings(arguments: argparse.Namespace, **more: Any) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
+    from ppl_gen.app import sources
+
     model, folder, settings = _trained(arguments.run)
-    table = len(model.data_shape) == 1
+    table, how = len(model.data_shape) == 1, sources.sampling(model, arguments)
     target = arguments.out or folder / ("samples.csv" if table else "samples.png")
     test = None
     if model.streams > 1:
         source = settings.get("data", "mnist")
-        test = _test_data(model, settings, source, settings.get("binarize"))
-    _write_samples(target, model, arguments.n, arguments.seed, test)
+        test = _data_of(model, settings, source, settings.get("binarize")).test
+    _write_samples(target, model, arguments.n, arguments.seed, test, **how)
     print(f"wrote {target}")
 
 
@@ -282,22 +289,25 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.images is not None and arguments.images < 1:
         raise ValueError(f"expected at least one image, got {arguments.images}")
     model, _, settings = _trained(arguments.run)
-    test = _test_data(
+    data = _data_of(
         model,
         settings,
         arguments.data or settings.get("data", "mnist"),
         arguments.binarize or settings.get("binarize"),
     )
+    test = data.test
     if model.streams > 1:
         x, y = (sources.first(part, arguments.images)[0] for part in (test.a, test.b))
         inverted = settings.get("data2", sources.INVERTED) == sources.INVERTED
         _report(scores.of_translations(model, x, y, inverted), arguments.json)
         return
-    images, labels = sources.first(test, arguments.images)
+    images, labels = sources.first(test, arguments.images, model)
     if isinstance(model, ppl_gen.VAE):
         found = scores.of_density(model, images, labels, arguments.num_samples)
+    elif isinstance(model, ppl_gen.Diffusion):
+        found = scores.of_diffusion(model, images, labels, sources.values(data.train))
     else:
-        found = scores.of_samples(model, images, labels)
+        found = scores.of_samples(model, images, labels, sources.values(data.train))
     if len(model.data_shape) == 3:
         found["binarization"] = metrics.binarization(test)
     _report(found, arguments.json)

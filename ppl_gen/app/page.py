@@ -33,8 +33,14 @@ img { max-width: 100%; }
 """
 
 
-def to_html(title: str, sections: Sequence[Section]) -> str:
-    """A self-contained page that shows the sections' pictures by their file names."""
+def to_html(title: str, sections: Sequence[Section], more: tuple[str, str] | None = None) -> str:
+    """A self-contained page that shows the sections' pictures by their file names.
+
+    Args:
+        title: of the page.
+        sections: in order.
+        more: a file beside the page to go on with, and what it is.
+    """
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
@@ -49,6 +55,9 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
             parts.append(f"<pre>{html.escape(section.note)}</pre>")
         if section.picture:
             parts.append(f'<img src="{section.picture}" alt="{html.escape(section.title)}">')
+    if more:
+        name, text = map(html.escape, more)
+        parts.append(f'<p><a href="{name}">{text}</a></p>')
     return "\n".join([*parts, "</body></html>\n"])
 
 

@@ -10,7 +10,12 @@ from torch import Tensor
 from ppl_gen import metrics
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.cycles import Cycle
+from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.models.vae import VAE
+
+# What is reported of neighbours, and of how many images there must be more.
+AMONG, FEWEST = ("precision", "recall", "density", "coverage"), 5
+DRAWS = 20  # of times, for the bound of a diffusion
 
 
 def of_density(
@@ -32,17 +37,60 @@ def of_density(
     return found
 
 
-def of_samples(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
-    """Distances from as many draws as there are images, of a model without a density."""
-    extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
+def of_diffusion(
+    model: Diffusion, images: Tensor, labels: Tensor | None, train: Tensor
+) -> dict[str, Any]:
+    """A bound on the evidence, from a few times for each datum; of images, distances too.
+
+    Args:
+        model: the diffusion.
+        images: held-out data.
+        labels: of these.
+        train: the data it was trained on.
+    """
+    y = labels if model.num_classes else None
+    bound = model.bound(images, y, draws=min(model.steps, DRAWS))
+    found: dict[str, Any] = {"bound": bound.mean().item()}
+    if model.levels is not None:
+        found["bits_per_dim"] = model.bits_per_dim(bound).mean().item()
+    if len(model.data_shape) == 3:
+        found |= of_samples(model, images, labels, train)
+    return found | {"images": len(images)}
+
+
+def of_samples(
+    model: GenerativeModel, images: Tensor, labels: Tensor | None, train: Tensor
+) -> dict[str, Any]:
+    """How as many draws as there are data compare with them, for a model without a density.
+
+    Args:
+        model: draws them.
+        images: held-out data.
+        labels: of these.
+        train: the data it was trained on.
+    """
     drawn = model.sample(len(images), labels if model.condition.size else None, seed=0)
+    if len(model.data_shape) != 3:
+        return {
+            "sliced_wasserstein": metrics.sliced_wasserstein(images, drawn),
+            "energy_distance": metrics.energy_distance(images, drawn),
+            "rows": len(images),
+        }
+    extractor = "digits" if model.data_shape == (1, 28, 28) else "pixels"
     fid, kid = (f(images, drawn, extractor) for f in (metrics.fid, metrics.kid))
-    return {
-        "fid": fid.value,
-        "kid": kid.value,
-        "extractor": fid.extractor,
-        "images": len(images),
+    found: dict[str, Any] = {"fid": fid.value, "kid": kid.value}
+    if len(images) > FEWEST:
+        among = metrics.neighbours(images, drawn, extractor)
+        found |= {name: getattr(among, name) for name in AMONG}
+    if extractor == "digits":
+        classes = metrics.digit_classes(images, drawn)
+        found |= {"class_kl": classes.kl, "confident": classes.confident}
+    near = metrics.nearest(train, images, drawn, "pixels")
+    found |= {
+        "nearest_train": near.train.median().item(),
+        "nearest_test": near.test.median().item(),
     }
+    return found | {"extractor": fid.extractor, "images": len(images)}
 
 
 def of_translations(model: Cycle, x: Tensor, y: Tensor, inverted: bool) -> dict[str, Any]:

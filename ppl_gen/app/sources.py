@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ppl_gen.data import captions
 from ppl_gen.data.csv_file import read_frame, write_frame
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.image_set import ImageSet
 from ppl_gen.data.own import SUFFIXES, images
 from ppl_gen.data.streams import Unpaired
 from ppl_gen.data.tables import Schema, Table, fit_schema
+from ppl_gen.models.conditions import Captions
 
 TEST_FRACTION = 0.2
 INVERTED = "inverted"  # every other image of the first source, with its grey levels inverted
@@ -111,9 +114,23 @@ def values(part: Any) -> Any:
     return pixels_or_cells(part.a if isinstance(part, Unpaired) else part)
 
 
-def first(part: Any, n: int | None) -> tuple[Any, Any]:
-    """The first data and their labels, if any."""
-    return values(part)[:n], None if part.labels is None else part.labels[:n]
+def first(part: Any, n: int | None, model: Any = None) -> tuple[Any, Any]:
+    """The first data and their labels, if any, or what else a model is told of them."""
+    y = part.labels if model is None else condition(model, part)
+    return values(part)[:n], None if y is None else y[:n]
+
+
+def condition(model: Any, part: Any) -> Any:
+    """The labels of a set, or captions of its digits for a model that is told those."""
+    if not isinstance(model.condition, Captions):
+        return part.labels
+    return model.condition.tensor(captions(values(part), part.labels))
+
+
+def given(model: Any, part: Any) -> Any:
+    """A set as a model is trained on it."""
+    told = isinstance(model.condition, Captions)
+    return (values(part), condition(model, part)) if told else part
 
 
 def told_by(part: Any, options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +183,21 @@ def read_csv(
     return TableSplit(*(schema.transform(frame.iloc[rows]) for rows in (train, test)))
 
 
-def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None) -> None:
+def sampling(model: Any, arguments: Any) -> dict[str, Any]:
+    """How a model is to sample, from the options of the command line that were given.
+
+    Raises:
+        ValueError: options that it does not have.
+    """
+    options = {name: getattr(arguments, name) for name in ("steps", "sampler", "guidance")}
+    found = {name: value for name, value in options.items() if value is not None}
+    known = inspect.signature(model.sample).parameters
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"expected no --{unknown[0]} for {model.recipe.name}, which has none")
+    return found
+
+
+def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None, **how: Any) -> None:
     """Draws of a model of a table in the units of its data, of every class in turn.
 
     A model that translates is given the rows ``given`` instead.
@@ -181,4 +212,4 @@ def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None) -> 
         return
     labels = torch.arange(n) % model.num_classes if model.num_classes else None
     named = labels if model.schema.classes else None
-    write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed), named), path)
+    write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed, **how), named), path)

@@ -64,11 +64,25 @@ def run(out: Path, *, smoke: bool = False, progress: bool = True) -> dict[str, f
         if progress:
             print("\n" + to_text(number, section))
     page = out / "index.html"
-    page.write_text(to_html(f"Tour of ppl-gen {ppl_gen.__version__}", sections), encoding="utf-8")
+    more = (
+        _study(out),
+        "The first network, to step through; graphs.page(model) makes one to ask on.",
+    )
+    title = f"Tour of ppl-gen {ppl_gen.__version__}"
+    page.write_text(to_html(title, sections, more), encoding="utf-8")
     if progress:
         seconds = time.perf_counter() - start
         print(f"\nThe pictures and numbers are in {page.resolve()} ({seconds:.0f} s).")
     return {name: value for section in sections for name, value in section.numbers.items()}
+
+
+def _study(out: Path) -> str:
+    """A page on which the collider of the first network opens and T closes the path again."""
+    study = graphs.page(graphs.textbook.diagnosis(), query="M _||_ F")
+    for node in ("D", "T"):
+        study.handle({"type": "observe", "node": node})
+    study.save(out / "study.html")
+    return "study.html"
 
 
 # --- Stops --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ppl_gen.data.idx import read_idx
 from ppl_gen.data.image_set import ImageSet, Split
 from ppl_gen.data.own import images
 from ppl_gen.data.sprite_grid import Sprites, sprites
+from ppl_gen.data.stacked import stacked_mnist
 from ppl_gen.data.streams import Unpaired, Weighted
 from ppl_gen.data.tables import Schema, Table, table
 
@@ -30,6 +31,7 @@ __all__ = [
     "mnist",
     "read_idx",
     "sprites",
+    "stacked_mnist",
     "stroke",
     "table",
     "words",

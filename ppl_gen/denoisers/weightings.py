@@ -42,7 +42,7 @@ def bound_weight(s: Level, t: Level) -> Tensor:
 
     The divergence of the posterior from the reverse step of that variance,
     :math:`\mathrm{KL}(q(x_s \mid x_t, x_0) \,\Vert\, q(x_s \mid x_t, \hat x_0))`, is this weight
-    times :math:`\lVert x_0 - \hat x_0 \rVert^2` (Kingma et al. 2021, section 4).
+    times :math:`\lVert x_0 - \hat x_0 \rVert^2` (Kingma et al. 2021).
 
     Raises:
         ValueError: clean data at ``s``, where the step is a likelihood and no divergence.
@@ -55,7 +55,7 @@ def bound_weight(s: Level, t: Level) -> Tensor:
 
 
 def continuous_bound_weight(noise: Noise, u: Tensor) -> Tensor:
-    r""":math:`-\tfrac12 \mathrm{SNR}'(u)`, the limit of many steps (Kingma et al. 2021, section 4).
+    r""":math:`-\tfrac12 \mathrm{SNR}'(u)`, the limit of many steps (Kingma et al. 2021).
 
     Raises:
         ValueError: times without noise.

@@ -162,7 +162,7 @@ def _features(
     real: Any, fake: Any, extractor: Extractor
 ) -> tuple[str, Tensor, Tensor, Tensor, Tensor]:
     """The extractor's name, and the checked images and their features in float64."""
-    x, y = _images(real, "real"), _images(fake, "generated")
+    x, y = checked_images(real, "real"), checked_images(fake, "generated")
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(
             f"expected real and generated images of one shape, got {tuple(x.shape)} and "
@@ -173,7 +173,14 @@ def _features(
     return name, x, y, _extract(network, x), _extract(network, y)
 
 
-def _images(images: Any, role: str) -> Tensor:
+def features_of(real: Any, fake: Any, extractor: Extractor) -> tuple[str, Tensor, Tensor]:
+    """The extractor's name and the features of both sets of images, as for :func:`fid`."""
+    name, _, _, a, b = _features(real, fake, extractor)
+    return name, a, b
+
+
+def checked_images(images: Any, role: str) -> Tensor:
+    """Images, or those of a data set, once there are two of them or more and all are finite."""
     x = images if isinstance(images, Tensor) else getattr(images, "images", images)
     if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
         found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__

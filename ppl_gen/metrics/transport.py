@@ -43,6 +43,52 @@ def wasserstein_1d(u: Any, v: Any) -> float:
     return _areas(a, b).item()
 
 
+def wasserstein(x: Any, y: Any) -> float:
+    r"""The distance :math:`W_1` of two samples of as many points, by the cheapest assignment.
+
+    Its time grows with the cube of the number, a few seconds for 2,000 points.
+
+    Args:
+        x: ``(N, ...)``, data of any shape.
+        y: ``(N, ...)``, as many of the same shape.
+
+    Raises:
+        ValueError: samples that are empty, of different sizes or shapes, or not finite.
+
+    >>> ppl_gen.metrics.wasserstein([[0.0, 0.0], [1.0, 0.0]], [[1.0, 2.0], [0.0, 2.0]])
+    2.0
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    a, b = _flat(x, y)
+    if len(a) != len(b):
+        raise ValueError(f"expected samples of one size, got {len(a)} and {len(b)}")
+    costs = _distances(a, b).numpy()
+    rows, columns = linear_sum_assignment(costs)
+    return float(costs[rows, columns].mean())
+
+
+def energy_distance(x: Any, y: Any) -> float:
+    r"""The energy distance of two samples (Székely and Rizzo 2013).
+
+    It is :math:`\sqrt{2 \mathbb{E}|X - Y| - \mathbb{E}|X - X'| - \mathbb{E}|Y - Y'|}` with means
+    over all pairs, those of a point with itself included, so zero for equal samples alone.
+
+    Args:
+        x: ``(N, ...)``, data of any shape.
+        y: ``(M, ...)``, data of the same shape.
+
+    Raises:
+        ValueError: samples that are empty, of different shapes or not finite.
+
+    >>> ppl_gen.metrics.energy_distance([0.0], [2.0])
+    2.0
+    """
+    a, b = _flat(x, y)
+    between, *within = (_distances(u, v).mean() for u, v in ((a, b), (a, a), (b, b)))
+    return (2 * between - within[0] - within[1]).clamp(min=0).sqrt().item()
+
+
 def sliced_wasserstein(x: Any, y: Any, num_directions: int = 128, *, seed: int = 0) -> float:
     r"""The mean :math:`W_1` of two samples along directions uniform on the sphere.
 
@@ -65,16 +111,25 @@ def sliced_wasserstein(x: Any, y: Any, num_directions: int = 128, *, seed: int =
     """
     if not is_whole(num_directions, 1):
         raise ValueError(f"expected one direction or more, got {num_directions!r}")
-    a, b = (_numbers(sample, "(N, ...)") for sample in (x, y))
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"expected data of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    a, b = _flat(x, y)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(num_directions, a.shape[1], generator=generator, dtype=a.dtype)
     directions /= directions.norm(dim=1, keepdim=True)
     several = max(1, VALUES // (len(a) + len(b)))
     areas = [_areas(part @ a.mT, part @ b.mT) for part in directions.split(several)]
     return torch.cat(areas).mean().item()
+
+
+def _flat(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Two samples of data of one shape as rows."""
+    a, b = (_numbers(sample, "(N, ...)") for sample in (x, y))
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(f"expected data of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return a.reshape(len(a), -1), b.reshape(len(b), -1)
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _areas(a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_whole
-from ppl_gen.data.digit_captions import LENGTH, VOCABULARY, words
+from ppl_gen.data.digit_captions import DIGITS, LENGTH, VOCABULARY, words
 from ppl_gen.data.tensors import Classes, as_column, as_tensor, encode_labels, is_frame, is_text
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -51,6 +51,10 @@ class Condition:
     def null(self) -> Any:
         """What stands for no condition where a network is told one more: label ``K``."""
         return self.num_classes
+
+    def examples(self, n: int) -> Any:
+        """Labels to show a model by, each in turn; ``None`` where there are none."""
+        return torch.arange(n) % self.num_classes if self.num_classes else None
 
     def __str__(self) -> str:
         counts = {"classes": self.num_classes, "covariates": self.num_covariates}
@@ -219,6 +223,12 @@ class Captions(Condition):
     def null(self) -> Tensor:
         """The empty caption, ``(L,)``."""
         return torch.zeros(self.length, dtype=torch.long)
+
+    def examples(self, n: int) -> Tensor:
+        """Digits in turn where the vocabulary is theirs, empty captions otherwise."""
+        known = (self.num_words, self.length) == (len(VOCABULARY), LENGTH)
+        shown = words([f"a {digit}" for digit in DIGITS]) if known else self.null[None]
+        return shown[torch.arange(n) % len(shown)]
 
     def __str__(self) -> str:
         return f"captions of {self.num_words} words"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro.distributions as dist
@@ -98,9 +100,13 @@ class DiffusionPrior(nn.Module):
         """Codes as the diffusion sees them."""
         return (z - self.shift) / self.scale
 
+    def spread(self, c: Tensor) -> Tensor:
+        """The inverse of :meth:`standardize`."""
+        return self.shift + self.scale * c
+
     def sample(self, n: int, y: Any = None, **how: Any) -> Tensor:
         """``(n, *shape)`` draws; see :meth:`Diffusion.sample` for the arguments."""
-        return self.shift + self.scale * self.diffusion.sample(n, y, **how)
+        return self.spread(self.diffusion.sample(n, y, **how))
 
     def log_prob(self, z: Tensor, y: Any = None) -> Tensor:
         r""":math:`\log p(z)` by the probability flow, ``(B,)``.
@@ -183,7 +189,7 @@ class CodesOf:
 
     def __init__(self, prior: DiffusionPrior, vae: VAE, jointly: bool = False):
         self.prior, self.vae, self.jointly = prior, vae, bool(jointly)
-        self.latent = require_codes(vae, prior.shape)
+        require_codes(vae, prior.shape)
         if prior.diffusion.num_classes:
             raise ValueError("expected a diffusion without labels as the prior of a VAE")
         if jointly and not _has_entropy(self.latent, vae):
@@ -192,6 +198,19 @@ class CodesOf:
                 f"{type(self.latent.family).__name__}"
             )
         self.fit_defaults: dict[str, Any] = {"ema": 0.999}
+
+    @property
+    def latent(self) -> Latent:
+        """Whose posterior gives the codes."""
+        return self.vae.latents[0]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Training mode of what learns."""
+        self.prior.train()
+        if self.jointly:
+            self.vae.train()
+        yield
 
     @property
     def players(self) -> dict[str, list[nn.Parameter]]:

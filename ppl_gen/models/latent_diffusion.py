@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from ppl_gen._store import unregistered
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.diffusion_prior import DiffusionPrior, require_codes
 from ppl_gen.models.vae import VAE
-from ppl_gen.samplers import Frames
+from ppl_gen.samplers import Sampler
+from ppl_gen.samplers.streams import Seed
 from ppl_gen.schedules import PIController
 
 # Codes are decoded so many at a time.
@@ -149,43 +150,56 @@ class LatentDiffusion(GenerativeModel):
 
     # --- Samples --------------------------------------------------------------------------------
 
-    @overload
-    def sample(
-        self, n: int, y: Any = None, *, frames: Literal[False] = ..., **how: Any
-    ) -> Tensor: ...
-
-    @overload
-    def sample(
-        self, n: int, y: Any = None, *, frames: Literal[True], **how: Any
-    ) -> tuple[Tensor, Frames]: ...
-
     @torch.no_grad()
     def sample(
-        self, n: int, y: Any = None, *, frames: bool = False, **how: Any
-    ) -> Tensor | tuple[Tensor, Frames]:
+        self,
+        n: int,
+        y: Any = None,
+        *,
+        steps: int | None = None,
+        sampler: str | Sampler | None = None,
+        guidance: float = 1.0,
+        seed: Seed = None,
+        batch_size: int | None = None,
+        frames: bool = False,
+        progress: bool = False,
+    ) -> Any:
         """``(n, *data_shape)`` decoded draws of the diffusion.
 
         Args:
             n: how many.
             y: labels, or captions as text or indices, one for each or one for all.
+            steps: as the further ones but ``frames``, see :meth:`ppl_gen.Diffusion.sample`.
+            sampler: a sampler or its name.
+            guidance: the weight of the condition.
+            seed: a whole number, or one for each.
+            batch_size: how many codes at a time.
             frames: whether to return what was passed through too, decoded.
-            how: ``steps``, ``sampler``, ``guidance``, ``seed``, ``batch_size`` and ``progress`` of
-                :meth:`ppl_gen.Diffusion.sample`.
+            progress: whether to show a bar.
 
         Raises:
-            ValueError: what that refuses.
+            ValueError: what :meth:`ppl_gen.Diffusion.sample` refuses.
         """
+        draw: Any = self.prior.diffusion.sample
+        found = draw(
+            n,
+            y,
+            steps=steps,
+            sampler=sampler,
+            guidance=guidance,
+            seed=seed,
+            batch_size=batch_size,
+            frames=frames,
+            progress=progress,
+        )
         if not frames:
-            return self.decode(self.prior.sample(n, y, **how))
-        z, seen = self.prior.diffusion.sample(n, y, frames=True, **how)
+            return self.decode(self.prior.spread(found))
+        c, seen = found
         x, data = (self._decoded(part) for part in (seen.x, seen.data))
-        return self.decode(self._codes_of(z)), replace(seen, x=x, data=data)
-
-    def _codes_of(self, c: Tensor) -> Tensor:
-        return self.prior.shift + self.prior.scale * c
+        return self.decode(self.prior.spread(c)), replace(seen, x=x, data=data)
 
     def _decoded(self, c: Tensor) -> Tensor:
-        return self.decode(self._codes_of(c).flatten(0, 1)).unflatten(0, c.shape[:2])
+        return self.decode(self.prior.spread(c).flatten(0, 1)).unflatten(0, c.shape[:2])
 
     # --- Checks ---------------------------------------------------------------------------------
 

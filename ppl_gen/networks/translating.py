@@ -33,7 +33,7 @@ class Translator(nn.Module):
     torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(self, image: Shape, channels: int = 32, blocks: int = 2):
+    def __init__(self, image: Shape, channels: int = 16, blocks: int = 2):
         super().__init__()
         depth, height, width = _require_image(image)
         if not is_whole(channels, 1) or not is_whole(blocks, 1) or min(height, width) < 2:

@@ -111,7 +111,7 @@ def transition(s: Level, t: Level) -> Transition:
 
     :math:`\alpha_{t|s} = \alpha_t / \alpha_s` and :math:`\sigma^2_{t|s} = \sigma_t^2 -
     \alpha_{t|s}^2 \sigma_s^2 = \sigma_t^2 (1 - \mathrm{SNR}_t / \mathrm{SNR}_s)` (Kingma et al.
-    2021, "Variational diffusion models", appendix A.1). Where variance is preserved and the times
+    2021, "Variational diffusion models"). Where variance is preserved and the times
     are neighbours, the variance is :math:`\beta_t` of Ho et al. (2020).
 
     Raises:
@@ -133,7 +133,7 @@ def posterior(s: Level, t: Level) -> Posterior:
         + \alpha_s \frac{\sigma^2_{t|s}}{\sigma_t^2} x_0,\;
         \frac{\sigma^2_{t|s} \sigma_s^2}{\sigma_t^2} I\Big)
 
-    (Ho et al. 2020, eq. 6 and 7, for neighbours; Kingma et al. 2021, appendix A.2). The variance
+    (Ho et al. 2020, eq. 6 and 7, for neighbours; Kingma et al. 2021). The variance
     is 0 where ``s`` is clean.
 
     Raises:

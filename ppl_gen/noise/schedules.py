@@ -14,7 +14,7 @@ from ppl_gen.noise.kinds import VarianceExploding, VariancePreserving
 class Linear(VariancePreserving):
     r""":math:`\alpha_u = \exp(-\tfrac12 (b_0 u + \tfrac12 (b_1 - b_0) u^2))`.
 
-    The limit (Song et al. 2021b, eq. 33) of Ho's linear betas, .0001 to .02 at 1,000 steps;
+    The limit (Song et al. 2021b) of Ho's linear betas, .0001 to .02 at 1,000 steps;
     its ends do not depend on the number of steps, so three steps reach noise as well as a thousand.
 
     Args:

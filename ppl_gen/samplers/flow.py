@@ -1,6 +1,6 @@
 r"""Solvers of the probability flow :math:`dy / d\rho = \hat\epsilon`, :math:`y = x / \alpha`.
 
-In these coordinates every schedule has the same flow (Karras et al. 2022, section 4; Song et al.
+In these coordinates every schedule has the same flow (Karras et al. 2022; Song et al.
 2021a, eq. 14); its solutions have the marginal laws of the diffusion.
 """
 

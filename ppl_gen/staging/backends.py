@@ -37,7 +37,9 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         "fallback_random": True,
         "cpp_wrapper": on_cpu,
         "size_asserts": False,
-        "cpp_cache_precompile_headers": False,  # which takes longer than several compilations
+        "cpp_cache_precompile_headers": False,  # which takes longer than two compilations save
+        "aot_inductor.enable_line_tables": False,  # for profilers; a tenth of a compilation
+        "aot_inductor.enable_frame_pointer": False,
         "layout_optimization": not on_cpu,  # on a CPU the gradients of convolutions lose by it
     }
     if not on_cpu:

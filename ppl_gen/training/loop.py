@@ -89,7 +89,8 @@ def fit(
             labels name the classes of a conditional model. See
             :func:`ppl_gen.data.batches.as_batches`.
         epochs: passes over the data, in total when resuming; for a mixture, those of each round.
-        batch_size: rows per step and process.
+        batch_size: rows per batch and process. A step takes one batch, or the cycle of batches that
+            the model has a schedule for.
         lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.
         seed: of the order of the data, where it takes several batches, and of every draw; the
             global generators are left alone.
@@ -140,9 +141,10 @@ def fit(
             whose loss is not finite is still the last. Callbacks are called for every step in
             order, but the weights are then those after the last of the call, so with callbacks
             ``"auto"`` is one step, and otherwise as many as take a few hundredths of a second.
-            Steps are taken one by one where they are not staged, a batch has several turns, there
-            are several processes, the data are no tensors in memory, or the optimiser is not Adam
-            or AdamW without its variants.
+            Steps are taken one by one where they are not staged, their turns are not known
+            beforehand (see :class:`Trainable`), there are several processes, the data are no
+            tensors in memory, or an optimiser is none of Adam, AdamW, SGD and RMSprop without their
+            variants.
         drop_last: leave out the last batch of an epoch where it is short; validation uses all.
 
     Returns:

@@ -123,7 +123,7 @@ def take(job: str, how: str, epochs: int) -> Cell:
     steps = -(-IMAGES // SIZES[job])
     for epoch in range(taken):
         # A loop takes whole calls; what one took too many the next leaves out.
-        before, after = (e * steps // contestant.chunk for e in (epoch, epoch + 1))
+        before, after = (-(-e * steps // contestant.chunk) for e in (epoch, epoch + 1))
         contestant.run((after - before) * contestant.chunk)
         marks.append(cpu() - started)
     return summary(marks, epochs, whole=contestant.chunk > 1)
@@ -251,26 +251,26 @@ def report(job: str, cells: Cells, write: bool) -> None:
 
 
 def judge(epochs: int, found: dict[tuple[str, str], float]) -> None:
-    """Hold the default against what it could have been."""
-    limits = {}
-    if ("auto", "empty") in found:
-        both = [found[how, "empty"] for how in ("eager", "staged") if (how, "empty") in found]
-        limits["empty, of the better of both"] = ("empty", min(both), 1.25, 2.0) if both else None
-    if ("auto", "full") in found:
-        for how, least, most in (("eager", 1, 1.0), ("staged", 100, 1.05)):
-            if epochs >= least and (how, "full") in found:
-                limits[f"full, of {how}"] = "full", found[how, "full"], most, 0.0
+    """Hold the default against what it could have been, and against the peers."""
+    both = [found[how, "empty"] for how in ("eager", "staged") if (how, "empty") in found]
+    found = found | ({("the better of both", "empty"): min(both)} if len(both) == 2 else {})
+    asked = [
+        ("empty", "the better of both", "empty", 1.25, 2.0),
+        ("full", "eager", "full", 1.0, 0.0),
+        ("full", "staged", "full", 1.05 if epochs >= 100 else 0.0, 0.0),
+    ]
     for how, cache in itertools.product(PEERS, CACHES):
-        if (how, "full") in found and ("auto", cache) in found:
-            limits[f"{cache}, of {how}"] = cache, found[how, "full"], 1.0, 0.0
-    for title, limit in limits.items():
-        if limit is not None:
-            cache, other, factor, beyond = limit
-            own = found["auto", cache]
+        asked.append((cache, how, "full", 1.0 if how == "pyro" else 0.0, 0.0))
+    for cache, how, theirs, factor, beyond in asked:
+        if ("auto", cache) in found and (how, theirs) in found:
+            own, other = found["auto", cache], found[how, theirs]
             met = own <= factor * other + beyond
-            asked = f"{factor:g}" + (f" and {beyond:g} s" if beyond else "")
-            words = f"{own / other:.2f} ({own - other:+.2f} s), asked for at most {asked}"
-            print(f"  {epochs} epochs, {title}: {words}: {'met' if met else 'MISSED'}")
+            limit = f"{factor:g}" + (f" and {beyond:g} s" if beyond else "")
+            verdict = f", asked for at most {limit}: {'met' if met else 'MISSED'}"
+            print(
+                f"  {epochs} epochs, {cache}, of {how}: {own / other:.2f} ({own - other:+.2f} s)"
+                + (verdict if factor else "")
+            )
 
 
 if __name__ == "__main__":

@@ -152,6 +152,37 @@ def test_without_the_token_there_is_nothing(visit):
     assert page.page.locator(".gp-node").count() == 0
 
 
+def test_a_question_half_written_survives_another_answer(visit):
+    page = visit("A -> B, B -> C")
+    page.page.get_by_label("a question", exact=True).fill("A _||_ C | ")
+    page.press(page.node("B"))
+    assert page.page.get_by_label("a question", exact=True).input_value() == "A _||_ C | "
+    page.ask("A _||_ C | B")
+    assert page.page.get_by_label("a question", exact=True).input_value() == "A ⟂ C | B"
+
+
+def test_of_a_large_model_the_ancestors_of_the_question_are_drawn(visit):
+    chain = nx.DiGraph([(f"x{i}", f"x{i + 1}") for i in range(400)])
+    page = visit(chain, query="x7 _||_ x9 | x8")
+    assert page.verdict == "x7 ⟂ x9 | x8 holds."
+    assert page.page.locator(".gp-nodes .gp-node").count() == 10
+    assert "10 of 401 nodes are drawn" in page.page.locator(".gp-note").inner_text()
+    section = page.open("Node")
+    section.get_by_label("find a node").fill("x12")
+    page.press(section.get_by_role("button", name="Look"))
+    assert page.having("blanket") == {"x11"}  # x13 is no ancestor
+    assert "x13" in page.open("Node").inner_text()
+
+
+def test_the_question_stays_in_sight_while_the_panel_scrolls(visit):
+    page = visit("asia", query="tub _||_ smoke | dysp")
+    page.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.open("Export and practise").scroll_into_view_if_needed()
+    assert page.page.evaluate("document.documentElement.scrollTop") == 0
+    page.press(page.button("Practise"))
+    assert page.page.get_by_text("does it hold?").bounding_box()["y"] > 0
+
+
 def test_pictures_and_texts_are_downloaded(visit, tmp_path):
     page = visit("asia", query="tub _||_ smoke | dysp")
     page.open("Export and practise")

@@ -434,3 +434,34 @@ def test_a_missing_file_is_not_found(tmp_path, network):
             graphs.load(tmp_path / "no.bif")
         with pytest.raises(kind, match=r"existing folder for n\.bif"):
             graphs.save(network, tmp_path / "no" / "n.bif")
+
+
+@pytest.mark.parametrize("extension", [".dot", ".gv", ".dagitty", ".dot.gz"])
+@pytest.mark.parametrize(
+    "text",
+    ["dag { A -> B; A -> C; D }", "A -> B <-> C", "graph { A -- B; C }", "pdag { A -- B; B -> C }",
+     'dag { "a b" -> node; "a b" <-> node; "q\\"" [latent] }'],
+)  # fmt: skip
+def test_structures_are_written_as_text_and_read_back(tmp_path, text, extension):
+    graph = graphs.read_graph(text)
+    graphs.save(graph, tmp_path / f"model{extension}")
+    again = graphs.load(tmp_path / f"model{extension}", tables=False)
+    assert again.is_directed() == graph.is_directed()
+    assert set(again) == set(graph)
+    assert {frozenset(e) if not graph.is_directed() else e for e in again.edges} == {
+        frozenset(e) if not graph.is_directed() else e for e in graph.edges
+    }
+    marks = ("directed", "bidirected")
+    for u, v, data in graph.edges(data=True):
+        assert {m: again.edges[u, v].get(m) for m in marks} == {m: data.get(m) for m in marks}
+    assert {v for v in again if again.nodes[v].get("latent")} == {
+        v for v in graph if graph.nodes[v].get("latent")
+    }
+
+
+def test_formulas_are_written(tmp_path):
+    model = graphs.textbook.letters()
+    graphs.save(model, tmp_path / "model.tex")
+    assert graphs.parse((tmp_path / "model.tex").read_text()) == model
+    graphs.save(model, tmp_path / "model.tikz")
+    assert (tmp_path / "model.tikz").read_text().count(r"\draw [-]") == 10

@@ -1,11 +1,14 @@
 """The ways in to a page: Python, the command line, one file, a notebook, a picture."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import types
+import urllib.request
 import xml.etree.ElementTree as ET
 
 import networkx as nx
@@ -13,6 +16,7 @@ import pytest
 
 import graphs
 from graphs.__main__ import main
+from graphs.interactive import widget
 
 NASTY = '<img src=x onerror=alert(1)>"&]]></script>'
 
@@ -32,6 +36,23 @@ def test_what_was_done_on_a_page_comes_back():
     letters = graphs.textbook.letters()
     assert graphs.page(letters).model is letters
     assert graphs.page("A -> B, B -> C").model.edges == {("A", "B"), ("B", "C")}
+
+
+def test_a_page_is_served_in_the_background(capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    page = graphs.page("diagnosis", query="M _||_ F")
+    with contextlib.closing(page.serve(block=False)) as server:
+        assert opened == [server.url]
+        assert capsys.readouterr().out == f"{server.url}\n"
+        event = urllib.request.Request(
+            server.url.split("#")[0] + "event",
+            b'{"type": "observe", "node": "D"}',
+            {"Content-Type": "application/json", "X-Graphs-Token": server.token},
+        )
+        assert json.load(urllib.request.urlopen(event))["ok"]
+    assert page.answer.given == {"D"}
+    assert not page.answer
 
 
 @pytest.mark.parametrize(
@@ -114,6 +135,37 @@ def test_a_notebook_without_the_widget_gets_the_picture(monkeypatch):
     assert "M → I → D ← T ← F" in bundle["text/html"]
     assert bundle["text/html"].count("<svg") == 1
     assert "Page of 6 nodes" in bundle["text/plain"]
+
+
+def test_a_notebook_with_the_widget_gets_both(monkeypatch):
+    sent = []
+
+    class AnyWidget:
+        def on_msg(self, answer):
+            self.answer = answer
+
+        def send(self, message):
+            sent.append(message)
+
+        def _repr_mimebundle_(self):
+            return {"application/vnd.jupyter.widget-view+json": self._esm[:10]}, {}
+
+    monkeypatch.setitem(sys.modules, "anywidget", types.SimpleNamespace(AnyWidget=AnyWidget))
+    monkeypatch.setattr("graphs.interactive.widget.find_spec", lambda name: name)
+    widget._class.cache_clear()
+    page = graphs.page("asia", query="tub _||_ lung | dysp")
+    bundle, _ = page._repr_mimebundle_()
+    assert set(bundle) == {
+        "application/vnd.jupyter.widget-view+json",
+        "text/html",
+        "text/plain",
+    }
+    page._widget.answer(None, {"id": 7, "event": {"type": "observe", "node": "dysp"}}, [])
+    page._widget.answer(None, "junk", [])
+    assert sent[0]["id"] == 7
+    assert page.evidence == sent[0]["reply"]["observed"] == {"dysp": "yes"}
+    assert not sent[1]["reply"]["ok"]
+    widget._class.cache_clear()
 
 
 # --- The command line ---------------------------------------------------------------------------

@@ -332,6 +332,15 @@ def test_a_selected_node_shows_its_blanket():
     assert reply["roles"]["nodes"]["B"] == ["blanket"]
 
 
+def test_the_implied_local_independences_are_listed():
+    campus = graphs.textbook.campus()
+    session = Session(campus)
+    listed = ok(session, "open")["model"]["local"]
+    assert listed == list(map(str, graphs.local_markov(campus)))
+    assert all(ok(session, "ask", text=text)["answer"]["holds"] for text in listed)
+    assert ok(Session("A <-> B"), "open")["model"]["local"] == []
+
+
 def test_a_program_with_plates_is_drawn_with_them():
     import pyro
     import pyro.distributions as dist

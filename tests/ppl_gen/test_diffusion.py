@@ -1,6 +1,8 @@
 """A diffusion model: what it trains, samples, refuses and keeps in its file."""
 
 import itertools
+import json
+import math
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 import ppl_gen
 from ppl_gen import samplers
+from ppl_gen.app.cli import main
 from ppl_gen.denoisers import Clipped, Denoiser, Gaussian, Guided
 from ppl_gen.networks import ResidualMLP
 from ppl_gen.noise import EDM, Cosine, Geometric, Importance, LogNormal, Trailing
@@ -196,6 +199,23 @@ def test_chains_of_one_and_three_steps_train_and_sample(steps, noise):
         assert model.sample(3, seed=0).isfinite().all()
 
 
+def test_a_strip_shows_noisy_and_predicted_images():
+    _, seen = build(steps=20).sample(3, steps=10, seed=0, frames=True)
+    ax = ppl_gen.plot.frames(seen, columns=4)
+    canvas = ax.images[0].get_array()
+    assert canvas.shape == (6 * 3 - 1, 4 * 3 - 1)
+    shown = [0, 3, 6, 9]
+    for column, step in enumerate(shown):
+        corner = slice(3 * column, 3 * column + 2)
+        above, below = (torch.tensor(canvas[rows, corner]) for rows in (slice(2), slice(3, 5)))
+        assert torch.equal(above.float(), seen.x[step, 0, 0].clamp(0, 1))
+        assert torch.equal(below.float(), seen.data[step, 0, 0])
+    with pytest.raises(ValueError, match="expected frames of images"):
+        ppl_gen.plot.frames(build(shape=(2,)).sample(3, steps=2, frames=True)[1])
+    with pytest.raises(ValueError, match="at least one column"):
+        ppl_gen.plot.frames(seen, columns=0)
+
+
 # --- Files and refusals ---------------------------------------------------------------------------
 
 
@@ -272,6 +292,50 @@ PLAIN = build()
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def run(*arguments):
+    assert main([str(part) for part in arguments]) == 0
+
+
+def test_the_command_line_trains_samples_and_evaluates_it(tmp_path, capsys):
+    out = tmp_path / "run"
+    how = ["--network", "mlp", "--hidden", 8, "--steps", 40, "--sample-steps", 3]
+    train = ["train", "ddpm", *how, "--epochs", 1, "--batch-size", 1000, "--quiet", "--eager"]
+    run(*train, "--out", out)
+    assert {"model.pt", "curves.png", "samples.png"} <= {path.name for path in out.iterdir()}
+    picture = tmp_path / "some.png"
+    run("sample", out, "-n", 4, "--steps", 2, "--sampler", "ddim", "--out", picture)
+    assert picture.exists()
+    capsys.readouterr()
+    run("evaluate", out, "--images", 30, "--json")
+    found = json.loads(capsys.readouterr().out)
+    model, test = ppl_gen.load(out / "model.pt"), ppl_gen.data.mnist().test.images[:30]
+    assert found["bound"] == pytest.approx(model.bound(test, draws=20).mean().item())
+    bits = -found["bound"] / 784 / math.log(2)
+    assert found["bits_per_dim"] == pytest.approx(bits)
+    assert found["fid"] == pytest.approx(ppl_gen.metrics.fid(test, model.sample(30, seed=0)).value)
+    for options, message in (
+        (["--guidance", "2"], "expected no guidance for a model without labels"),
+        (["--steps", "41"], "expected at most 40 steps, got 41"),
+        (["--sampler", "dpm"], "a Sampler or one of ancestral"),
+    ):
+        assert main(["sample", str(out), *options]) == 2
+        assert message in capsys.readouterr().err
+    run(*train, "--out", out, "--resume", "--epochs", 2)
+
+
+def test_a_guided_model_is_trained_on_labels_from_the_command_line(tmp_path, capsys):
+    out = tmp_path / "run"
+    how = ["--network", "mlp", "--hidden", 8, "--steps", 10, "--sample-steps", 2]
+    run("train", "guided_ddpm", *how, "--epochs", 1, "--batch-size", 4000, "--quiet", "--eager",
+        "--out", out)  # fmt: skip
+    assert ppl_gen.load(out / "model.pt").num_classes == 10
+    run("sample", out, "-n", 4, "--guidance", 2.5)
+    run("train", "gan", "--epochs", 1, "--batch-size", 4000, "--quiet", "--eager", "--hidden", 8,
+        "--out", tmp_path / "gan")  # fmt: skip
+    assert main(["sample", str(tmp_path / "gan"), "--steps", "3"]) == 2
+    assert "expected no --steps for gan" in capsys.readouterr().err
 
 
 def fit(model, data):

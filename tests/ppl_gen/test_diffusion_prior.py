@@ -151,6 +151,7 @@ def test_a_prior_learns_the_codes_and_leaves_the_vae_as_it_is():
     x = clusters(500)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     training = model.training
+    prior.eval()
     kept = {"staged": False, "progress": False}
     ppl_gen.fit(prior.on(model), x, epochs=80, batch_size=250, lr=5e-3, ema=0.97, **kept)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())

@@ -1,10 +1,13 @@
 """Diffusion in codes: who learns what, what is drawn, and what is refused."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
 import ppl_gen
+from ppl_gen.app.cli import main
 from ppl_gen.data import VOCABULARY
 from ppl_gen.likelihoods import Gaussian
 from ppl_gen.models.diffusion import Diffusion
@@ -256,6 +259,10 @@ def clipped():
             lambda: small(tokens=5).sample(1, torch.full((1, 8), 5)),
             "expected words from 0 to 4",
         ),
+        (
+            lambda: small(tokens=5).prior.diffusion.chain(3),
+            "expected a diffusion of labels or none, got captions of 5 words",
+        ),
         (lambda: small(tokens=5).sample(1, "a seven"), "expected captions as indices of 5 words"),
         (
             lambda: ppl_gen.fit(small(), torch.full((4, 2), float("nan")), epochs=1, **QUIET),
@@ -276,3 +283,24 @@ def clipped():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_command_line_trains_it_on_captions_and_on_labels(tmp_path, capsys):
+    small = ["--latent-dim", "3", "--hidden", "8", "--width", "16", "--steps", "10"]
+    how = ["--epochs", "1", "--batch-size", "4000", "--quiet", "--eager"]
+    for name, option in (
+        ("captions", ["--tokens", str(WORDS)]),
+        ("labels", ["--num-classes", "10"]),
+    ):
+        out = str(tmp_path / name)
+        assert main(["train", "latent_diffusion", *small, *option, *how, "--out", out]) == 0
+        assert main(["sample", out, "-n", "4", "--steps", "2", "--guidance", "2"]) == 0
+        assert main(["evaluate", out, "--images", "50", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["fid"] > 0
+        assert found["images"] == 50
+    model = ppl_gen.load(tmp_path / "captions" / "model.pt")
+    assert model.sample(1, "a thick seven", steps=2, seed=0).shape == (1, 1, 28, 28)
+    odd = ["train", "latent_diffusion", *small, "--tokens", "5", *how, "--out", str(tmp_path / "o")]
+    assert main(odd) == 2
+    assert "expected captions as indices of 5 words" in capsys.readouterr().err

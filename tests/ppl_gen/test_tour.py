@@ -20,6 +20,10 @@ def test_the_smallest_tour(tmp_path, capsys):
     assert numbers["autoencoder kl"] == math.inf
     assert numbers["variance ratio"] > 100
     page = (tmp_path / "tour" / "index.html").read_text()
+    assert '<a href="study.html">' in page
+    study = (tmp_path / "tour" / "study.html").read_text()
+    assert study.count('"statement"') == 3
+    assert "M \\u27c2 F | D, T" in study
     pictures = re.findall(r'<img src="([^"]+)"', page)
     assert len(pictures) == 5
     assert all((tmp_path / "tour" / name).stat().st_size > 5000 for name in pictures)

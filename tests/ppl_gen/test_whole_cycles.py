@@ -1,227 +1,306 @@
-"""Cycles: what a pair of inverse maps costs, both players' costs by hand, and the loop's order."""
+"""Cycles of turns taken whole, several in a call: recursions, counts and states of games."""
 
-import pyro
+import math
+
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 
-import graphs
 import ppl_gen
-from ppl_gen import divergences, transforms, zoo
-from ppl_gen.data import Unpaired
+from ppl_gen import divergences, priors, zoo
 from ppl_gen.models.adversarial import Game
-from ppl_gen.models.cycles import Cycle, Given
+from ppl_gen.networks import MLP
+from ppl_gen.regularizers import Clip, spectral_norm
+from ppl_gen.staging import backends, costs, torch_internals
+from ppl_gen.staging.costs import Work
+from ppl_gen.staging.cycles import WholeCycles
+from ppl_gen.training.run import NonFiniteLossError
 
-OPTIONS = {"staged": False, "progress": False}
+EAGER = {"staged": False, "progress": False}
+WHOLE = {"staged": True, "progress": False}
 
 
-class Change(nn.Module):
-    """An invertible map as a generator."""
+@pytest.fixture
+def taken(monkeypatch):
+    """How many cycles each call took; graphs count as compiled and run operation by operation."""
+    counts = []
 
-    def __init__(self, change):
+    def take(self, cycles, take=WholeCycles.take):
+        results = take(self, cycles)
+        counts.append(0 if results is None else len(results))
+        return results
+
+    monkeypatch.setattr(WholeCycles, "take", take)
+    monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
+    monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))
+    return counts
+
+
+def sgd(parameters, lr):
+    return optim.SGD(parameters, lr=lr)
+
+
+def rows(n=130, seed=0):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def same(one, other):
+    state = other.state_dict()
+    return all(value.equal(state[name]) for name, value in one.state_dict().items())
+
+
+class Point(nn.Module):
+    def __init__(self):
         super().__init__()
-        self.change, self.unused = change, nn.Parameter(torch.zeros(1))
+        self.theta = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
 
-    def forward(self, x):
-        return self.change(x)
-
-
-def images(n=6, seed=0):
-    return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    def forward(self, z):
+        return self.theta.expand(len(z), 1)
 
 
-def of_images(there, back):
-    critics = [nn.Sequential(nn.Flatten(), nn.Linear(16, 1)) for _ in range(2)]
-    law, shape, cost = Given((1, 4, 4), True), (1, 4, 4), divergences.least_squares
-    return Cycle(
-        *(Game(g, c, law, shape, cost) for g, c in zip((there, back), critics, strict=True))
-    )
+def dirac(steps=1, bound=None):
+    critic = nn.Linear(1, 1, bias=False).double()
+    critic.weight.data.fill_(0.5)
+    prior, costs = priors.StandardNormal(1).double(), divergences.wasserstein
+    regularizer = None if bound is None else Clip(bound)
+    return Game(Point(), critic, prior, (1,), costs, regularizer, steps)
 
 
-def linear(cycle_weight=3.0, identity_weight=0.5):
+# --- The steps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [None, 0.8])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_whole_cycles_of_two_points_are_their_recursion(steps, bound, taken):
+    """With a bound the generator's path tells that it sees the critic clipped."""
+    rate, theta, psi = 0.1, 1.0, 0.5
+    kept = theta**2 + psi**2 - rate * theta * psi
+    game, x = dirac(steps, bound), torch.zeros(10, 1, dtype=torch.float64)
+    options = {"batch_size": 1, "lr": rate, "optimizer": sgd, "steps_per_call": 7}
+    history = ppl_gen.fit(game, x, epochs=30, **options, **WHOLE)
+    epoch = [steps] * (10 // steps) + [10 % steps] * (10 % steps > 0)
+    for turns in epoch * 30:
+        for _ in range(turns):
+            psi -= rate * theta
+            if bound is not None:
+                psi = min(max(psi, -bound), bound)
+        theta += rate * psi
+    assert max(taken) > 1
+    assert sum(taken) == history.steps == 30 * len(epoch)
+    assert game.generator.theta.item() == pytest.approx(theta, abs=1e-12)
+    assert game.critic.weight.item() == pytest.approx(psi, abs=1e-12)
+    if (steps, bound) == (1, None):
+        assert theta**2 + psi**2 - rate * theta * psi == pytest.approx(kept, rel=1e-12)
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_every_player_takes_its_steps(staged, taken):
     torch.manual_seed(0)
-    law, cost = Given((2,), False), divergences.least_squares
-    games = [Game(nn.Linear(2, 2), nn.Linear(2, 1), law, (2,), cost) for _ in range(2)]
-    return Cycle(*games, cycle_weight, identity_weight)
+    game, made = zoo.wgan((2,), 3, hidden=8), {}
+
+    def keep(name):
+        def make(parameters, lr):
+            made[name] = optim.RMSprop(parameters, lr)
+            return made[name]
+
+        return make
+
+    optimizers = {"critic": keep("critic"), "generator": keep("generator")}
+    options = {"batch_size": 10, "optimizer": optimizers, "progress": False, "staged": staged}
+    history = ppl_gen.fit(game, rows(), epochs=4, lr=0.05, **options)
+    steps = {name: {int(s["step"]) for s in o.state.values()} for name, o in made.items()}
+    assert steps == {"critic": {4 * 13}, "generator": {4 * 3}}  # cycles of 5, 5 and 3 batches
+    assert history.steps == 12
+    assert max(p.abs().max().item() for p in game.critic.parameters()) <= 0.01 + 1e-9
+    assert bool(taken) == staged
 
 
-PAIRS = [transforms.Rotation(k) for k in range(4)] + [transforms.Flip(a) for a in transforms.AXES]
+SETTINGS = {
+    "clip_norm": {"critic": 1.0, "generator": None},
+    "ema": {"critic": None, "generator": 0.8},
+    "lr": {"critic": 1e-2, "generator": 1e-3},
+    "optimizer": {
+        "critic": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.1),
+        "generator": lambda p, lr: optim.SGD(p, lr, momentum=0.5),
+    },
+    "scheduler": lambda o: optim.lr_scheduler.ExponentialLR(o, 0.9),
+}
 
 
-@pytest.mark.parametrize("change", PAIRS, ids=repr)
-def test_any_inverse_pair_comes_back_at_no_cost(change):
-    x, y = images(), images(seed=1)
-    cycle = of_images(Change(change), Change(change.inverse()))
-    _, found = cycle.generate(x, y)
-    assert found["cycle"] == 0
-    assert torch.equal(cycle.translate(cycle.translate(x, "y"), "x"), x)
-    if change not in PAIRS[:1]:
-        _, found = of_images(Change(change), Change(transforms.Rotation(0))).generate(x, y)
-        assert found["cycle"] > 0.1
-
-
-def test_relabelling_costs_nothing_either():
-    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    there = Change(lambda x: 1 - x.flatten(1)[:, order].unflatten(1, (1, 4, 4)))
-    back = Change(lambda x: (1 - x).flatten(1)[:, order.argsort()].unflatten(1, (1, 4, 4)))
-    assert of_images(there, back).generate(images(), images(seed=1))[1]["cycle"] < 1e-6
-
-
-def by_hand(cycle, x, y):
-    """The costs of both players from their definition, datum by datum and pixel by pixel."""
-    (g, d_y), (f, d_x) = ((game.generator, game.critic) for game in (cycle.there, cycle.back))
-    generators = critics = 0.0
-    for a, b in zip(x, y, strict=True):
-        generators += (d_y(g(a)) - 1) ** 2 + (d_x(f(b)) - 1) ** 2
-        critics += (d_y(b) - 1) ** 2 + d_y(g(a)) ** 2 + (d_x(a) - 1) ** 2 + d_x(f(b)) ** 2
-        for k in range(len(a)):
-            there_and_back = abs(f(g(a))[k] - a[k]) + abs(g(f(b))[k] - b[k])
-            same = abs(g(b)[k] - b[k]) + abs(f(a)[k] - a[k])
-            generators += cycle.cycle_weight / len(a) * there_and_back
-            generators += cycle.cycle_weight * cycle.identity_weight / len(a) * same
-    return generators.squeeze(), critics.squeeze() / 2
-
-
-def test_costs_are_those_by_hand():
-    cycle, x, y = linear(), torch.randn(5, 2), torch.randn(5, 2) + 1
-    generators, critics = by_hand(cycle, x, y)
-    torch.testing.assert_close(cycle.generate(x, y)[0], generators)
-    torch.testing.assert_close(cycle.criticize(x, y)[0], critics)
-
-
-def test_no_turn_has_gradients_in_the_other_player():
-    cycle, x, y = linear(), torch.randn(5, 2), torch.randn(5, 2)
-    cycle.criticize(x, y)[0].backward()
-    assert all(p.grad is None for p in cycle.players["generators"])
-    assert all(p.grad.abs().max() > 0 for p in cycle.players["critics"])
-    both = {id(p) for players in cycle.players.values() for p in players}
-    assert both == {id(p) for p in cycle.parameters()}
-
-
-def test_generators_step_first_and_critics_see_what_they_became():
-    cycle, other = linear(), linear()
-    x, y = torch.randn(6, 2), torch.randn(6, 2) + 1
-    rates = {"generators": 0.01, "critics": 0.02}
-    ppl_gen.fit(cycle, Unpaired(x, y), epochs=4, lr=rates, optimizer=torch.optim.SGD, **OPTIONS)
-    for _ in range(4):
-        for turn, player in enumerate(rates):
-            parameters = other.players[player]
-            gradients = torch.autograd.grad(by_hand(other, x, y)[turn], parameters)
-            with torch.no_grad():
-                for p, gradient in zip(parameters, gradients, strict=True):
-                    p -= rates[player] * gradient
-    for found, expected in zip(cycle.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(found, expected)
-
-
-def test_every_player_takes_a_step_in_every_batch():
-    steps = {"generators": 0, "critics": 0}
-
-    def counting(player):
-        class Counted(torch.optim.SGD):
-            def step(self, closure=None):
-                steps[player] += 1
-                super().step()
-
-        return Counted
-
-    data = Unpaired(torch.randn(10, 2), torch.randn(23, 2))
-    optimizer = {player: counting(player) for player in steps}
-    ppl_gen.fit(linear(), data, epochs=2, batch_size=5, optimizer=optimizer, **OPTIONS)
-    assert steps == {"generators": 10, "critics": 10}
-
-
-def test_it_goes_on_bit_for_bit_and_is_validated(tmp_path):
-    x, y = torch.randn(14, 2), torch.randn(9, 2) + 2
-
-    def run(epochs, **more):
-        torch.manual_seed(1)
-        cycle = zoo.cycle_gan((2,), hidden=8)
-        data = Unpaired(x, y)
-        history = ppl_gen.fit(
-            cycle, data, validation=data, epochs=epochs, batch_size=4, **OPTIONS, **more
-        )
-        return cycle.state_dict(), history
-
-    whole, history = run(4)
-    run(2, checkpoint=tmp_path / "run.pt")
-    parts, again = run(4, checkpoint=tmp_path / "run.pt", resume=True)
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    assert str(dict(history)) == str(dict(again))
-    assert {"val_cycle", "val_critic_x", "val_critic_y"} <= set(history)
-
-
-def test_views_without_weight_are_the_plain_cycle_and_with_it_have_heads():
-    def trained(**options):
-        torch.manual_seed(0)
-        cycle = zoo.cycle_gan((1, 4, 4), channels=2, hidden=8, **options)
-        data = Unpaired(images(), 1 - images(seed=1))
-        ppl_gen.fit(cycle, data, epochs=2, batch_size=3, **OPTIONS)
-        return cycle
-
-    plain, none, views = trained(), trained(dag=0.0), trained(dag=0.2)
-    x = images(seed=2)
-    assert torch.equal(plain.translate(x), none.translate(x))
-    assert views.there.critic(x).shape == (6, 4)
-    y, fakes = 1 - x, views.translate(x)
-    logits = views.there.critic(y), views.there.critic(fakes)
-    heads = ((logits[0] - 1) ** 2 + logits[1] ** 2).sum(0)
-    expected = heads[0] + 0.2 * heads[1:].mean()
-    torch.testing.assert_close(views.there.contrast(y, fakes)[0], expected)
-
-
-def test_it_learns_a_shift_it_has_no_pairs_of():
+def rich():
     torch.manual_seed(0)
-    cycle = zoo.cycle_gan((2,), hidden=16, cycle_weight=1.0)
-    x, y = torch.randn(256, 2), torch.randn(256, 2) + torch.tensor([3.0, -2.0])
-    ppl_gen.fit(cycle, Unpaired(x, y), epochs=250, batch_size=256, lr=1e-2, **OPTIONS)
-    moved = cycle.translate(x)
-    assert (moved.mean(0) - y.mean(0)).norm() < 0.5
-    assert (cycle.translate(moved, "x") - x).abs().mean() < 0.3
+    generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    critic = spectral_norm(MLP([(2,)], [8], (1,)))
+    return zoo.gan((2,), 3, generator=generator, critic=critic, critic_steps=2, loss="hinge")
 
 
-def test_its_program_is_there_and_back():
-    cycle = zoo.cycle_gan((1, 4, 4), channels=2, hidden=8)
-    graph = graphs.from_pyro(cycle.model, 3)
-    assert list(graph.edges) == [("x", "y"), ("y", "x_back")]
-    assert graphs.independent(graph, "x", "x_back", given="y")
-    assert not graphs.independent(graph, "x", "x_back")
-    trace = pyro.poutine.trace(cycle.model).get_trace(x=images())
-    torch.testing.assert_close(trace.nodes["y"]["value"], cycle.translate(images()))
-    assert trace.nodes["x"]["is_observed"]
+def test_settings_by_player_are_those_of_single_steps(taken):
+    eager, whole = rich(), rich()
+    options = {"epochs": 3, "batch_size": 10, **SETTINGS}
+    expected = ppl_gen.fit(eager, rows(), **options, **EAGER)
+    found = ppl_gen.fit(whole, rows(), steps_per_call=3, **options, **WHOLE)
+    assert taken == [3, 3, 1] * 3
+    assert list(found) == list(expected)
+    for name, column in expected.items():
+        assert found[name] == pytest.approx(column, rel=1e-4, abs=1e-5), name
+    state = whole.state_dict()
+    for name, value in eager.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-5)
 
 
-def test_what_it_cannot_be_given_is_refused():
-    cycle, x = zoo.cycle_gan((1, 4, 4), channels=2, hidden=8), images()
+def test_whole_cycles_resume_to_the_bit_however_many_are_taken_in_a_call(taken, tmp_path):
+    options = {"batch_size": 10, **SETTINGS, **WHOLE}
+    whole, resumed, path = rich(), rich(), tmp_path / "run.pt"
+    expected = ppl_gen.fit(whole, rows(), epochs=4, steps_per_call=3, **options)
+    seen = []
 
-    def fit(data):
-        ppl_gen.fit(cycle, data, epochs=1, **OPTIONS)
+    def stop(found):
+        seen.append(found["step"])
+        if found["step"] == 11:  # in the midst of an epoch
+            raise InterruptedError
 
-    for data, match in [
-        (x, "two sets of data, such as .*Unpaired.*, got one"),
-        (Unpaired(x, images()[..., :2]), r"shape \(B, 1, 4, 4\)|one shape"),
-        (Unpaired(x, 2 * x + 1), r"pixels in \[0, 1\]"),
-        (Unpaired(x, x / 0), "NaN or infinity"),
-    ]:
-        with pytest.raises(ValueError, match=match):
-            fit(data)
-    with pytest.raises(ValueError, match="expected data to translate, got a number of samples"):
-        cycle.sample(3)
-    with pytest.raises(ValueError, match="to be 'x' or 'y', got 'z'"):
-        cycle.translate(x, to="z")
-    with pytest.raises(ValueError, match="shape"):
-        cycle.translate(x[..., :2])
-    for options, match in [
-        ({"cycle_weight": -1.0}, "zero or more for cycle, got -1"),
-        ({"identity_weight": -1.0}, "zero or more for identity"),
-        ({"dag": -0.2}, "weight"),
-        ({"network": "map"}, "auto, conv and mlp"),
-        ({"channels": 0}, "channels, blocks >= 1"),
-    ]:
-        with pytest.raises(ValueError, match=match):
-            zoo.cycle_gan((1, 4, 4), **options)
-    with pytest.raises(ValueError, match="square"):
-        zoo.cycle_gan((1, 4, 6), channels=2, dag=0.2)
-    other = zoo.cycle_gan((2,), hidden=4)
-    with pytest.raises(ValueError, match="games of one data shape"):
-        Cycle(cycle.there, other.back)
+    every = {"checkpoint_every": 2, "callbacks": [stop], "steps_per_call": 1}
+    with pytest.raises(InterruptedError):
+        ppl_gen.fit(rich(), rows(), epochs=4, checkpoint=path, **every, **options)
+    every = {"checkpoint": path, "resume": True, "steps_per_call": 5}
+    found = ppl_gen.fit(resumed, rows(), epochs=4, **every, **options)
+    assert seen == [*range(1, 12)]
+    assert dict(found) == dict(expected)
+    assert same(whole, resumed)
+
+
+# --- What is not finite ---------------------------------------------------------------------------
+
+
+def breaking(player):
+    torch.manual_seed(0)
+    if player == "generator":
+        # The critic's turns come first, and only the generator's loss sees its new weights.
+        return zoo.gan((2,), 2, generator=nn.Linear(2, 2), hidden=4, loss=bad_generator)
+    return zoo.gan((2,), 2, generator=nn.Linear(2, 2), hidden=4, critic_steps=2)
+
+
+bad_generator = divergences.Divergence(
+    "bad", divergences.kl.real, divergences.kl.fake, lambda logits: logits.mean() / 0.0 + logits
+)
+
+
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_a_loss_that_is_not_finite_is_named_with_its_player_and_batches(player, taken):
+    x = rows(60)
+    if player == "critic":
+        x[37] = 1e38
+    found = []
+    for how in (EAGER, WHOLE | {"steps_per_call": 3}):
+        game = breaking(player)
+        settings = {
+            "batch_size": 60 if player == "generator" else 10,
+            "ema": {"critic": None, "generator": 0.9},
+        }
+        with pytest.raises(NonFiniteLossError) as caught:
+            ppl_gen.fit(game, x, epochs=1, lr=0.1, optimizer=sgd, **settings, **how)
+        found.append((str(caught.value), caught.value.history.steps, game.state_dict()))
+    (words, steps, state), (other, same_steps, weights) = found
+    assert words == other
+    assert f"the loss of {player} became" in words
+    assert steps == same_steps
+    for name, value in state.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
+# --- The contract ---------------------------------------------------------------------------------
+
+
+class Sums(nn.Module):
+    """A trainable with a schedule of its own: two players, one of which takes k steps."""
+
+    def __init__(self, k):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        self.batches_a_cycle, self.seen = k, []
+
+    @property
+    def players(self):
+        return {"a": [self.a], "b": [self.b]}
+
+    def of_a(self, x):
+        return (x - self.a).square().sum(), {"mean": x.mean()}
+
+    def of_b(self, x):
+        return (x - self.b).square().sum() + self.a.detach(), {}
+
+    def schedule(self, *batches):
+        return [*(("a", self.of_a, batch) for batch in batches), ("b", self.of_b, batches[0])]
+
+
+def test_any_trainable_may_have_a_schedule(taken):
+    x, found = torch.arange(14.0)[:, None], []
+    for how in (EAGER, WHOLE | {"steps_per_call": 2}):
+        sums = Sums(2)
+        history = ppl_gen.fit(sums, x, epochs=2, batch_size=2, lr=0.1, optimizer=sgd, **how)
+        found.append((sums.a.item(), sums.b.item(), dict(history)))
+    assert taken == [2, 1, 1] * 2
+    assert history.steps == 8
+    assert found[0][:2] == pytest.approx(found[1][:2])
+    for name, column in found[0][2].items():
+        assert column == pytest.approx(found[1][2][name])
+    epoch = history["a_mean"][:4]
+    assert sum(epoch[:3]) * 4 + epoch[3] * 2 == pytest.approx(x.sum().item())
+
+
+@pytest.mark.parametrize("k", [0, 1.5, True, "2"])
+def test_a_cycle_of_no_batches_is_refused(k):
+    with pytest.raises(ValueError, match="one batch or more in a cycle, got"):
+        ppl_gen.fit(Sums(k), torch.zeros(4, 1), **EAGER)
+
+
+def test_a_subclass_may_exchange_the_schedule_for_turns_one_by_one():
+    class OneByOne(Sums):
+        def losses(self, x):
+            self.seen.append(len(x))
+            yield "a", self.of_a, (x,)
+
+    own = OneByOne(2)
+    assert ppl_gen.fit(own, torch.ones(9, 1), epochs=1, batch_size=2, **EAGER).steps == 5
+    assert own.seen == [2, 2, 2, 2, 1]
+    assert own.b.item() == 0
+
+
+# --- Whether it pays ------------------------------------------------------------------------------
+
+
+def test_whether_a_cycle_is_compiled_is_decided_as_a_whole(taken, monkeypatch):
+    asked = []
+
+    def pays(work, steps):
+        asked.append((work, steps))
+        return True
+
+    monkeypatch.setattr(costs, "pays", pays)
+    torch.manual_seed(0)
+    game = zoo.wgan((2,), 3, hidden=8)
+    history = ppl_gen.fit(game, rows(), epochs=4, batch_size=10, progress=False)
+    (full, steps), (rest, others) = asked
+    assert (steps, others) == (4 * 2, 4)
+    assert (full.turns, rest.turns) == (6, 4)
+    assert (full.graphs, rest.graphs) == (2, 2)
+    assert full.compiled == rest.compiled < rest.operations < full.operations
+    assert history.staging.startswith("5 times 10x2: compiled, since")
+    assert "; 3 times 10x2: compiled, since" in history.staging
+
+
+def test_a_cycle_that_does_not_pay_is_eager_in_every_turn(taken):
+    torch.manual_seed(0)
+    game = zoo.wgan((2,), 3, hidden=8)
+    history = ppl_gen.fit(game, rows(), epochs=2, batch_size=10, progress=False)
+    assert taken == []
+    assert history.staging.count("eager, since compilation saves about") == 2
+
+
+def test_the_work_of_a_cycle_is_that_of_its_turns():
+    critic, generator = Work(10, 100, 5, 7), Work(20, 300, 1, 2)
+    work = Work.of_turns([critic] * 3 + [generator], [critic, generator])
+    assert work == Work(50, 600, 16, 23, turns=4, graphs=2, compiled=30)
+    assert costs.saved(work) == pytest.approx(3 * costs.saved(critic) + costs.saved(generator))
+    assert costs.price(work) == pytest.approx(costs.price(critic) + costs.price(generator))
+    assert math.isclose(costs.saved(Work.of_turns([critic], [critic])), costs.saved(critic))

@@ -23,7 +23,7 @@ def cycle_gan(
     identity_weight: float = 0.0,
     hidden: Widths | None = None,
     network: str = "auto",
-    channels: int = 32,
+    channels: int = 16,
     loss: str | Divergence = "least_squares",
 ) -> Cycle:
     """Translation between two kinds of data without pairs; Adam at 2e-4 with β₁ = 0.5.

@@ -1,0 +1,112 @@
+"""What a screen shows: boxes that hold what they say, lines that lead from node to node."""
+
+import hypothesis.strategies as st
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import graphs
+from graphs.pictures.plates import make_room
+from graphs.pictures.scene import displaced, drawn, lay_out, simplified
+from graphs.structure.edges import edges
+
+
+@st.composite
+def plated_graphs(draw):
+    """A random DAG whose nodes lie in nested or crossed plates."""
+    size = draw(st.integers(2, 9))
+    graph = nx.DiGraph()
+    for v in range(size):
+        graph.add_node(v, plates=tuple(draw(st.sampled_from(["", "a", "ab", "b", "ac", "c"]))))
+        graph.add_edges_from((u, v) for u in range(v) if draw(st.integers(0, 3)) == 0)
+    return graph
+
+
+def inside(box, place):
+    x, y = place
+    return abs(x - box.x) < box.width / 2 and abs(y - box.y) < box.height / 2
+
+
+def overlapping(layout):
+    nodes = list(layout.places)
+    for i, u in enumerate(nodes):
+        for v in nodes[i + 1 :]:
+            gaps = np.abs(np.subtract(layout.places[u], layout.places[v]))
+            room = np.add(layout.sizes[u], layout.sizes[v]) / 2
+            if (gaps < room - 1e-6).all():
+                yield u, v
+
+
+@settings(max_examples=80, deadline=None)
+@given(plated_graphs())
+def test_a_plate_holds_its_members_and_no_others(graph):
+    layout = lay_out(graph)
+    names = {p for _, plates in graph.nodes(data="plates") for p in plates}
+    assert {box.name for box in layout.plates} | set(layout.unboxed) == names
+    for box in layout.plates:
+        members = {v for v, plates in graph.nodes(data="plates") if box.name in plates}
+        assert {v for v in graph if inside(box, layout.places[v])} == members
+        for v in members:
+            width, height = layout.sizes[v]
+            x, y = layout.places[v]
+            assert abs(x - box.x) + width / 2 <= box.width / 2
+            assert abs(y - box.y) + height / 2 <= box.height / 2
+    assert not list(overlapping(layout))
+    single = all(len(plates) < 2 for _, plates in graph.nodes(data="plates"))
+    if single or {"ab", "ac"}.isdisjoint("".join(p) for _, p in graph.nodes(data="plates")):
+        assert not layout.unboxed
+
+
+def test_plates_that_cross_twice_leave_one_out():
+    places = {v: (40.0 * v, 0.0) for v in range(7)}
+    sizes = dict.fromkeys(places, (24.0, 24.0))
+    plates = dict(enumerate(["a", "b", "c", "ab", "bc", "ac", ""]))
+    _, boxes, left_out = make_room(places, sizes, plates)
+    assert {box.name for box in boxes} | set(left_out) == set("abc")
+    assert left_out
+
+
+@pytest.mark.parametrize("rows", [0, 2, 9])
+@pytest.mark.parametrize("model", ["asia", "letters", "campus"])
+def test_nodes_keep_apart_and_lines_end_at_their_nodes(model, rows):
+    graph = graphs.as_graph(graphs.textbook.structure(model))
+    layout = lay_out(graph, dict.fromkeys(graph, rows))
+    assert not list(overlapping(layout))
+    lines = drawn(layout, edges(graph))
+    assert {(line.tail, line.head) for line in lines} == set(graph.edges)
+    for line in lines:
+        assert len(line.heads) == graph.is_directed()
+        tip = line.heads[0][0] if line.heads else line.line[-1]
+        for end, v in ((line.line[0], line.tail), (tip, line.head)):
+            beyond = np.abs(np.subtract(end, layout.places[v])) - np.array(layout.sizes[v]) / 2
+            assert -4 < beyond.max() < 8, (line.tail, line.head, beyond)
+
+
+def test_a_moved_node_takes_its_edges_and_its_plate_along():
+    graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c")])
+    graph.nodes["b"]["plates"] = ("rows",)
+    before = lay_out(graph)
+    after = displaced(before, {"b": (500.0, 300.0)})
+    assert after.places["b"] == (500.0, 300.0)
+    assert after.places["a"] == before.places["a"]
+    (box,), (old,) = after.plates, before.plates
+    assert (box.width, box.height) == pytest.approx((old.width, old.height))
+    assert inside(box, after.places["b"])
+    line = next(each for each in drawn(after, edges(graph)) if each.head == "b")
+    assert np.hypot(*(line.heads[0][0] - (500, 300))) < 30
+
+
+def test_a_new_line_bends_around_a_node_in_its_way():
+    path = lay_out(nx.DiGraph([("a", "b"), ("b", "c")]))
+    (line,) = drawn(path, [("a", "--", "c")])
+    assert np.hypot(*(line.line - path.places["b"]).T).min() > 12
+
+
+def test_simplifying_keeps_the_shape():
+    angles = np.linspace(0, np.pi, 200)
+    arc = 100 * np.column_stack([np.cos(angles), np.sin(angles)])
+    short = simplified(arc)
+    assert len(short) < 40
+    assert np.abs(np.hypot(*((short[:-1] + short[1:]) / 2).T) - 100).max() < 0.5
+    assert len(simplified(np.linspace([0, 0], [9, 9], 50))) == 2
