@@ -7,11 +7,13 @@ generative model, ``VAE_LAWS`` for those with an encoder.
 import copy
 import inspect
 
+import networkx as nx
 import pyro
 import pytest
 import torch
 from pyro.infer import SVI, Predictive, Trace_ELBO
 
+import graphs
 import ppl_gen
 from ppl_gen import metrics, zoo
 
@@ -264,7 +266,22 @@ def it_is_saved_and_loaded_equal(name, x, path):
     assert torch.equal(drawn(model, 4, seed=0), drawn(loaded, 4, seed=0))
 
 
+def its_program_is_read_as_a_graph_and_left_as_it_was(name, x):
+    """Whatever has a program; labels that are latent are read with the programs' own tests."""
+    model = build(name)
+    if not hasattr(model, "model") or model.condition.partial:
+        return
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    given = {"y": labels(model, 1)} if model.num_classes else {}
+    graph = graphs.from_pyro(model.model, size=1, **given)
+    (last,) = (node for node in graph if not graph.succ[node])
+    assert nx.ancestors(graph, last) == set(graph) - {last}
+    assert len(graph) > 1
+    assert all(value.equal(before[key]) for key, value in model.state_dict().items())
+
+
 LAWS = (
+    its_program_is_read_as_a_graph_and_left_as_it_was,
     it_is_built_from_a_data_shape_alone_and_samples_images,
     training_is_reproducible_and_leaves_the_generators_alone,
     it_refuses_sizes_that_are_none,
