@@ -411,8 +411,14 @@ from_a_network(network)
 # %% [markdown]
 # ## What the numbers say
 #
-# With exact scores a plain chain from a square gives the mode of weight 0.8 one half, after 1,000
-# steps and after 5,000; ten levels of noise give it 0.75, of a hundred steps each, and less with
-# fewer or smaller ones. The rest is the start: at σ = 20 the blurred law is not yet a round normal
-# about 0. An ancestral sampler of 40 steps, which adds fresh noise on the way, comes closer than
-# annealed Langevin with a thousand calls.
+# A network trained at one level has a score with 10 % of error where there are data and 93 %
+# between the modes. One of all levels is no better there at σ = 0.1, but at σ = 5, where the chain
+# passes the desert, it is 7 % off.
+#
+# With exact scores a plain chain from a square gives the mode of weight 0.8 one half (0.511) after
+# 1,000 steps, and the same after 5,000. Ten levels of noise with a hundred steps each give it
+# 0.759, a tenth of the steps 0.613, steps of a tenth of the size 0.619. What is missing is the
+# start: at σ = 20 the blurred law is not yet a round normal about 0. Heun's method keeps that error
+# as it is, 0.741 where the flow must give 0.746; an ancestral sampler, which adds fresh noise on
+# the way, comes to 0.789 with 40 calls, closer than annealed Langevin dynamics with a thousand. The
+# network does what the exact score does, to a hundredth.

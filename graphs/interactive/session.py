@@ -34,7 +34,7 @@ from graphs.language.notation import Node, ParseError
 from graphs.separation.independence import Independence
 from graphs.structure.nodes import unknown
 
-MOST_UNDONE, LONGEST_TEXT = 200, 60_000
+MOST_UNDONE, LONGEST_TEXT, MOST_SCENES = 200, 60_000, 8
 
 
 class Session:
@@ -93,6 +93,7 @@ class Session:
         self.monitors = True
         self.asked = 0
         self.said = ""
+        self._scenes: dict[str, Json] = {}
         self._lock = threading.Lock()
 
     @property
@@ -192,7 +193,7 @@ class Session:
         return {
             "ok": True,
             "said": self.said,
-            "model": model_reply(state.subject),
+            "model": state.subject.once("model", model_reply),
             "query": statement(state),
             "hidden": hidden,
             "answer": None if answer is None or hidden else answer_reply(answer),
@@ -200,7 +201,7 @@ class Session:
             "view": {"name": state.view, "member": state.member, "note": view.note},
             "members": member_count(state) if state.view in ("essential", "member") else None,
             "key": key,
-            "scene": None if seen else scene(state, view, self.rows, selected),
+            "scene": None if seen else self._scene(key, view),
             "roles": roles(state, None if hidden else answer, selected),
             "selected": None if selected is None else around(state.subject, selected),
             "claim": self.claimed(state.subject, state.claim) if state.claim else None,
@@ -232,6 +233,13 @@ class Session:
         if kind == "open" and not self.state.subject.engine_known:
             return {"available": False, "pending": True, "reason": "Computing …"}
         return bars_reply(self.state)
+
+    def _scene(self, key: str, view: View) -> Json:
+        """The picture, remembered while others are few."""
+        if key not in self._scenes:
+            drawn = scene(self.state, view, self.rows, self.selected)
+            self._scenes = dict([*self._scenes.items()][-MOST_SCENES:]) | {key: drawn}
+        return self._scenes[key]
 
     def _scene_key(self) -> str:
         """A name that two pictures share only if they are the same."""

@@ -113,7 +113,7 @@ def as_link(state: State) -> str:
     def texts(nodes: Iterable[Node]) -> list[str]:
         return sorted(names[v] for v in nodes)
 
-    content: dict[str, Any] = {"model": model_text(state.subject.whole)}
+    content: dict[str, Any] = {"model": state.subject.once("text", _text)}
     if state.observed:
         content["observed"] = [
             [names[v], None if s is None else str(s)] for v, s in state.observed.items()
@@ -131,6 +131,10 @@ def as_link(state: State) -> str:
         content["moved"] = [[names[v], round(x), round(y)] for v, (x, y) in state.moved.items()]
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+
+def _text(subject: Subject) -> str:
+    return model_text(subject.whole)
 
 
 def read_link(text: str) -> dict[str, Any]:

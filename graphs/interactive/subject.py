@@ -50,7 +50,14 @@ class Subject:
         self.randomised = randomised
         self.serial = next(_SERIALS)
         self._layouts: dict[Any, Layout] = {}
+        self._once: dict[str, Any] = {}
         self.prior: dict[Node, list[float]] | None = None
+
+    def once(self, what: str, compute: Callable[[Subject], Any]) -> Any:
+        """What a function says of this subject, worked out the first time it is wanted."""
+        if what not in self._once:
+            self._once[what] = compute(self)
+        return self._once[what]
 
     @cached_property
     def whole(self) -> nx.Graph:

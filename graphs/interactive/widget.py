@@ -16,7 +16,10 @@ def bundle(page: Page, static: dict[str, Any]) -> Any:
     """What a notebook shows: the widget and, for where widgets cannot live, the picture too."""
     if find_spec("anywidget") is None:
         return static
-    widget = _widget(page)
+    try:
+        widget = _widget(page)
+    except ImportError:  # what anywidget itself needs is missing
+        return static
     found = widget._repr_mimebundle_()
     data, metadata = found if isinstance(found, tuple) else (found, {})
     return {**(data or {}), **static}, metadata

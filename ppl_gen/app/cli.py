@@ -360,7 +360,8 @@ def _options(entry: Any) -> dict[str, Any]:
         for name, parameter in parameters.items()
         if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
     }
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    exchanges = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if exchanges and entry.family in FAMILIES:
         base = _options(zoo.registry[FAMILIES[entry.family]])
         found |= {k: v for k, v in base.items() if k not in (*found, *entry.fixed)}
     return found

@@ -46,7 +46,7 @@ class Reader:
         self.vae = model if hasattr(model, "condition") and hasattr(model, "data_shape") else None
         self.conditional = self.vae is not None and self.vae.condition.size > 0
         self.partial = self.vae is not None and self.vae.condition.partial
-        self.dtype = None if self.vae is None else next(self.vae.parameters()).dtype
+        self.dtype = None if self.vae is None else self.vae.like.dtype
 
     def tensors(self, data: Any) -> Batch:
         """The tensors of data in memory: a tensor, array, frame or list, several, or a set of them.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ppl_gen._checks import require_shape
@@ -77,6 +79,12 @@ class GenerativeModel(nn.Module):
         """``(n, *data_shape)`` draws, for the conditions ``y`` where the model takes any."""
         raise NotImplementedError
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the type and on the device of the weights, or of what there is instead."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+
     # --- Conditions -----------------------------------------------------------------------------
 
     @property
@@ -120,7 +128,7 @@ class GenerativeModel(nn.Module):
         """The condition as networks see it, or nothing."""
         if not self.condition.size:
             return []
-        return [self.condition.vector(y, next(self.parameters()), size)]
+        return [self.condition.vector(y, self.like, size)]
 
     def condition_of(self, y: Any) -> Tensor | None:
         """The condition as the tensor that programs take; ``None`` for an unconditional model.
@@ -153,7 +161,7 @@ class GenerativeModel(nn.Module):
         if not isinstance(x, Tensor):
             raise ValueError(f"expected a tensor of images, got {type(x).__name__}")
         self._require_shape(x)
-        dtype = next(self.parameters()).dtype
+        dtype = self.like.dtype
         if x.dtype != dtype:
             raise ValueError(f"expected {dtype} images, like the weights, got {x.dtype}")
 

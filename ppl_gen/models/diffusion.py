@@ -13,7 +13,8 @@ it visits, its noise and the guidance, nothing else.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, overload
 
@@ -25,12 +26,13 @@ from ppl_gen._modes import evaluating, is_readable
 from ppl_gen._random import preserved
 from ppl_gen.denoisers import Clipped, DenoiserBase, Guided
 from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.chain import Chain
 from ppl_gen.models.conditions import Captions
 from ppl_gen.networks import Shape
 from ppl_gen.noise import TimeLaw, Trailing, uniform
 from ppl_gen.objectives.denoising import Denoising, Weight
-from ppl_gen.samplers import Frames, Sampler, by_name
-from ppl_gen.samplers.streams import Seed
+from ppl_gen.samplers import Frames, Sampler, by_name, log_likelihood
+from ppl_gen.samplers.streams import Seed, Streams, keys_of
 
 
 class Diffusion(GenerativeModel):
@@ -288,6 +290,121 @@ class Diffusion(GenerativeModel):
         if self.levels is not None and not 0 <= low <= high <= 1:
             raise ValueError(f"expected pixels in [0, 1], got {low:g} to {high:g}")
 
+    # --- Likelihoods ----------------------------------------------------------------------------
+
+    def chain(self, steps: int | None = None, *, prior: nn.Module | None = None) -> Chain:
+        """The diffusion as a hierarchical VAE, a Pyro model and guide; see :class:`Chain`.
+
+        Args:
+            steps: the number of latents, at most 50, spread over the trained times; all by default.
+            prior: the law of the noisiest, what samplers start from by default.
+
+        Raises:
+            ValueError: more steps than 50 or than ``T``.
+
+        >>> noise = ppl_gen.noise.Linear()
+        >>> data = ppl_gen.denoisers.Gaussian(noise, torch.zeros(2), 1.0)
+        >>> chain = ppl_gen.Diffusion(data, (2,), variance="large").chain(4)
+        >>> loss = pyro.infer.TraceMeanField_ELBO(num_particles=8).loss
+        >>> _ = torch.manual_seed(0)
+        >>> round(loss(chain.model, chain.guide, torch.zeros(500, 2)) / 500, 1)
+        1.8
+        """
+        return Chain(self, self.steps if steps is None else self._require_steps(steps), prior)
+
+    @torch.no_grad()
+    def bound(
+        self,
+        x: Tensor,
+        y: Any = None,
+        *,
+        steps: int | None = None,
+        draws: int | None = None,
+        seed: Seed = 0,
+    ) -> Tensor:
+        r"""A lower bound of :math:`\log p(x)` in nats, ``(B,)``: that of the chain of steps.
+
+        The sum over all times, each with noise of its own, or over some that are drawn for each
+        datum and weighed so that the expectation is the same. Of pixels it is a bound of the
+        logarithm of a probability, of other data of a density.
+
+        Args:
+            x: data ``(B, *data_shape)``.
+            y: the labels of a conditional model.
+            steps: the number of steps of the chain, spread over the trained times; all by default.
+            draws: how many times are drawn for each datum; all are visited by default.
+            seed: of noise and times, as for :meth:`sample`; the bound of a datum does not depend on
+                the others.
+
+        Raises:
+            ValueError: data or labels that do not fit; numbers below one.
+
+        >>> noise = ppl_gen.noise.Linear()
+        >>> data = ppl_gen.denoisers.Gaussian(noise, torch.zeros(2), 1.0)
+        >>> model = ppl_gen.Diffusion(data, (2,), variance="large")
+        >>> bool(-2 < model.bound(torch.zeros(500, 2), steps=40).mean() < -1.8)
+        True
+        """
+        self.check(x)
+        if draws is not None and not is_whole(draws, 1):
+            raise ValueError(f"expected at least one draw of a time, got {draws!r}")
+        steps = self.steps if steps is None else self._require_steps(steps)
+        objective, y = self.objective.respaced(steps, self.denoiser.noise), self._given(y, len(x))
+        x = objective.from_data(x)
+        streams, total = _streams(seed, x), objective.prior_term(x)
+        with evaluating(self):
+            for t, mass in _visits(steps, streams, draws):
+                noise = streams.normal()
+                found = objective.predict(self.denoiser, x, y, t, noise)
+                total = total + objective.term(found, x, noise, t) / mass
+        return -total
+
+    def log_likelihood(
+        self,
+        x: Tensor,
+        y: Any = None,
+        *,
+        steps: int = 128,
+        probes: int | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        r""":math:`\log p(x)` of the probability flow in nats, ``(B,)``.
+
+        See :func:`ppl_gen.samplers.log_likelihood`. Pixels are spread evenly over their levels
+        (uniform dequantisation) and the logarithm of the width of a level is added for each,
+        :math:`D \log \frac{2}{L - 1}` where ``L`` levels are diffused from -1 to 1: in expectation
+        a lower bound of the logarithm of their probability (Theis et al. 2016), to be compared with
+        :meth:`bound` and other probabilities of ``L`` levels.
+
+        Args:
+            x: data ``(B, *data_shape)``.
+            y: the labels of a conditional model.
+            steps: the noise levels that are visited.
+            probes: see there.
+            seed: of the probes and of the dequantisation.
+
+        Raises:
+            ValueError: data or labels that do not fit.
+        """
+        self.check(x)
+        y, offset = self._given(y, len(x)), 0.0
+        if self.levels is not None:
+            last = self.levels - 1
+            spread = torch.special.ndtr(_streams(seed, x).normal()) - 0.5
+            x = ((x * last).round() + spread) * 2 / last - 1
+            offset = x[0].numel() * math.log(2 / last)
+        found = log_likelihood(self.denoiser, x, y, steps=steps, probes=probes, seed=seed)
+        return found + offset
+
+    def bits_per_dim(self, nats: Tensor) -> Tensor:
+        r"""Log-probabilities in nats as bits for each value, :math:`-\log_2 p / D`."""
+        return -nats / (math.prod(self.data_shape) * math.log(2))
+
+    def _given(self, y: Any, size: int) -> Tensor | None:
+        y = self.condition_of(y)
+        self.check_labels(y, size)
+        return y if self.num_classes else None
+
     # --- Files ----------------------------------------------------------------------------------
 
     def get_extra_state(self) -> Tensor:
@@ -342,6 +459,23 @@ class Diffusion(GenerativeModel):
                     f"expected a denoiser of data {tuple(x.shape)}"
                     f"{' with ' + str(self.condition) if self.condition.size else ''}, got {error}"
                 ) from error
+
+
+def _streams(seed: Seed, x: Tensor) -> Streams:
+    """Random numbers of every datum, others than those of samples and probes of this seed."""
+    keys = [(own, index + 2**32) for own, index in keys_of(seed, len(x))]
+    return Streams(keys, tuple(x.shape[1:]), x)
+
+
+def _visits(steps: int, streams: Streams, draws: int | None) -> Iterator[tuple[Tensor, float]]:
+    """Times for every datum, and what the term of a time is to be divided by."""
+    first = torch.special.ndtr(streams.normal().flatten(1)[:, 0].double())
+    if draws is None:
+        yield from ((torch.full_like(first, t).long(), 1.0) for t in range(1, steps + 1))
+        return
+    for draw in range(draws):
+        share = (first + draw / draws) % 1
+        yield (steps * share).long().clamp(max=steps - 1) + 1, draws / steps
 
 
 def _word(weighting: str | Weight) -> str:

@@ -98,6 +98,8 @@ class VAE(GenerativeModel):
     torch.Size([2])
     """
 
+    observed = "x"  # the site of the data
+
     def __init__(
         self,
         latents: Sequence[Latent],
@@ -142,7 +144,9 @@ class VAE(GenerativeModel):
             above = list(label)
             for latent in self.latents:
                 above.append(pyro.sample(latent.name, latent.prior(*above)))
-            return pyro.sample("x", self.likelihood(self.decoder(above[-1], *label)), obs=x)
+            return pyro.sample(
+                self.observed, self.likelihood(self.decoder(above[-1], *label)), obs=x
+            )
 
     def guide(self, x: Tensor, y: Tensor | None = None, size: int = 1) -> None:
         """The inference program for data ``x`` of shape ``(B, *data_shape)``."""
@@ -191,7 +195,7 @@ class VAE(GenerativeModel):
         Labels are broadcast against the codes, such as one code with each of several labels. It
         can be differentiated, in evaluation mode.
         """
-        dtype = next(self.parameters()).dtype
+        dtype = self.like.dtype
         if not isinstance(z, Tensor) or z.dtype != dtype:
             got = z.dtype if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"expected codes as a {dtype} tensor, like the weights, got {got}")

@@ -40,11 +40,13 @@ from ppl_gen.noise import (
     Level,
     Noise,
     TimeLaw,
+    Trailing,
     posterior,
     stratified,
     transition,
     uniform,
 )
+from ppl_gen.noise.grids import Grid
 
 Weight: TypeAlias = Callable[[Level, Level], Tensor]
 
@@ -97,6 +99,7 @@ class Denoising(nn.Module):
         variance: of the steps back, see :func:`ppl_gen.denoisers.reverse_variance`.
         levels: the number of grey levels of pixels between -1 and 1, whose probabilities
             :math:`p(x_0 \mid x_1)` then has; without, its density is that of a Gaussian.
+        grid: the times, evenly spaced by default.
 
     Raises:
         ValueError: another weighting or variance, fewer steps than one, fewer levels than two.
@@ -119,6 +122,7 @@ class Denoising(nn.Module):
         times: TimeLaw | None = None,
         variance: str = "small",
         levels: int | None = None,
+        grid: Grid = uniform,
     ):
         super().__init__()
         if weighting not in (*WEIGHTS, "bound", "hybrid") and not callable(weighting):
@@ -128,7 +132,7 @@ class Denoising(nn.Module):
             raise ValueError(f"expected at least two grey levels or None, got {levels!r}")
         self.weighting, self.levels, self.steps = weighting, levels, steps
         self.variance = require_variance(variance)
-        self.table = uniform(noise, steps)
+        self.table = grid(noise, steps)
         last = self.table[-1]
         spread = noise.prior_scale(last).item()
         self._prior = (last.sigma.item() / spread) ** 2, last.alpha.item() / spread
@@ -191,6 +195,18 @@ class Denoising(nn.Module):
             bound = self._bound(learning, x, squared.detach(), t, mass)
             loss = loss + 1e-3 * bound
         return loss, raw
+
+    def respaced(self, steps: int, noise: Noise) -> Denoising:
+        """The same over some of the times alone, visited evenly.
+
+        Raises:
+            ValueError: more steps than there are.
+        """
+        if steps == self.steps:
+            return self
+        how: dict[str, Any] = {"weighting": self.weighting, "variance": self.variance}
+        grid = Trailing(self.steps)
+        return Denoising(noise, steps, levels=self.levels, grid=grid, **how).train(self.training)
 
     # --- The bound --------------------------------------------------------------------------------
 

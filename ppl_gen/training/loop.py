@@ -22,8 +22,9 @@ from ppl_gen._exclusive import exclusive
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batches, as_batches, num_data
 from ppl_gen.data.reading import Reader
+from ppl_gen.models.boosting import Mixture
 from ppl_gen.schedules import Schedule
-from ppl_gen.training import checks, generators, memory, overrides, players
+from ppl_gen.training import checks, generators, memory, overrides, players, rounds
 from ppl_gen.training import trainable as trainables
 from ppl_gen.training.history import History
 from ppl_gen.training.hooks import (
@@ -87,7 +88,7 @@ def fit(
             to the programs of a :class:`Pair` by name; a VAE knows the names ``x`` and ``y``. Text
             labels name the classes of a conditional model. See
             :func:`ppl_gen.data.batches.as_batches`.
-        epochs: passes over the data, in total when resuming.
+        epochs: passes over the data, in total when resuming; for a mixture, those of each round.
         batch_size: rows per batch and process. A step takes one batch, or the cycle of batches that
             the model has a schedule for.
         lr: the learning rate; by default 1e-3, or that of the model's authors where it has one.
@@ -181,17 +182,20 @@ def fit(
     >>> "elbo" in history
     True
     """
+    given = {name: value for name, value in locals().items() if name not in ("model", "data")}
     callbacks = checks.callables(callbacks, scheduler=scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
     checks.numbers(epochs, steps_per_call, patience=patience, **intervals)
     metrics = checks.metrics(metrics)
     checks.consistent(seed, patience, validation, checkpoint, resume, metrics, score)
+    if isinstance(model, Mixture):
+        return rounds.fit_in_rounds(fit, model, data, given | {"callbacks": callbacks})
     override, world = overrides.names(override), World.current()
     with ExitStack() as stack:
         stack.enter_context(exclusive("fit"))
         trainable = as_trainable(model)
-        given = {"lr": lr, "optimizer": optimizer, "clip_norm": clip_norm, "ema": ema}
-        chosen = players.settings(trainable, **given)
+        own = {"lr": lr, "optimizer": optimizer, "clip_norm": clip_norm, "ema": ema}
+        chosen = players.settings(trainable, **own)
         reader = Reader(model, learn=True)
         batches, held_out = _read(
             reader, data, validation, batch_size=batch_size, seed=seed, drop_last=drop_last
@@ -219,11 +223,11 @@ def fit(
         if players.plateaus(rules.values()) and held_out is None and not metrics:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         validating = Validation(run, held_out, seed, evaluate_every, model, metrics, score)
-        validating.require_score()
         stack.enter_context(_finishing(run))
         for source in (held_out, batches):
             if source is not None:
                 tell_size(trainable, source)
+        validating.require_score()
         world.broadcast([*run.parameters, *trainables.buffers(trainable)])
         if checkpoint is not None:
             _continue(run, checkpoint, resume, override)

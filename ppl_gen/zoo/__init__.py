@@ -10,6 +10,7 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way, and diffusions those of :func:`ddpm`.
 """
 
+from ppl_gen.zoo.adversarial.adagan import adagan
 from ppl_gen.zoo.adversarial.adversarial_autoencoder import adversarial_autoencoder
 from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
 from ppl_gen.zoo.adversarial.dag_gan import dag_gan
@@ -48,6 +49,7 @@ from ppl_gen.zoo.variational.vq_vae import vq_vae
 
 __all__ = [
     "Entry",
+    "adagan",
     "adversarial_autoencoder",
     "autoencoder",
     "bernoulli_vae",

@@ -29,9 +29,10 @@ _WORDS = {
 class Entry:
     """A named model: its constructor, the paper it comes from, the year, and its family.
 
-    A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`, "adversarial",
-    those of :func:`ppl_gen.zoo.gan`, "diffusion", those of :func:`ppl_gen.zoo.ddpm`, or "cycle", a
-    translation between two kinds of data. The parts that are ``fixed`` make the model
+    A family is "variational", models built of the parts of :func:`ppl_gen.zoo.vae`; "adversarial",
+    those of :func:`ppl_gen.zoo.gan`; "diffusion", those of :func:`ppl_gen.zoo.ddpm`; "cycle",
+    translations between two kinds of data; or "boosting", mixtures that are trained in rounds. The
+    parts that are ``fixed`` make the model
     what it is, and cannot be given.
 
     >>> entry = ppl_gen.zoo.registry["vae"]

@@ -75,12 +75,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def fill(page: Path, found: str) -> None:
-    """Replace the table of the same first heading on a page; ``ValueError`` without one."""
+    """Replace the table of the same first heading on a page, or add it at the end.
+
+    Raises:
+        ValueError: the page has several such tables.
+    """
     first = found.split(" | ", 1)[0]
     lines = page.read_text().splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith(f"{first} |")]
-    if len(starts) != 1:
+    if len(starts) > 1:
         raise ValueError(f"expected one table that begins {first!r} in {page}, got {len(starts)}")
-    end = next((i for i in range(starts[0], len(lines)) if not lines[i].startswith("|")), None)
-    lines[starts[0] : end] = found.splitlines()
+    start = starts[0] if starts else len(lines) + 1
+    lines += [""] * (start - len(lines))
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    lines[start:end] = found.splitlines()
     page.write_text("\n".join(lines) + "\n")

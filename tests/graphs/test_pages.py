@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 import xml.etree.ElementTree as ET
 
 import networkx as nx
@@ -13,6 +14,7 @@ import pytest
 
 import graphs
 from graphs.__main__ import main
+from graphs.interactive import widget
 
 NASTY = '<img src=x onerror=alert(1)>"&]]></script>'
 
@@ -114,6 +116,37 @@ def test_a_notebook_without_the_widget_gets_the_picture(monkeypatch):
     assert "M → I → D ← T ← F" in bundle["text/html"]
     assert bundle["text/html"].count("<svg") == 1
     assert "Page of 6 nodes" in bundle["text/plain"]
+
+
+def test_a_notebook_with_the_widget_gets_both(monkeypatch):
+    sent = []
+
+    class AnyWidget:
+        def on_msg(self, answer):
+            self.answer = answer
+
+        def send(self, message):
+            sent.append(message)
+
+        def _repr_mimebundle_(self):
+            return {"application/vnd.jupyter.widget-view+json": self._esm[:10]}, {}
+
+    monkeypatch.setitem(sys.modules, "anywidget", types.SimpleNamespace(AnyWidget=AnyWidget))
+    monkeypatch.setattr("graphs.interactive.widget.find_spec", lambda name: name)
+    widget._class.cache_clear()
+    page = graphs.page("asia", query="tub _||_ lung | dysp")
+    bundle, _ = page._repr_mimebundle_()
+    assert set(bundle) == {
+        "application/vnd.jupyter.widget-view+json",
+        "text/html",
+        "text/plain",
+    }
+    page._widget.answer(None, {"id": 7, "event": {"type": "observe", "node": "dysp"}}, [])
+    page._widget.answer(None, "junk", [])
+    assert sent[0]["id"] == 7
+    assert page.evidence == sent[0]["reply"]["observed"] == {"dysp": "yes"}
+    assert not sent[1]["reply"]["ok"]
+    widget._class.cache_clear()
 
 
 # --- The command line ---------------------------------------------------------------------------

@@ -198,8 +198,9 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize("name", list(registry))
 def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, capsys):
     folder = str(tmp_path / "run")
-    latents = [] if registry[name].family == "cycle" else ["--latent-dim", "3"]
-    common = ["train", name, "--hidden", "8", *latents, "--data", str(tiny)]
+    small = [] if registry[name].family == "cycle" else ["--latent-dim", "3"]
+    small += ["--rounds", "2", "--ratio-steps", "3"] if name == "adagan" else []
+    common = ["train", name, "--hidden", "8", *small, "--data", str(tiny)]
     assert main([*common, "--epochs", "1", "--eager", "--quiet", "--out", folder]) == 0
     assert main(["sample", folder, "-n", "4"]) == 0
     capsys.readouterr()

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 import torch.distributions as dist
+from diffusion_oracles import Ladder, closed_form, data_of, gaussian
 from torch import nn
 
-from ppl_gen.denoisers import Denoiser, Gaussian, Prediction, bound_weight, prediction_weight
+from ppl_gen.denoisers import Denoiser, Prediction, bound_weight, prediction_weight
 from ppl_gen.noise import (
     EDM,
     Cosine,
@@ -17,7 +18,6 @@ from ppl_gen.noise import (
     Importance,
     Linear,
     LogNormal,
-    VariancePreserving,
     posterior,
     transition,
     uniform,
@@ -29,18 +29,6 @@ KINDS = ("data", "noise", "velocity", "score")
 DOUBLE = torch.float64
 
 
-class Ladder(VariancePreserving):
-    """Four steps with variances .05, .2, .4 and .6."""
-
-    def __init__(self):
-        super().__init__()
-        kept = (1 - torch.tensor([0.05, 0.2, 0.4, 0.6], dtype=DOUBLE)).cumprod(0)
-        self.log_snrs = torch.cat([torch.tensor([math.inf], dtype=DOUBLE), kept.logit()])
-
-    def curve(self, u):
-        return self.log_snrs[(4 * u).round().long()]
-
-
 class Given(nn.Module):
     """A network that gives what it is told."""
 
@@ -50,16 +38,6 @@ class Given(nn.Module):
 
     def forward(self, x, u, y=None):
         return self.value
-
-
-def gaussian(noise):
-    mean = torch.tensor([0.7, -0.3], dtype=DOUBLE)
-    return Gaussian(noise, mean, torch.tensor([0.25, 2.0], dtype=DOUBLE))
-
-
-def data_of(law, size):
-    torch.manual_seed(0)
-    return law.mean + law.variance.sqrt() * torch.randn(size, *law.mean.shape, dtype=DOUBLE)
 
 
 def draws(objective, x):
@@ -205,28 +183,6 @@ def test_learned_variances_enter_the_bound_value_by_value():
 
 
 # --- The bound ------------------------------------------------------------------------------------
-
-
-def closed_form(law, noise, steps, variance):
-    """The expected bound of Gaussian data under the exact denoiser, in scalars."""
-    table = uniform(noise, steps)
-    last, scale = table[-1], noise.prior_scale(table[-1])
-    start = (last.sigma**2 + last.alpha**2 * (law.variance + law.mean**2)) / scale**2
-    total = (start - 1 - 2 * (last.sigma / scale).log()).sum() / 2
-    for i in range(1, steps + 1):
-        s, t = table[i - 1], table[i]
-        error = law.variance * t.sigma**2 / (t.alpha**2 * law.variance + t.sigma**2)
-        q, large = posterior(s, t), transition(s, t).variance
-        back = {"small": q.variance, "large": large}.get(variance, 0)
-        back = torch.zeros(2, dtype=DOUBLE) + back
-        back = q.variance + q.on_data**2 * error if variance == "optimal" else back
-        if i == 1:
-            back = large + 0 * error if variance == "small" else back
-            total += ((2 * math.pi * back).log() + error / back).sum() / 2
-            continue
-        ratio = q.variance / back
-        total += (ratio - 1 - ratio.log() + q.on_data**2 * error / back).sum() / 2
-    return total.item()
 
 
 @pytest.mark.parametrize(

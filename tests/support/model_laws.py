@@ -25,9 +25,15 @@ def has_latents(name):
 def build(name, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        sizes = {"hidden": 16} | ({"latent_dim": 3} if has_latents(name) else {})
-        sizes |= {"channels": 4} if zoo.registry[name].family == "cycle" else {}
-        return zoo.registry[name].build(SHAPE, **sizes, **options)
+        return zoo.registry[name].build(SHAPE, **{"hidden": 16} | small(name) | options)
+
+
+def small(name):
+    """Options that make a model small enough to be tried."""
+    if zoo.registry[name].family == "cycle":
+        return {"channels": 4}
+    few = {"rounds": 2, "ratio_steps": 3} if zoo.registry[name].family == "boosting" else {}
+    return ({"latent_dim": 3} if has_latents(name) else {}) | few
 
 
 VAES = [name for name in zoo.registry if isinstance(build(name), ppl_gen.VAE)]
