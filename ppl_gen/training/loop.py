@@ -224,11 +224,11 @@ def fit(
         if players.plateaus(rules.values()) and held_out is None and not metrics:
             raise ValueError("expected validation data for ReduceLROnPlateau to judge by, got none")
         validating = Validation(run, held_out, seed, evaluate_every, model, metrics, score)
-        validating.require_score()
         stack.enter_context(_finishing(run))
         for source in (held_out, batches):
             if source is not None:
                 tell_size(trainable, source)
+        validating.require_score()
         world.broadcast([*run.parameters, *trainables.buffers(trainable)])
         if checkpoint is not None:
             _continue(run, checkpoint, resume, override)

@@ -37,18 +37,24 @@ def estimate(
 ) -> None:
     """Replace running statistics by the means over some forward passes.
 
+    Layers that no pass runs keep theirs.
+
     Args:
         layers: whose statistics.
-        passes: each runs the layers, in training mode, on a batch.
+        passes: each runs some layers, in training mode, on a batch.
         held: buffers, of which those of other layers come out as they were.
     """
     own = {id(buffer) for layer in layers for buffer in layer.buffers()}
     others = [buffer for buffer in held if id(buffer) not in own]
     before = [buffer.clone() for buffer in others]
+    known = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
     with _averaging(layers):
         for run in passes:
             run()
     fill(others, before)
+    for layer, old in zip(layers, known, strict=True):
+        if not layer.num_batches_tracked:
+            fill(layer.buffers(), old)
 
 
 @contextmanager

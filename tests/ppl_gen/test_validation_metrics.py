@@ -188,6 +188,24 @@ def test_only_statistics_of_averaged_players_are_estimated():
     assert game.generator[1].num_batches_tracked == 5
 
 
+def test_statistics_that_no_pass_runs_are_those_of_training():
+    """Turns that come one by one are not known without their steps."""
+
+    class OneByOne(Game):
+        visit = None
+
+        def losses(self, x):
+            yield "critic", self.criticize, (x,)
+            yield "generator", self.generate, (len(x),)
+
+    averaged, raw = normalized(), normalized()
+    averaged.__class__ = raw.__class__ = OneByOne
+    ppl_gen.fit(averaged, rows(), epochs=2, ema=EMA, **QUIET)
+    ppl_gen.fit(raw, rows(), epochs=2, **QUIET)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert getattr(averaged.generator[1], name).equal(getattr(raw.generator[1], name))
+
+
 def test_an_interrupted_fit_leaves_averages_and_their_statistics(tmp_path):
     game, whole = normalized(), normalized()
     options = {"ema": EMA, "lr": 0.05, **QUIET}
