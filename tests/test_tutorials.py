@@ -330,6 +330,9 @@ def _(found):
     errors = found["noise_error"]
     assert errors["exact denoiser"] < errors["trained"] < 1.3 * errors["exact denoiser"]
     assert errors["trained"] < errors["trained, not told the time"]
+    sizes, unet_errors = zip(*found["unets"].values(), strict=True)
+    assert max(sizes) < 1.2 * min(sizes)
+    assert all(0 < error < 1 for error in unet_errors)
     assert found["by_hand_gap"] < 1e-4
     steps = found["steps"]
     exact = [steps["exact denoiser", n] for n in (3, 40, 80)]
