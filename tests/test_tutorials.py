@@ -392,6 +392,18 @@ def _(found):
     assert pair[1.0][0] + 0.1 < pair[2.0][0] < pair[4.0][0] - 0.05
 
 
+@tutorial("19_latent_diffusion")
+def _(found):
+    least, most = found["spread_of_codes"]
+    assert least < 1 / found["scale"] < most
+    assert set(found["by_steps"]) == {5, 20}
+    assert found["clipping_moves"] > 0
+    assert all(distance > 0 for distance in found["nearest"].values())
+    assert [len(values) for values in found["attributes"].values()] == [5, 5]
+    assert list(found["by_guidance"]) == [0.0, 1.0, 2.0]
+    assert all(row["spread of pixels"] > 0 for row in found["by_guidance"].values())
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)
