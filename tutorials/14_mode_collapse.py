@@ -303,7 +303,7 @@ def boost() -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small", loc="lower left")
     for place, count in zip(rest, sorted({1, 2, max(3, rounds // 2), rounds}), strict=False):
-        scatter(place, torch.cat([x[: 800 // count] for x in parts[:count]]), f"{count} components")
+        scatter(place, torch.cat([x[: 800 // count] for x in parts[:count]]), f"rounds: {count}")
     for place in rest[len({1, 2, max(3, rounds // 2), rounds}) :]:
         place.set_axis_off()
     tutorial.show(figure, "14_boosting")
@@ -322,3 +322,6 @@ boost()
 # well, with 0.005, 0.005 and 0.08, unrolling at once and packing at the price of a plain step; but
 # look at the pictures, at this length they are clouds that cover the ring and have not yet found
 # it. A histogram of modes is no measure of quality.
+#
+# Boosting needs no cure: six rounds of the game that collapses bring the mixture from 2.07 to 0.38,
+# and no component alone is below 1.40.

@@ -317,7 +317,7 @@ def train(times: Callable[[int], Tensor] = any_time, told: bool = True) -> denoi
         network: torch.nn.Module = networks.ResidualMLP((2,), **sizes)
         network = network if told else Timeless(network)
         denoiser = denoisers.Denoiser(network, SCHEDULE, "velocity", data_shape=(2,))
-    epochs, batch_size = (10, 256) if tutorial.smoke else (100, 512)
+    epochs, batch_size = (10, 256) if tutorial.smoke else (150, 512)
     lr = 4e-3 if tutorial.smoke else 2e-3
     fit(denoiser, ring(20 * batch_size), epochs, batch_size, times, lr)
     return denoiser
