@@ -303,7 +303,7 @@ def boost() -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small", loc="lower left")
     for place, count in zip(rest, sorted({1, 2, max(3, rounds // 2), rounds}), strict=False):
-        scatter(place, torch.cat([x[: 800 // count] for x in parts[:count]]), f"{count} components")
+        scatter(place, torch.cat([x[: 800 // count] for x in parts[:count]]), f"rounds: {count}")
     for place in rest[len({1, 2, max(3, rounds // 2), rounds}) :]:
         place.set_axis_off()
     tutorial.show(figure, "14_boosting")
@@ -315,7 +315,13 @@ boost()
 # %% [markdown]
 # ## What the numbers say
 #
-# The mass of the collapsing game moves from mode to mode as a whole, as it is told of: the
-# discriminator is always about to learn where the generator was. Looking ahead cures it at once, at
-# several times the cost of a step. And boosting needs no cure: mixtures of collapsed generators
-# cover the ring one mode at a time.
+# In 1,500 steps the largest mode of the baseline changes 40 times: its mass walks round the ring as
+# a whole, and at its worst it is all in one mode (KL 2.08). A non-saturating loss, noise and R1 do
+# not change that. Five steps of the critic do: the ring is found, with 0.005 of KL and 16 % of
+# samples of high quality, for three times the cost. Packing, unrolling and VEEGAN end the walk as
+# well, with 0.005, 0.005 and 0.08, unrolling at once and packing at the price of a plain step; but
+# look at the pictures, at this length they are clouds that cover the ring and have not yet found
+# it. A histogram of modes is no measure of quality.
+#
+# Boosting needs no cure: six rounds of the game that collapses bring the mixture from 2.07 to 0.38,
+# and no component alone is below 1.40.

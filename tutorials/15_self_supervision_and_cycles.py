@@ -459,9 +459,9 @@ little_data()
 # %% [markdown]
 # ## What the numbers say
 #
-# The SSGAN trains, and its discriminator knows how far a digit it has never seen was turned. A
-# CycleGAN on the rings finds a bijection with next to no cycle loss, and it need not even be a
-# rotation: nothing in the two heaps says which. The cycle keeps the background to be told apart,
-# the identity keeps it as it is. With heads of its own every view has the divergence of the data,
-# in one head a quarter of it is left: the source's equation is right, and its text is not. And
-# views and cycles do compose.
+# The discriminator of the SSGAN knows how far a digit it has never seen was turned. A CycleGAN on
+# the rings finds a bijection with next to no cycle loss, and it need not even be a rotation:
+# nothing in the two heaps says which. The cycle asks that backgrounds are told apart, the identity
+# that they stay as they are; without either they may be turned over. With heads of its own every
+# view has the divergence of the data, in one head about a quarter of it is left: the source's
+# equation is right, and its text is not. And views and cycles do compose.

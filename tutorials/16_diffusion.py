@@ -32,6 +32,7 @@ from torch.distributions import Normal
 
 import ppl_gen
 from ppl_gen import denoisers, metrics, networks, noise, samplers
+from ppl_gen.data import mnist
 
 tutorial = Tutorial(__name__, "Diffusion from scratch: forward, reverse, training, sampling.")
 main = tutorial.main
@@ -285,6 +286,29 @@ def any_time(size: int) -> Tensor:
     return (torch.arange(1, size + 1) - torch.rand(size)) / size
 
 
+def fit(
+    denoiser: denoisers.Denoiser,
+    data: Tensor,
+    epochs: int,
+    batch_size: int,
+    times: Callable[[int], Tensor] = any_time,
+    lr: float = 2e-3,
+) -> None:
+    """Train a denoiser, with a rate that falls to almost nothing."""
+    steps = epochs * len(data) // batch_size
+    ppl_gen.fit(
+        NoiseGuessing(denoiser, times),
+        data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        ema=0.99,
+        scheduler=lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.01, steps),
+        staged=False if tutorial.smoke else "auto",
+        progress=False,
+    )
+
+
 def train(times: Callable[[int], Tensor] = any_time, told: bool = True) -> denoisers.Denoiser:
     """A residual network of FiLM blocks, trained on the ring."""
     with torch.random.fork_rng():
@@ -293,18 +317,9 @@ def train(times: Callable[[int], Tensor] = any_time, told: bool = True) -> denoi
         network: torch.nn.Module = networks.ResidualMLP((2,), **sizes)
         network = network if told else Timeless(network)
         denoiser = denoisers.Denoiser(network, SCHEDULE, "velocity", data_shape=(2,))
-    epochs, batch_size = (10, 256) if tutorial.smoke else (100, 512)
-    ppl_gen.fit(
-        NoiseGuessing(denoiser, times),
-        ring(20 * batch_size),
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=4e-3 if tutorial.smoke else 2e-3,
-        ema=0.99,
-        scheduler=lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.01, 20 * epochs),
-        staged=False if tutorial.smoke else "auto",
-        progress=False,
-    )
+    epochs, batch_size = (10, 256) if tutorial.smoke else (150, 512)
+    lr = 4e-3 if tutorial.smoke else 2e-3
+    fit(denoiser, ring(20 * batch_size), epochs, batch_size, times, lr)
     return denoiser
 
 
@@ -347,6 +362,92 @@ def train_a_denoiser() -> denoisers.Denoiser:
 
 # %%
 denoiser = train_a_denoiser()
+
+# %% [markdown]
+# ## What a U-Net needs
+#
+# For images the network is a U-Net, and the source asks which of its features matter. One is fixed:
+# the noise has the size of the image, so the output must. The others are left out one at a time,
+# with as many parameters as before: *skips*, from each scale on the way down to the same on the way
+# up; the *coarse scale*; the *time* in every block; *attention* at the coarsest scale. What counts
+# is the error on held-out digits, here of 16 × 16 pixels.
+
+
+# %%
+def small_digits() -> tuple[Tensor, Tensor]:
+    """Digits of 16 × 16 pixels from −1 to 1, to train on and held out."""
+    split, found = mnist(), []
+    sizes = (64, 20) if tutorial.smoke else (3840, 400)
+    for part, size in zip(split, sizes, strict=True):
+        small = torch.nn.functional.avg_pool2d(part.images[:size], 2)
+        found.append(2 * torch.nn.functional.pad(small, (1, 1, 1, 1)) - 1)
+    return found[0], found[1]
+
+
+def unets() -> dict[str, networks.UNet]:
+    """A U-Net and what it is without each of its features, of nearly equal sizes."""
+    base = (8, 16) if tutorial.smoke else (16, 32)
+
+    def build(widths: tuple[int, ...] = base, **parts: bool) -> networks.UNet:
+        torch.manual_seed(0)
+        return networks.UNet((1, 16, 16), widths, **parts)
+
+    aim = size_of(build())
+    alone = min(range(8, 200, 8), key=lambda width: abs(size_of(build((width,))) - aim))
+    return {
+        "all": build(),
+        "no skips": build(skips=False),
+        "one scale": build((alone,)),
+        "not told the time": build(timed=False),
+        "no attention": build(attend=False),
+    }
+
+
+def size_of(network: torch.nn.Module) -> int:
+    """The number of parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+@torch.no_grad()
+def held_out_error(denoiser: denoisers.Denoiser, x: Tensor) -> float:
+    """Mean squared error of the guessed noise of a pixel, over evenly spaced times."""
+    generator, total = torch.Generator().manual_seed(3), 0.0
+    times = (0.3, 0.7) if tutorial.smoke else [0.05 + 0.1 * i for i in range(10)]
+    for u in times:
+        epsilon, at = torch.randn(x.shape, generator=generator), SCHEDULE.level(u)
+        guess = denoiser((at.alpha * x + at.sigma * epsilon).float(), torch.tensor(u)).noise
+        total += (guess - epsilon).square().mean().item()
+    return total / len(times)
+
+
+@tutorial.section
+def what_a_unet_needs() -> None:
+    """The held-out error of U-Nets without one of their features."""
+    x, held_out = small_digits()
+    found = {}
+    with torch.random.fork_rng():
+        for name, network in unets().items():
+            denoiser = denoisers.Denoiser(network, SCHEDULE, "velocity", data_shape=(1, 16, 16))
+            fit(denoiser, x, 2 if tutorial.smoke else 12, 64, lr=4e-3)
+            found[name] = size_of(network), held_out_error(denoiser, held_out)
+    tutorial.keep(unets=found)
+    least = found["all"][1]
+    table(
+        ("U-Net", "parameters", "error of a pixel", "above all"),
+        [(name, size, error, error / least - 1) for name, (size, error) in found.items()],
+    )
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    ax = figure.subplots()
+    ax.plot([error for _, error in found.values()], list(found), "o", ms=9)
+    ax.axvline(least, color="0.5", lw=0.8, ls=":")
+    ax.set(xlabel="squared error of the noise, held-out digits", ylim=(4.5, -0.5))
+    ax.set_title("What is lost without each feature", fontsize="medium")
+    plain(ax)
+    tutorial.show(figure, "16_unets")
+
+
+# %%
+what_a_unet_needs()
 
 # %% [markdown]
 # ## The textbook's step is the posterior's mean
