@@ -195,7 +195,8 @@ def study(row: Row, law: Law, base: Baseline, cycles: int, seed: int, staged: An
         "worst_modes": min(each.modes for each in late),
         "ms": 1000 * seconds / history.steps,
     }
-    return Run(game, {"kl": [each.kl for each in looks]}), numbers, {"seconds": seconds}
+    curves = {"kl": [each.kl for each in looks]} if looks else {}
+    return Run(game, curves), numbers, {"seconds": seconds}
 
 
 def stores(out: Path, settings: dict[str, Any]) -> Iterator[tuple[str, str, Store]]:
