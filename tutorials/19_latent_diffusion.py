@@ -312,8 +312,8 @@ attributes(model)
 # ## Guidance by the empty prompt
 #
 # $w = 0$ draws from the captionless model, $w = 1$ obeys as the data do, and beyond it the digit is
-# surer and the samples are less various: accuracy rises, FID turns up. Prompts are the captions of
-# the test images, so at w = 1 samples should be distributed as they are.
+# surer: accuracy rises, and sooner or later FID turns up. Prompts are the captions of the test
+# images, so at w = 1 samples should be distributed as they are.
 
 
 # %%
@@ -350,7 +350,7 @@ def draw_guidance(ax: Axes, found: dict[float, dict[str, Any]]) -> None:
     ax.set_ylabel("digit as asked", color="C0")
     other.set_ylabel("FID", color="C3")
     other.set_ylim(0, None)
-    ax.set_title("More of the prompt, less like the data", fontsize="medium")
+    ax.set_title("The prompt is obeyed; beyond w = 2 FID turns up", fontsize="medium")
     for each in (ax, other):
         each.spines["top"].set_visible(False)
 
@@ -371,3 +371,7 @@ guidance(model)
 # are −18, −5, 7, 21 and 31 degrees where the test images so described have −19, −6, 8, 21 and 32.
 # Strokes go from 2.3 to 4.0 pixels where they should from 1.8 to 3.9: the decoder is a little
 # blurred, and a thin stroke shows it most.
+#
+# With guidance the digit is the one asked for in 95.2 % of samples at w = 1 and 99.5 % at w = 2,
+# where FID is least, 0.71 after 0.89; from there it rises, to 0.82 at w = 4. Without captions the
+# same network has 2.17, worse than the one that was never told any: it saw few empty captions.
