@@ -368,7 +368,8 @@ def _options(entry: Any) -> dict[str, Any]:
     found = {
         name: parameter.default
         for name, parameter in parameters.items()
-        if isinstance(parameter.default, (bool, int, float, str)) or name in BY_DATA
+        if isinstance(parameter.default, (bool, int, float, str))
+        or (name in BY_DATA and parameter.default is None)
     }
     exchanges = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     if exchanges and entry.family in FAMILIES:

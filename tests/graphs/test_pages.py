@@ -229,6 +229,8 @@ def test_the_command_prints_its_address_and_stops_when_interrupted():
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # a shell's background jobs ignore Ctrl-C, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     lines = [process.stdout.readline() for _ in range(6)]
     assert lines[0].startswith("M ⟂ F | D does not hold")

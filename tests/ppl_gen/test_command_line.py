@@ -14,7 +14,7 @@ import torch
 
 import ppl_gen
 from ppl_gen import data
-from ppl_gen.app.cli import main
+from ppl_gen.app.cli import _options, main
 from ppl_gen.zoo import registry
 
 
@@ -198,9 +198,10 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize("name", list(registry))
 def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, capsys):
     folder = str(tmp_path / "run")
-    small = [] if registry[name].family == "cycle" else ["--latent-dim", "3"]
+    small = ["--latent-dim", "3"] if "latent_dim" in _options(registry[name]) else []
     small += ["--rounds", "2", "--ratio-steps", "3"] if name == "adagan" else []
-    common = ["train", name, "--hidden", "8", *small, "--data", str(tiny)]
+    width = "16" if registry[name].family == "diffusion" else "8"  # a U-Net's least
+    common = ["train", name, "--hidden", width, *small, "--data", str(tiny)]
     assert main([*common, "--epochs", "1", "--eager", "--quiet", "--out", folder]) == 0
     assert main(["sample", folder, "-n", "4"]) == 0
     capsys.readouterr()

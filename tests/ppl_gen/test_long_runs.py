@@ -337,7 +337,7 @@ def test_patience_needs_something_to_judge_by(x):
             return self.metrics
 
     options = {"validation": x, "epochs": 3, **QUIET}
-    with pytest.raises(ValueError, match="loss or an ELBO of validation data, got metrics none"):
+    with pytest.raises(ValueError, match="ELBO of validation data to judge by, got metrics none"):
         ppl_gen.fit(Silent({}), x, patience=1, **options)
     history = ppl_gen.fit(Silent({"score": torch.tensor(3.0)}), x, **options)
     assert history["val_score"] == [3.0, 3.0, 3.0]
@@ -391,7 +391,7 @@ def test_a_stream_that_does_not_start_anew_is_refused():
     [
         ({"ema": 1.0}, r"ema decay in \(0, 1\), got 1"),
         ({"ema": "slow"}, "ema > 0, got 'slow'"),
-        ({"patience": 3}, "validation data to judge by"),
+        ({"patience": 3}, "validation data or metrics to judge by"),
         ({"patience": 1.5}, "whole number from 1 for patience, got 1.5"),
         ({"evaluate_every": 0}, "whole number from 1 for evaluate_every, got 0"),
         ({"checkpoint_every": "3"}, "whole number from 1 for checkpoint_every, got '3'"),
