@@ -5,7 +5,7 @@ A value between levels is scored as the nearest one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import pyro.distributions as dist
 import torch
@@ -43,14 +43,12 @@ class GreyCategorical(dist.Categorical):
         return super().sample(sample_shape).to(self.logits) / self._last
 
 
-class GreyLogistic(dist.TorchDistribution):
-    r"""A logistic distribution whose mass is gathered at grey levels.
+class _Grey(dist.TorchDistribution):
+    """A law of location and scale, symmetric, whose mass is gathered at grey levels."""
 
-    Args:
-        loc: :math:`\mu`, any shape.
-        scale: s, positive.
-        levels: ``L``.
-    """
+    def _cumulative(self, x: Tensor) -> Tensor:
+        """The standard law's distribution function."""
+        raise NotImplementedError
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
     support = constraints.unit_interval
@@ -60,9 +58,9 @@ class GreyLogistic(dist.TorchDistribution):
         self.levels = levels
         super().__init__(self.loc.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> GreyLogistic:
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
         shape = torch.Size(batch_shape)
-        return GreyLogistic(
+        return type(self)(
             self.loc.expand(shape), self.scale.expand(shape), self.levels, validate_args=False
         )
 
@@ -72,8 +70,21 @@ class GreyLogistic(dist.TorchDistribution):
         step = 1 / (self.levels - 1)
         total = torch.zeros_like(self.loc)
         for k in range(1, self.levels):
-            total += torch.sigmoid((self.loc - (k - 0.5) * step) / self.scale)
+            total += self._cumulative((self.loc - (k - 0.5) * step) / self.scale)
         return total * step
+
+
+class GreyLogistic(_Grey):
+    r"""A logistic distribution whose mass is gathered at grey levels.
+
+    Args:
+        loc: :math:`\mu`, any shape.
+        scale: s, positive.
+        levels: ``L``.
+    """
+
+    def _cumulative(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
 
     def log_prob(self, value: Tensor) -> Tensor:
         index = (value * (self.levels - 1)).round()
@@ -95,7 +106,7 @@ class GreyLogistic(dist.TorchDistribution):
         return (drawn * last).round().clamp(0, last) / last
 
 
-class GreyNormal(dist.TorchDistribution):
+class GreyNormal(_Grey):
     r"""A normal distribution whose mass is gathered at grey levels; the ends take the tails.
 
     Args:
@@ -108,28 +119,8 @@ class GreyNormal(dist.TorchDistribution):
     1.0
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
-    support = constraints.unit_interval
-
-    def __init__(self, loc: Tensor, scale: Tensor, levels: int, validate_args: bool | None = None):
-        self.loc, self.scale = broadcast_all(loc, scale)
-        self.levels = levels
-        super().__init__(self.loc.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> GreyNormal:
-        shape = torch.Size(batch_shape)
-        return GreyNormal(
-            self.loc.expand(shape), self.scale.expand(shape), self.levels, validate_args=False
-        )
-
-    @property
-    def mean(self) -> Tensor:
-        """The exact mean, the sum over k of :math:`\\delta P(x \\ge k \\delta)`."""
-        step = 1 / (self.levels - 1)
-        total = torch.zeros_like(self.loc)
-        for k in range(1, self.levels):
-            total += ndtr((self.loc - (k - 0.5) * step) / self.scale)
-        return total * step
+    def _cumulative(self, x: Tensor) -> Tensor:
+        return ndtr(x)
 
     def log_prob(self, value: Tensor) -> Tensor:
         last = self.levels - 1
