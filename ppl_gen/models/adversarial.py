@@ -28,7 +28,7 @@ from ppl_gen import critics
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
 from ppl_gen._random import preserved, seed_torch
-from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.base import GenerativeModel, require_values
 from ppl_gen.models.unrolling import Ahead
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.divergences import Divergence
@@ -268,17 +268,8 @@ class Game(GenerativeModel):
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of data the generator could have drawn."""
         super().check(x)
-        if not is_readable(x):
-            return
-        if not len(x):
-            raise ValueError("expected at least one datum, got none")
-        if not x.isfinite().all():
-            raise ValueError("expected data without NaN or infinity")
-        low, high = x.min().item(), x.max().item()
-        if self.pixels and not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"expected pixels in [0, 1], like those of the generator, got {low:g} to {high:g}"
-            )
+        like_fakes = "pixels in [0, 1], like those of the generator"
+        require_values(x, like_fakes if self.pixels else None)
 
     @torch.no_grad()
     def prepare(self, x: Tensor, *_: Tensor) -> None:

@@ -173,3 +173,21 @@ class GenerativeModel(nn.Module):
         if not x.is_floating_point():
             raise ValueError(f"expected floating-point {what}, got {x.dtype}")
         return x
+
+
+def require_values(x: Tensor, pixels: str | None = None) -> None:
+    """Raise ``ValueError`` for a batch that is empty, not finite, or has pixels out of [0, 1].
+
+    Args:
+        x: the batch; one whose values cannot be looked at passes.
+        pixels: what is expected, for the message; ``None`` where any number will do.
+    """
+    if not is_readable(x):
+        return
+    if not len(x):
+        raise ValueError("expected at least one datum, got none")
+    if not x.isfinite().all():
+        raise ValueError("expected data without NaN or infinity")
+    low, high = x.min().item(), x.max().item()
+    if pixels is not None and not 0 <= low <= high <= 1:
+        raise ValueError(f"expected {pixels}, got {low:g} to {high:g}")

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from ppl_gen._checks import is_finite, is_whole
-from ppl_gen._modes import evaluating, is_readable
+from ppl_gen._modes import evaluating
 from ppl_gen._random import preserved
 from ppl_gen.denoisers import Clipped, DenoiserBase, Guided
-from ppl_gen.models.base import GenerativeModel
+from ppl_gen.models.base import GenerativeModel, require_values
 from ppl_gen.models.chain import Chain
 from ppl_gen.models.conditions import Captions
 from ppl_gen.networks import Shape
@@ -280,15 +280,7 @@ class Diffusion(GenerativeModel):
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of data of this shape, type and range."""
         super().check(x)
-        if not is_readable(x):
-            return
-        if not len(x):
-            raise ValueError("expected at least one datum, got none")
-        if not x.isfinite().all():
-            raise ValueError("expected data without NaN or infinity")
-        low, high = x.min().item(), x.max().item()
-        if self.levels is not None and not 0 <= low <= high <= 1:
-            raise ValueError(f"expected pixels in [0, 1], got {low:g} to {high:g}")
+        require_values(x, "pixels in [0, 1]" if self.levels is not None else None)
 
     # --- Likelihoods ----------------------------------------------------------------------------
 
