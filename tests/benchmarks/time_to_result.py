@@ -18,7 +18,8 @@ are not installed are left out; ``--peers FOLDER`` finds them in a folder beside
 
 A cell, ``JOB/HOW/CACHE/EPOCHS``, is kept in ``results/time_to_result.json`` once it is measured and
 is not measured again without ``--again``; ``--how``, ``--caches`` and ``--epochs`` pick some of
-them. ``--write`` fills the tables of ``docs/results/time_to_result.md``.
+them. ``--runs`` takes each so often, in rounds, and keeps the least: on a machine with neighbours
+single runs tell little. ``--write`` fills the tables of ``docs/results/time_to_result.md``.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--how", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
     parser.add_argument("--caches", nargs="+", choices=CACHES, default=list(CACHES))
     parser.add_argument("--epochs", nargs="+", type=int, choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--runs", type=int, default=1, help="of which the least counts")
     parser.add_argument("--peers", default="", help="a folder where peers are installed")
     parser.add_argument("--out", type=Path, default=FOLDER / "time_to_result.json")
     parser.add_argument("--again", action="store_true", help="measure cells that are there again")
@@ -80,12 +82,13 @@ def main() -> None:
         print(json.dumps(take(job, how, int(epochs))))
         return
     cells = Cells(options.out, options.again)
-    for job in options.jobs:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        for runs, job in itertools.product(range(1, options.runs + 1), options.jobs):
             for how, cache, epochs in wanted(options):
                 cells.measure(
                     f"{job}/{how}/{cache}/{epochs}",
                     lambda t=(job, how, epochs, cache): trained(*t, folder, options.peers),
+                    runs,
                 )
     for job in options.jobs:
         report(job, cells, options.write)
