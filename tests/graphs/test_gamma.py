@@ -125,7 +125,7 @@ def test_gradient_without_the_score_is_unbiased_and_less_noisy():
 
     def gradients(guide):
         found = []
-        for _ in range(1500):
+        for _ in range(600):
             pyro.clear_param_store()
             pyro.param(
                 "theta",

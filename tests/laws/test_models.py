@@ -38,8 +38,11 @@ def test_a_vae_keeps_the_law(name, law, x):
     law(name, x)
 
 
-@pytest.mark.parametrize("local", [False, True], ids=["global store", "module-local"])
-@pytest.mark.parametrize("stock", [False, True], ids=["own objective", "Trace_ELBO"])
+@pytest.mark.parametrize(
+    ("stock", "local"),
+    [(False, False), (True, True)],
+    ids=["own objective, global store", "Trace_ELBO, module-local"],
+)
 @pytest.mark.parametrize("name", VAES)
 def test_stock_svi_trains_it(name, stock, local, x):
     stock_svi_trains_it(name, x, stock, local)

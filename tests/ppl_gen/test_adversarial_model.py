@@ -22,6 +22,7 @@ def test_it_is_saved_and_loaded_equal(tmp_path):
 def test_the_command_line_trains_samples_and_evaluates_it(tmp_path, capsys):
     run = tmp_path / "run"
     train = ["train", "gan", "--epochs", "1", "--batch-size", "500", "--quiet", "--eager"]
+    train += ["--hidden", "8"]
     assert main([*train, "--out", str(run)]) == 0
     assert {"model.pt", "curves.png", "samples.png"} <= {path.name for path in run.iterdir()}
     assert not (run / "reconstructions.png").exists()

@@ -199,7 +199,9 @@ def tiny(tmp_path_factory):
 def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, capsys):
     folder = str(tmp_path / "run")
     small = ["--latent-dim", "3"] if "latent_dim" in _options(registry[name]) else []
-    small += ["--rounds", "2", "--ratio-steps", "3"] if name == "adagan" else []
+    few = {"adagan": ["--rounds", "2", "--ratio-steps", "3"], "ncsn": ["--steps", "5"]}
+    few["score_sde"] = ["--sample-steps", "10"]
+    small += few.get(name, [])
     width = "16" if registry[name].family == "diffusion" else "8"  # a U-Net's least
     common = ["train", name, "--hidden", width, *small, "--data", str(tiny)]
     assert main([*common, "--epochs", "1", "--eager", "--quiet", "--out", folder]) == 0
