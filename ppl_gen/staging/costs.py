@@ -31,6 +31,10 @@ ELEMENT, PRODUCT, CONVOLUTION = 0.25e-9, 8e-12, -0.4e-12
 # Seconds that compilation has to be worth: for a graph, and for each operation. They lie between
 # those of finding a compiled graph on disk and of making it.
 GRAPH, COMPILED_OPERATION = 4.0, 0.02
+# Seconds in which a graph is found on disk, and how many times its price a run has to save by its
+# other graphs for one more that is worth finding, though not making, such as that of a short last
+# batch: it is made once and kept for all later runs.
+FOUND, SPARE = 0.3, 4.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,17 @@ def pays(work: Work, steps: float) -> bool:
     (False, True)
     """
     return steps * saved(work) >= price(work)
+
+
+def spares(work: Work, steps: float, saved_by_others: float) -> bool:
+    """Whether a graph that does not pay alone should be compiled beside others that do.
+
+    >>> small = Work(operations=76, elements=42_000, products=730_000)
+    >>> spares(small, 100, 100.0), spares(small, 500, 100.0), spares(small, 500, 10.0)
+    (False, True, False)
+    """
+    worth_finding = steps * saved(work) >= FOUND * work.graphs
+    return worth_finding and saved_by_others >= SPARE * price(work)
 
 
 def explained(work: Work, steps: float, compiled: bool) -> str:

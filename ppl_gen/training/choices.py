@@ -3,8 +3,9 @@
 A *kind* of step is a function with the shapes of its arguments. Where all batches are known before,
 a kind is decided when it first comes. Elsewhere that happens when it has come :data:`SEEN` times
 and every time this number has doubled, and its steps to come are foretold by its share of those so
-far, or where nobody knows when the data end, taken to be as many as so far. See
-:mod:`ppl_gen.staging.costs` for when it pays.
+far, or where nobody knows when the data end, taken to be as many as so far. A kind that comes once
+an epoch, such as a short last batch, is compiled in runs alone that are so long that the others
+save several times what it costs. See :mod:`ppl_gen.staging.costs` for when it pays.
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ class Choice(Always):
         self._seen: dict[str, int] = {}
         self._decided_at: dict[str, int] = {}
         self._prices: dict[str, float] = {}
+        self._saved = 0.0  # by kinds that are compiled
         self._warned = False
 
     def __call__(self, leaves: Sequence[Any], measure: Measure) -> bool:
@@ -176,12 +178,15 @@ class Choice(Always):
             return
         work = measure()
         pays = costs.pays(work, steps)
+        if known is not None:
+            pays |= costs.spares(work, steps, self._saved)
         self._prices[kind] = costs.price(work)
         self.reasons[kind] = costs.explained(work, steps, pays)
         if pays and sum(self.compiled.values()) >= KINDS:
             self._leave_eager(kind)
         elif pays or known is not None:
             self.compiled[kind] = pays
+            self._saved += steps * costs.saved(work) * pays
 
     def _foretold(self, kind: str) -> float | None:
         """Steps of this kind to come, or ``None`` where it is not the time to decide."""
@@ -210,11 +215,13 @@ class Choice(Always):
             "reasons": dict(self.reasons),
             "seen": dict(self._seen),
             "decided_at": dict(self._decided_at),
+            "saved": self._saved,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.compiled, self.reasons = dict(state["compiled"]), dict(state["reasons"])
         self._seen, self._decided_at = dict(state["seen"]), dict(state["decided_at"])
+        self._saved = state.get("saved", 0.0)
 
 
 class OfCycle(Always):

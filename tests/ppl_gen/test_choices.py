@@ -108,6 +108,19 @@ def test_a_short_last_batch_stays_eager_while_the_others_are_compiled(made, monk
     assert "as many steps to come as 25" in short
 
 
+def test_a_short_last_batch_is_compiled_where_a_run_saves_many_times_its_price(made, monkeypatch):
+    assert not costs.spares(TINY, 500, 0.0)
+    assert costs.spares(TINY, 500, 500 * 62 * costs.saved(TINY))
+    assert not costs.spares(TINY, 100, 100 * 62 * costs.saved(TINY))
+    monkeypatch.setattr(costs, "GRAPH", 0.02)
+    monkeypatch.setattr(costs, "COMPILED_OPERATION", 0.0)
+    monkeypatch.setattr(costs, "FOUND", 0.02)
+    for epochs, shapes in ((15, {(20, 1, 4, 4)}), (60, {(20, 1, 4, 4), (10, 1, 4, 4)})):
+        made.clear()
+        ppl_gen.fit(build(), X, epochs=epochs, **OPTIONS)
+        assert set(made) == shapes
+
+
 @pytest.mark.parametrize("staged", [True, False])
 def test_who_insists_is_not_asked(staged, made):
     history = ppl_gen.fit(build(), X, epochs=1, staged=staged, **OPTIONS)
