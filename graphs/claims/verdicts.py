@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from html import escape
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -34,6 +33,7 @@ import networkx as nx
 from graphs.claims.counterexamples import ParityNetwork, dependence, interaction
 from graphs.claims.equalities import Equality, read_equality
 from graphs.claims.maps import violations
+from graphs.language.answers import Explained
 from graphs.language.notation import Node, ParseError
 from graphs.language.statements import listing, statement_text
 from graphs.separation.independence import Independence, independence_of, independent, query
@@ -51,7 +51,7 @@ MOST_LISTED, MOST_NAMES, LONGEST = 8, 12, 600
 
 
 @dataclass(frozen=True, repr=False)
-class Verdict:
+class Verdict(Explained):
     """Whether a claim is true of a model; true or false as a condition.
 
     Attributes:
@@ -89,9 +89,6 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"<Verdict {self.claim}: {self.holds}>"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
 
     @cached_property
     def counterexample(self) -> Any:

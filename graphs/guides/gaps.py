@@ -16,6 +16,7 @@ from typing import Any
 
 import networkx as nx
 
+from graphs.language.answers import Explained
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing
 from graphs.programs.reading import from_pyro
@@ -26,7 +27,7 @@ from graphs.structure.search import ancestors
 MEMBERS = 3
 
 
-class GuideGaps(list[Independence]):
+class GuideGaps(Explained, list[Independence]):
     """The gaps of a guide, each the model's answer, with the active path, to what it asserts.
 
     Attributes:
@@ -62,15 +63,6 @@ class GuideGaps(list[Independence]):
 
     def __repr__(self) -> str:
         return f"<GuideGaps: {len(self)}, edges to spare: {len(self.spare)}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.explain())}</pre>"
-
-    def explain(self) -> str:
-        """The gaps with the path behind each, and the edges to spare, in English."""
-        return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         if not self:
