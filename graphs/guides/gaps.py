@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
@@ -22,6 +22,9 @@ from graphs.language.statements import listing
 from graphs.programs.reading import from_pyro
 from graphs.separation.independence import Independence, independence_of
 from graphs.structure.search import ancestors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The members of a plate are alike: two that are asked about, and one for paths through others.
 MEMBERS = 3
@@ -81,6 +84,14 @@ class GuideGaps(Explained, list[Independence]):
                 f"{text_name(u)} → {text_name(v)} of the guide is not needed: given the data and "
                 f"the other parents of {text_name(v)} the two are independent."
             )
+
+    def draw(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """The guide, with a red line for every coupling that it denies, edges to spare dashed."""
+        from graphs.pictures.drawing import draw
+
+        missing = [tuple(gap.x | gap.y) for gap in self]
+        options.setdefault("title", repr(self).strip("<>"))
+        return draw(self.guide, ax, missing=missing, dashed=self.spare, **options)
 
     def _couplers(self, gap: Independence) -> list[Node]:
         """The observed nodes that open a collider of the active path."""
