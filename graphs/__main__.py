@@ -9,6 +9,10 @@ factorization of the model is printed, or its edges where no single factorizatio
 ``--marginals`` computes exactly what the tables of a model say, and ``--page`` shows a page to ask
 on in the browser: it prints the address, which works on this machine alone, until Ctrl-C.
 
+``--adjust X Y`` tells what to adjust for to see the effect of X on Y. With ``--do X`` questions are
+about the graph in which X is set from outside, with ``--do X=yes`` marginals are too. ``--guide``
+runs two Pyro programs, module:model and module:guide, and tells what the guide cannot say.
+
 The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
 several were asked it is 0 or 2. Questions read only the structure: neither pgmpy nor torch is
 imported.
@@ -23,9 +27,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import networkx as nx
 
@@ -41,6 +46,7 @@ from graphs.structure.nodes import find_nodes
 from graphs.structure.parsing import parse, states_graph
 
 Record = dict[str, Any]
+MOST_SETS = 9  # of minimal adjustment sets, the first that are listed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        options = _parser().parse_intermixed_args(argv)
+        parser = _parser()
+        options = parser.parse_intermixed_args(argv)
+        if options.guide:
+            return _guide(options)
+        if options.model is None:
+            parser.error("the following arguments are required: MODEL (QUERY is optional)")
         return _run(options)
     except SystemExit as stop:
         return int(stop.code or 0)
@@ -65,14 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     usage = (__doc__ or "").split("\n\n", 1)[1]
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="graphs",
         description=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"Textbook examples: {', '.join(textbook.NAMES)}.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a file, a factorization, a graph or a textbook example")
+    what = "a file, a factorization, a graph or a textbook example"
+    add("model", metavar="MODEL", nargs="?", help=what)
     add("query", metavar="QUERY", nargs="*", help='an independence; "-" reads standard input')
     add("--queries", metavar="FILE", help="read more queries, one a line; # starts a comment line")
     add("--check", metavar="CLAIM", action="append", default=[], help="check a stated claim")
@@ -82,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
     add("--marginals", metavar="NODES", action="append", default=[], help="posteriors; or all")
     add("--evidence", metavar="NODE=STATE", action="append", default=[], help="... given these")
+    adjust = "what to adjust for to see the effect of X on Y"
+    add("--adjust", metavar=("X", "Y"), nargs=2, action="append", default=[], help=adjust)
+    add("--do", metavar="NODE[=STATE]", action="append", default=[], help="set from outside")
+    gaps = "a model, a guide and, if need be, what both are called with, each as module:name"
+    add("--guide", metavar="PROGRAM", nargs="+", help=gaps)
     add("--page", action="store_true", help="show a page to ask on in the browser")
     add("--quiz", action="store_true", help="... which asks, and hides answers until you commit")
     add("--port", metavar="N", type=int, default=0, help="... on this port (any that is free)")
@@ -107,23 +124,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says of the arguments that are missing only the one that is required."""
-
-    def error(self, message: str) -> NoReturn:
-        if "required: MODEL" in message:
-            message = "the following arguments are required: MODEL (QUERY is optional)"
-        super().error(message)
-
-
 @dataclass
 class _Session:
     """A model, and what was found out about it so far."""
 
-    model: Any
+    stated: Any
     graph: nx.Graph
     latent: frozenset[Node]
-    answers: list[Independence] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
     verdicts: list[bool] = field(default_factory=list)
 
     def answer(self, text: str) -> Record:
@@ -148,10 +156,34 @@ class _Session:
         explanation = f"The Markov blanket of {name} is {text}."
         return {"node": name, "blanket": blanket, "explanation": explanation}
 
+    def adjustment(self, pair: Sequence[str]) -> Record:
+        from graphs.interventions.adjustment import adjustment
+        from graphs.interventions.front_door import front_door
+
+        x, y = (find_nodes(self.graph, Reader(text).names(), "--adjust") for text in pair)
+        found = adjustment(self.graph, x, y, latent=self.latent)
+        self.answers.append(found)
+        self.verdicts.append(bool(found))
+        lines = [found.explain()]
+        sets = [sorted(map(_plain, z), key=str) for z in islice(found.sets, MOST_SETS)]
+        if len(sets) > 1:
+            others = "; ".join(", ".join(map(str, z)) for z in sets[1:])
+            lines.append(f"Or for: {others}{' ...' * (len(sets) == MOST_SETS)}.")
+        door = None if found else front_door(self.graph, x, y, latent=self.latent)
+        if door:
+            lines.append(door.explain())
+        return {
+            "effect": [sorted(map(_plain, nodes), key=str) for nodes in (x, y)],
+            "holds": bool(found),
+            "sets": sets,
+            "front_door": sorted(map(_plain, door.first or ()), key=str) if door else None,
+            "explanation": "\n".join(lines),
+        }
+
     def claim(self, text: str) -> Record:
         from graphs.claims.verdicts import check
 
-        verdict = check(self.model, text)
+        verdict = check(self.stated, text)
         self.verdicts.append(bool(verdict))
         return {"claim": text, "holds": bool(verdict), "explanation": verdict.explain()}
 
@@ -162,10 +194,15 @@ def _run(options: argparse.Namespace) -> int:
     model = _read_model(options.model)
     as_graph(model, any_member=True)
     graph = as_graph(model, acyclic=False)
+    if options.do:
+        from graphs.interventions.cutting import do
+
+        model = graph = do(graph, find_nodes(graph, _done(options.do, graph), "--do"))
     session = _Session(model, graph, find_nodes(graph, options.latent, "--latent"))
-    jobs: list[tuple[str, Callable[[str], Record], list[str]]] = [
+    jobs: list[tuple[str, Callable[[Any], Record], Sequence[Any]]] = [
         ("answers", session.answer, _read_queries(options.query, options.queries)),
         ("blankets", session.blanket, options.blanket),
+        ("adjustments", session.adjustment, options.adjust),
         ("claims", session.claim, options.check),
     ]
     report: Record = {"model": options.model, "directed": graph.is_directed()}
@@ -195,7 +232,9 @@ def _run(options: argparse.Namespace) -> int:
             if options.json:
                 report["independencies"].append(_sets(found))
     if options.draw:
-        _draw(graph, session.answers, Path(options.draw))
+        from graphs.pictures.drawing import Picture
+
+        _draw(session.answers or [Picture(graph)], Path(options.draw))
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     verdicts = session.verdicts
@@ -204,14 +243,21 @@ def _run(options: argparse.Namespace) -> int:
 
 def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., Any]) -> bool:
     """Whether the posteriors could be had; said or reported."""
+    from graphs.inference.junction_tree import model_tables
     from graphs.inference.posteriors import posteriors, probability, read_states
+    from graphs.interventions.cutting import truncated
 
-    tables = _read_model(options.model, tables=True)
+    tables = model_tables(_read_model(options.model, tables=True))
     nodes = [name for text in options.marginals for name in Reader(text).names()]
     every = not nodes or nodes == ["all"]
     try:
+        done = read_states(tables, options.do)
+        tables = truncated(tables, done) if done else tables
         seen = read_states(tables, options.evidence)
+        if both := [v for v in seen if v in done]:
+            raise ValueError(f"expected a node to be set or seen, got both of {both[0]!r}")
         found = list(posteriors(tables, () if every else nodes, options.evidence))
+        found = [replace(p, done=done) for p in found if not (every and p.node in done)]
         report["probability"] = probability(tables, seen)
     except ValueError as error:
         print(f"graphs: {error}", file=sys.stderr)
@@ -221,12 +267,48 @@ def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., 
         say(posterior)
     if seen:
         listed = ", ".join(f"{v} = {state}" for v, state in seen.items())
-        say(f"P({listed}) = {report['probability']:.6g}")
+        under = f" | do({', '.join(f'{v} = {state}' for v, state in done.items())})" if done else ""
+        say(f"P({listed}{under}) = {report['probability']:.6g}")
+    if done:
+        report["do"] = {str(v): str(state) for v, state in done.items()}
     report["evidence"] = {str(v): str(state) for v, state in seen.items()}
     report["marginals"] = {
         str(p.node): {str(state): value for state, value in p.probabilities.items()} for p in found
     }
     return True
+
+
+def _done(texts: Sequence[str], graph: nx.Graph) -> list[str]:
+    """The nodes that are set, with or without a state."""
+    known = {str(v) for v in graph}
+    parts = [part for text in texts for part in ([text] if text in known else text.split(","))]
+    return [part if part in known else part.partition("=")[0].strip() for part in parts]
+
+
+def _guide(options: argparse.Namespace) -> int:
+    """Tell what a guide cannot say; whether its structure is sufficient."""
+    from graphs.guides.naming import named_gaps
+
+    if options.model is not None:
+        raise ValueError(f"expected --guide without a MODEL of its own, got {options.model!r}")
+    if len(options.guide) not in (2, 3):
+        raise ValueError(
+            "expected --guide module:model module:guide, and perhaps module:arguments, got "
+            f"{len(options.guide)} names"
+        )
+    gaps = named_gaps(*options.guide)
+    if options.draw:
+        _draw([gaps], Path(options.draw))
+    if options.json:
+        record = {
+            "sufficient": gaps.sufficient,
+            "gaps": [_sets(gap) | {"path": list(map(_plain, gap.path or ()))} for gap in gaps],
+            "spare": [list(map(_plain, edge)) for edge in gaps.spare],
+        }
+        print(json.dumps(record, ensure_ascii=False, indent=2))
+    else:
+        print(gaps.explain())
+    return int(not gaps.sufficient)
 
 
 def _page(options: argparse.Namespace) -> int:
@@ -235,6 +317,8 @@ def _page(options: argparse.Namespace) -> int:
 
     texts = _read_queries(options.query, options.queries)
     model = _read_model(options.model, tables=True)
+    if options.adjust or options.do:
+        raise ValueError("expected a page without --adjust and --do, got one of them")
     if len(texts) > 1 or len(options.check) > 1:
         raise ValueError("expected at most one query and one claim to begin a page with, got more")
     shown = page(
@@ -333,18 +417,15 @@ def _plain(node: Node) -> str | int:
     return node if isinstance(node, (str, int)) else str(node)
 
 
-def _draw(graph: nx.Graph, answers: Sequence[Independence], path: Path) -> None:
-    """One picture of the graph or of the answers, written beside its target and then moved."""
+def _draw(answers: Sequence[Any], path: Path) -> None:
+    """One picture of what was answered, written beside its target and then moved."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from graphs.pictures.drawing import draw
-
     if len(answers) < 2:
-        draw(graph, answer=answers[0] if answers else None)
-        figure = plt.gcf()
+        figure = answers[0].draw().figure
     else:
         columns = min(3, len(answers))
         rows = math.ceil(len(answers) / columns)
@@ -355,7 +436,7 @@ def _draw(graph: nx.Graph, answers: Sequence[Independence], path: Path) -> None:
         for ax in axes.flat:
             ax.axis("off")
         for answer, ax in zip(answers, axes.flat, strict=False):
-            draw(graph, ax, answer=answer)
+            answer.draw(ax)
     if not path.parent.is_dir():
         raise ValueError(f"expected an existing folder for {path.name}, got {path.parent}")
     kind = path.suffix[1:] or "png"

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from itertools import chain, combinations
 from typing import TypeAlias
 
 import networkx as nx
 
+from graphs.language.answers import Explained
 from graphs.language.notation import Node
 from graphs.separation.independence import Independence, independence_of
 from graphs.structure.chordal import chordless_cycle, moralize
@@ -84,7 +84,7 @@ def _dag(model: Model, role: str) -> nx.DiGraph:
 
 
 @dataclass(frozen=True, repr=False)
-class MapResult:
+class MapResult(Explained):
     """Whether one graph represents another; true or false as a condition.
 
     Attributes:
@@ -124,9 +124,6 @@ class MapResult:
 
     def __repr__(self) -> str:
         return f"<MapResult {self.holds}: {self.reason}>"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
 
 
 def is_imap(candidate: Model, of: Model) -> MapResult:

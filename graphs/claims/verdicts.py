@@ -23,19 +23,19 @@ summing the others out joins the factors they share.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from html import escape
+from dataclasses import replace
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any
 
 import networkx as nx
 
-from graphs.claims.counterexamples import ParityNetwork, dependence, interaction
+from graphs.claims.answers import MOST_LISTED, Scope, Verdict
+from graphs.claims.counterexamples import dependence, interaction
+from graphs.claims.effect_texts import states_effect
 from graphs.claims.equalities import Equality, read_equality
 from graphs.claims.maps import violations
 from graphs.language.notation import Node, ParseError
-from graphs.language.statements import listing, statement_text
+from graphs.language.statements import listing
 from graphs.separation.independence import Independence, independence_of, independent, query
 from graphs.separation.markov import blanket_of
 from graphs.structure.factorization import Factorization
@@ -44,106 +44,6 @@ from graphs.structure.models import Model, as_graph, factorization
 from graphs.structure.nodes import find_nodes, unknown
 from graphs.structure.parsing import parse
 from graphs.structure.search import ancestors
-
-Scope: TypeAlias = frozenset[Node]
-
-MOST_LISTED, MOST_NAMES, LONGEST = 8, 12, 600
-
-
-@dataclass(frozen=True, repr=False)
-class Verdict:
-    """Whether a claim is true of a model; true or false as a condition.
-
-    Attributes:
-        holds: the answer.
-        claim: what was claimed, in words.
-        reasons: the theorem that makes it true, or what is wrong, a sentence or two each.
-        missing: the scopes of the model's factors that no claimed factor covers.
-        false_independencies: independences the claim asserts that are false in the model.
-        conditionals: of a claimed product of conditionals, whether it is the joint when they are
-            read as the conditionals of that joint; ``None`` for other claims.
-        answer: of a claimed independence or dependence, the model's answer.
-        parities: the parameters of the counterexample.
-
-    >>> collider = graphs.parse("P(A) P(C) P(B|A,C)")
-    >>> verdict = graphs.check(collider, "P(A) P(B|A) P(C|B)")
-    >>> verdict.holds, verdict.false_independencies
-    (False, (<Independence C ⟂ A | B: False>,))
-    >>> [sorted(scope) for scope in verdict.missing]
-    [['A', 'B', 'C']]
-    >>> round(verdict.information, 4), len(verdict.counterexample.nodes)
-    (0.3681, 3)
-    """
-
-    holds: bool
-    claim: str
-    reasons: tuple[str, ...]
-    missing: tuple[Scope, ...] = ()
-    false_independencies: tuple[Independence, ...] = ()
-    conditionals: bool | None = None
-    answer: Independence | None = None
-    parities: ParityNetwork | None = None
-
-    def __bool__(self) -> bool:
-        return self.holds
-
-    def __repr__(self) -> str:
-        return f"<Verdict {self.claim}: {self.holds}>"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
-
-    @cached_property
-    def counterexample(self) -> Any:
-        """A pgmpy ``DiscreteBayesianNetwork`` in which the claim fails, or ``None``.
-
-        Every variable is binary and has a table. The distribution is one of the model's: the
-        network has the model's DAG, or factors over cliques of the model's undirected graph; a
-        two-headed edge between A and B becomes a latent variable such as ``U_A_B``. It refutes the
-        first of ``false_independencies`` where there is one.
-        """
-        return self.parities.network() if self.parities else None
-
-    @property
-    def information(self) -> float | None:
-        """How far the counterexample is from the claim, in nats, or ``None`` without one.
-
-        The conditional mutual information of the first of ``false_independencies``; where there is
-        none, the Kullback-Leibler divergence to the closest distribution of the claimed form.
-        """
-        return self.parities.information if self.parities else None
-
-    def explain(self) -> str:
-        """Claim, verdict and reasons in English, one a line."""
-        verdict = "True" if self.holds else "False"
-        if self.holds and self.conditionals is False:
-            verdict = "True of the scopes, false of the conditional distributions"
-        lines = [f"{verdict}: {_shortened(self.claim)}", *self.reasons]
-        if self.answer is not None:
-            lines.append(self.answer.explain())
-        else:
-            for r in self.false_independencies[:MOST_LISTED]:
-                asserted = statement_text(r.x, r.y, r.given, most=MOST_NAMES)
-                lines.append(f"It asserts {asserted}. In the model {r.explain()}")
-            if len(self.false_independencies) > MOST_LISTED:
-                more = len(self.false_independencies) - MOST_LISTED
-                lines.append(f"It asserts {more} more false independences.")
-        if self.parities:
-            bits = _shortened(str(self.parities))
-            lines.append(f"A counterexample in bits: {bits}; {self._measure()}.")
-        return "\n".join(lines)
-
-    def _measure(self) -> str:
-        if not self.false_independencies:
-            return f"no product of the claimed factors is closer than {self.information:.4g} nats"
-        r = self.false_independencies[0]
-        bar = f" | {listing(r.given)}" if r.given else ""
-        information = f"I({listing(r.x)}; {listing(r.y)}{bar})"
-        return f"there {information} = {self.information:.4g} nats, where the claim says 0"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."
 
 
 def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) -> Verdict:
@@ -160,6 +60,9 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
             - an equality of conditional distributions, ``"P(A|B,C) = P(A|C)"`` or
               ``"P(A,B|C) = P(A|C) P(B|C)"``, with one distribution on a side, or its negation,
               ``"P(A|B) ≠ P(A)"``;
+            - an equality about an effect, ``"P(Y | do(X)) = Σ_Z P(Y | X, Z) P(Z)"``, between sums
+              of products of distributions, which may be under interventions, or its negation; it
+              is true if it holds in every distribution of the graph;
             - a factorization, ``"1/Z phi1(A,B) phi2(B,C)"`` or any text :func:`graphs.parse`
               reads, a :class:`graphs.Factorization`, or a graph, which claims its own
               :func:`graphs.factorization`.
@@ -178,6 +81,12 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
       A → B → C
       - B is a chain node that is not observed: open.
     A counterexample in bits: B = A, C = B, each flipped with probability 0.1, ...
+    >>> print(graphs.check(graphs.read_graph("X -> Y, X <-> Y"), "P(Y|do(X)) = P(Y|X)").explain())
+    False: P(Y|do(X)) = P(Y|X)
+    Adjusting for nothing does not give the effect of X on Y.
+      X ↔ Y: not causal, and open.
+      - X and Y share an unobserved common cause.
+    Two models of this graph agree on P(X, Y), and P(Y = 1 | do(X = 1)) is 0.4... in one and ...
     >>> chain = graphs.parse("P(y) P(x_1|y) P(x_2|y)")
     >>> bool(graphs.check(chain, r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}))
     True
@@ -200,6 +109,10 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
 
 
 def _check_text(model: Model, text: str, bounds: Mapping[str, int] | None) -> Verdict:
+    if states_effect(text):
+        from graphs.claims.effects import check_effect
+
+        return check_effect(model, text)
     equality = read_equality(text, bounds)
     if equality is not None:
         return _check_equality(model, equality)

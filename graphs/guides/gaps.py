@@ -12,21 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from graphs.language.answers import Explained
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing
 from graphs.programs.reading import from_pyro
 from graphs.separation.independence import Independence, independence_of
 from graphs.structure.search import ancestors
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # The members of a plate are alike: two that are asked about, and one for paths through others.
 MEMBERS = 3
 
 
-class GuideGaps(list[Independence]):
+class GuideGaps(Explained, list[Independence]):
     """The gaps of a guide, each the model's answer, with the active path, to what it asserts.
 
     Attributes:
@@ -63,15 +67,6 @@ class GuideGaps(list[Independence]):
     def __repr__(self) -> str:
         return f"<GuideGaps: {len(self)}, edges to spare: {len(self.spare)}>"
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.explain())}</pre>"
-
-    def explain(self) -> str:
-        """The gaps with the path behind each, and the edges to spare, in English."""
-        return "\n".join(self._lines())
-
     def _lines(self) -> Iterator[str]:
         if not self:
             yield (
@@ -89,6 +84,14 @@ class GuideGaps(list[Independence]):
                 f"{text_name(u)} → {text_name(v)} of the guide is not needed: given the data and "
                 f"the other parents of {text_name(v)} the two are independent."
             )
+
+    def draw(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """The guide, with a red line for every coupling that it denies, edges to spare dashed."""
+        from graphs.pictures.drawing import draw
+
+        missing = [tuple(gap.x | gap.y) for gap in self]
+        options.setdefault("title", repr(self).strip("<>"))
+        return draw(self.guide, ax, missing=missing, dashed=self.spare, **options)
 
     def _couplers(self, gap: Independence) -> list[Node]:
         """The observed nodes that open a collider of the active path."""

@@ -8,7 +8,7 @@ too large for all marginals at once can answer too.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphs.inference.junction_tree import model_tables
 from graphs.inference.pruning import marginal
@@ -28,14 +28,18 @@ class Posterior:
         node: the node.
         evidence: the observed nodes and their states.
         probabilities: of every state, in the order of the states.
+        done: nodes that were set from outside, and to which states.
     """
 
     node: Node
     evidence: Mapping[Node, Hashable]
     probabilities: Mapping[Hashable, float]
+    done: Mapping[Node, Hashable] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        bar = f" | {_listed(self.evidence)}" if self.evidence else ""
+        known = [f"do({_listed(self.done)})"] * bool(self.done)
+        known += [_listed(self.evidence)] * bool(self.evidence)
+        bar = f" | {', '.join(known)}" if known else ""
         width = max(len(str(state)) for state in self.probabilities)
         rows = (f"  {state!s:<{width}}  {p:.6g}" for state, p in self.probabilities.items())
         return "\n".join([f"P({self.node}{bar})", *rows])

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from graphs.interventions.cutting import causal_question, without
+from graphs.interventions.identification import Identification, set_text
 from graphs.interventions.separators import minimal_separators
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Adjustment:
+class Adjustment(Identification):
     """Whether an effect can be read off by adjustment, with reasons; see :func:`adjustment`.
 
     ``bool()`` of it is whether the set ``given`` is valid, or if none was given, whether any is.
@@ -56,11 +57,6 @@ class Adjustment:
     <Adjustment of smoke → dysp by {bronc}: False>
     """
 
-    x: frozenset[Node]
-    y: frozenset[Node]
-    given: frozenset[Node] | None
-    graph: nx.DiGraph = field(compare=False)
-    excluded: frozenset[Node] = field(compare=False)
     on_the_way: frozenset[Node] = field(compare=False)
 
     @cached_property
@@ -105,42 +101,22 @@ class Adjustment:
         moral = moral_ancestral(self._arrows, self.x | self.y)
         return minimal_separators(moral, self.x, self.y, self._allowed)
 
-    @cached_property
-    def first(self) -> frozenset[Node] | None:
-        """The set that was given if it is valid, or a minimal one, or ``None``."""
-        if self.given is not None:
-            return self.given if self else None
-        return next(self.sets, None)
-
-    def __repr__(self) -> str:
-        asked = f" by {_set(self.given)}" if self.given is not None else ""
-        return f"<Adjustment of {listing(self.x)} → {listing(self.y)}{asked}: {bool(self)}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.explain())}</pre>"
-
-    def explain(self) -> str:
-        """Why, in English: what is left open, what is closed and by what, or what stays open."""
-        return "\n".join(self._lines())
-
     def _lines(self) -> Iterator[str]:
         z, x, y = self.first, listing(self.x), listing(self.y)
         effect = f"the effect of {x} on {y}"
         if z is None:
             yield from self._refusal(effect)
             return
-        summed = f"Σ P({y} | {', '.join([x, *_names(z)])}) P({', '.join(_names(z))})"
+        summed = f"Σ P({y} | {x}, {listing(z)}) P({listing(z)})"
         formula = summed if z else f"P({y} | {x})"
-        yield f"Adjusting for {_set(z)} gives {effect}: P({y} | do({x})) = {formula}."
+        yield f"Adjusting for {set_text(z)} gives {effect}: P({y} | do({x})) = {formula}."
         if not self.on_the_way:
             yield f"  - No directed path leads from {x} to {y}: there is no effect."
         for trail in self._causal():
             yield f"  {trail}: causal, left open."
         closed = all_trails(self._arrows, self.x, self.y, z)
         if closed is None:
-            yield f"  The other paths are many; {_set(z)} blocks them all, as a cut shows."
+            yield f"  The other paths are many; {set_text(z)} blocks them all, as a cut shows."
             yield from self.separation(z).explain().splitlines()[1:]
         for trail in closed or ():
             yield f"  {trail}: {_closing(trail, z)}."
@@ -148,12 +124,12 @@ class Adjustment:
             yield f"  - No other path joins {x} and {y}."
         kept = self._spoiled - self.x - self.y
         if kept:
-            yield f"  - {_set(z)} holds none of {listing(kept, 12)}, which {x} acts on."
+            yield f"  - {set_text(z)} holds none of {listing(kept, 12)}, which {x} acts on."
 
     def _refusal(self, effect: str) -> Iterator[str]:
         x, y = listing(self.x), listing(self.y)
         if self.given is not None:
-            yield f"Adjusting for {_set(self.given)} does not give {effect}."
+            yield f"Adjusting for {set_text(self.given)} does not give {effect}."
             spoiled = self.given & self._spoiled
             for node in _sorted(spoiled):
                 on = node in self.on_the_way
@@ -170,7 +146,7 @@ class Adjustment:
         path = answer.trail
         assert path is not None
         yield f"  {path}: not causal, and open" + (
-            "." if self.given is not None else f" given all that may be: {_set(self._allowed)}."
+            "." if self.given is not None else f" given all that may be: {set_text(self._allowed)}."
         )
         for junction in path.junctions:
             yield f"  - {text_name(junction.node)} is {junction.reason}: open."
@@ -271,14 +247,6 @@ def _closing(trail: Trail, z: frozenset[Node]) -> str:
         names = [f"{text_name(j.node)}, a collider that is not" for j in anyway]
         parts.append(("anyway by " if words else "closed already by ") + " and by ".join(names))
     return ", ".join(parts)
-
-
-def _set(nodes: frozenset[Node]) -> str:
-    return f"{{{', '.join(_names(nodes))}}}" if nodes else "nothing"
-
-
-def _names(nodes: frozenset[Node]) -> list[str]:
-    return [text_name(v) for v in _sorted(nodes)]
 
 
 def _sorted(nodes: frozenset[Node]) -> list[Node]:

@@ -14,13 +14,14 @@ largest one meets the first condition, too (Wienöbst, van der Zander and Liśki
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
 import networkx as nx
 
 from graphs.interventions.cutting import causal_question, without
+from graphs.interventions.identification import Identification
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing
 from graphs.separation.independence import Independence, independence_of
@@ -33,7 +34,7 @@ NOTHING: frozenset[Node] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
-class FrontDoor:
+class FrontDoor(Identification):
     """Whether an effect is known through a front door, with reasons; see :func:`front_door`.
 
     ``bool()`` of it is whether the set ``given`` is one, or if none was given, whether any is.
@@ -46,14 +47,8 @@ class FrontDoor:
 
     >>> chain = nx.DiGraph([("a", "b"), ("b", "c")])
     >>> graphs.front_door(chain, "a", "c", given="b")
-    <FrontDoor of a → c by b: True>
+    <FrontDoor of a → c by {b}: True>
     """
-
-    x: frozenset[Node]
-    y: frozenset[Node]
-    given: frozenset[Node] | None
-    graph: nx.DiGraph = field(compare=False)
-    excluded: frozenset[Node] = field(compare=False)
 
     @cached_property
     def largest(self) -> frozenset[Node]:
@@ -84,13 +79,6 @@ class FrontDoor:
                     found.append(chosen)
                     yield chosen
 
-    @cached_property
-    def first(self) -> frozenset[Node] | None:
-        """The set that was given if it is one, or a smallest one, or ``None``."""
-        if self.given is not None:
-            return self.given if self else None
-        return next(self.sets, None)
-
     def _holds(self, z: frozenset[Node]) -> bool:
         return self._way_past(z) is None and self._unconfounded(z) and self._shielded(z, z)
 
@@ -112,19 +100,6 @@ class FrontDoor:
     def _behind(self, cut: frozenset[Node], z: frozenset[Node]) -> Independence:
         """Whether x blocks the back-door paths from z to y, the edges out of ``cut`` taken away."""
         return independence_of(_without_out_of(self.graph, cut), z, self.y, self.x)
-
-    def __repr__(self) -> str:
-        asked = f" by {listing(self.given)}" if self.given else ""
-        return f"<FrontDoor of {listing(self.x)} → {listing(self.y)}{asked}: {bool(self)}>"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.explain())}</pre>"
-
-    def explain(self) -> str:
-        """Why, in English: the three conditions, or the path that fails one."""
-        return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         x, y = listing(self.x), listing(self.y)

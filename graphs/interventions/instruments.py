@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from graphs.interventions.cutting import causal_question, without
+from graphs.language.answers import Explained
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import listing
 from graphs.separation.independence import Independence, independence_of
@@ -30,7 +31,7 @@ from graphs.structure.search import children_of, reach
 
 
 @dataclass(frozen=True, repr=False)
-class Instrument:
+class Instrument(Explained):
     """An instrument for the effect of x on y, as :func:`instruments` finds it.
 
     Attributes:
@@ -67,19 +68,14 @@ class Instrument:
         ends = frozenset((self.node,)), frozenset((other,))
         return independence_of(self.graph, *ends, self.given)
 
-    def explain(self) -> str:
-        """Why, in English."""
+    def _lines(self) -> Iterator[str]:
         z, x, y = map(text_name, (self.node, self.x, self.y))
         given = f" given {listing(self.given)}" if self.given else ""
         left = self.exclusion.explain().splitlines()
-        return "\n".join(
-            [
-                f"{z} is an instrument for the effect of {x} on {y}{given}.",
-                f"  - It moves {x}: {self.relevance.trail} is active.",
-                f"  - Without {x} → {y}: {left[0]}",
-                *left[1:],
-            ]
-        )
+        yield f"{z} is an instrument for the effect of {x} on {y}{given}."
+        yield f"  - It moves {x}: {self.relevance.trail} is active."
+        yield f"  - Without {x} → {y}: {left[0]}"
+        yield from left[1:]
 
 
 def instruments(

@@ -7,6 +7,7 @@ What a colour says, line width or a ring says again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,16 @@ if TYPE_CHECKING:
     from graphs.separation.independence import Independence
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A model to be drawn as it is."""
+
+    model: Model
+
+    def draw(self, ax: Axes | None = None) -> Axes:
+        return draw(self.model, ax)
+
+
 def draw(
     model: Model,
     ax: Axes | None = None,
@@ -52,6 +63,7 @@ def draw(
     answer: Independence | None = None,
     observed: NodeSet | None = None,
     dashed: Iterable[Edge] | None = None,
+    missing: Iterable[Edge] = (),
     title: str | None = None,
     legend: bool = True,
 ) -> Axes:
@@ -66,6 +78,7 @@ def draw(
         observed: nodes to shade; those with a true attribute ``observed`` are shaded anyway.
         dashed: edges to dash; by default those that marry parents in a moral graph and those that
             fill a triangulated one.
+        missing: pairs of nodes that should be joined and are not, joined in red.
         title: a title; if there is an answer, its statement and verdict by default.
         legend: whether to explain the colours in use.
 
@@ -84,6 +97,9 @@ def draw(
     graph = as_graph(model, acyclic=False)
     if two_headed(graph):
         graph = one_member(graph)
+    gaps = frozenset(map(frozenset, missing))
+    if gaps:
+        graph = _joined(graph, gaps)
     arrows = _one_way(graph)
     labels = {v: _label(str(v)) for v in graph}
     widths = {v: max(HEIGHT, width + 0.75 * HEIGHT) for v, (_, width) in labels.items()}
@@ -100,7 +116,7 @@ def draw(
         rims = [RING if end in roles.blockers else 0.0 for end in (u, v)]
         line = between(points, [(widths[u], HEIGHT), (widths[v], HEIGHT)], rims)
         heads = 2 if two else int(arrows.is_directed() and not graph.has_edge(v, u))
-        on_path = edge in (roles.arcs if two else roles.path)
+        on_path = edge in (roles.arcs if two else roles.path | gaps)
         _draw_edge(ax, line, heads, on_path, edge in broken, stroke)
     for v, place in places.items():
         _draw_node(ax, place, widths[v], labels[v][0], v, roles, stroke)
@@ -111,8 +127,19 @@ def draw(
     if title:
         ax.set_title(title.replace("$", r"\$"), fontsize=FONT_SIZE, color=INK)
     if legend:
-        _draw_legend(ax, roles)
+        _draw_legend(ax, roles, gaps)
     return ax
+
+
+def _joined(graph: nx.Graph, gaps: Iterable[frozenset[Node]]) -> nx.Graph:
+    """The graph with an edge of no head for every pair, its nodes in an order along the arrows."""
+    nodes = list(nx.topological_sort(graph)) if graph.is_directed() else list(graph)
+    joined = type(graph)()
+    joined.add_nodes_from((v, graph.nodes[v]) for v in nodes)
+    joined.add_edges_from(graph.edges(data=True))
+    for u, v in map(tuple, gaps):
+        joined.add_edges_from([(u, v), (v, u)])
+    return joined
 
 
 def _one_way(graph: nx.Graph) -> nx.Graph:
@@ -240,7 +267,7 @@ def _draw_node(
     ax.add_patch(PathPatch(name, facecolor="#111111", edgecolor="none", zorder=3))
 
 
-def _draw_legend(ax: Axes, roles: _Roles) -> None:
+def _draw_legend(ax: Axes, roles: _Roles, gaps: frozenset[Any]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -251,6 +278,7 @@ def _draw_legend(ax: Axes, roles: _Roles) -> None:
         (roles.observed, Patch(facecolor=OBSERVED, edgecolor=INK, label="observed")),
         (roles.latent, Patch(facecolor=PLAIN, edgecolor=INK, linestyle="--", label="latent")),
         (roles.path | roles.arcs, Line2D([], [], color=PATH, linewidth=3, label="active path")),
+        (gaps, Line2D([], [], color=PATH, linewidth=3, label="coupling denied")),
         (roles.blockers, ring),
     ]
     used = [handle for nodes, handle in handles if nodes]

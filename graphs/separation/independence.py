@@ -29,12 +29,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from graphs.language.answers import Explained
 from graphs.language.notation import Node
 from graphs.language.statements import read_statement, statement_latex, statement_text
 from graphs.structure.mixed import has_marks, one_member, spouses
@@ -68,7 +68,7 @@ CHECKED_WHOLE = 1_000
 
 
 @dataclass(frozen=True, repr=False)
-class Independence:
+class Independence(Explained):
     """The statement x ⟂ y | given about a model, and whether its graph asserts it.
 
     ``bool()`` of it is ``holds``, ``str()`` is the statement as :func:`graphs.query` reads it.
@@ -120,9 +120,6 @@ class Independence:
     def latex(self) -> str:
         r"""The answer as LaTeX, without dollar signs, the sign struck out of a dependence."""
         return statement_latex(self.x, self.y, self.given, self.separated)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
 
     @cached_property
     def known(self) -> frozenset[Node]:

@@ -32,6 +32,7 @@ _POTENTIAL = r"\\?(?:phi|varphi|psi|Phi|Psi|φ|ϕ|ψ|Φ|Ψ|f)(?P<subscript>_?\{[
 _SYMBOL = re.compile(
     rf"(?P<probability>{_PROBABILITY}(?=\s*(?:\\left\s*)?[(\[]))|(?P<potential>{_POTENTIAL}{_OPENING})"
 )
+PROBABILITY = re.compile(rf"{_PROBABILITY}(?=\s*(?:\\left\s*)?[(\[])")
 _START = re.compile(rf"(?:{_PROBABILITY}|{_POTENTIAL}){_OPENING}")
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PARAMETER = rf"(?:\\(?:{'|'.join(GREEK)})|[α-ωΑ-Ω])"

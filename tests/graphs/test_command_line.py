@@ -216,6 +216,87 @@ def test_claims(run):
     assert run("campus", "--check", "A ⟂ O")[0] == 0
 
 
+def test_adjustment_sets(run, tmp_path):
+    status, out, _ = run("asia", "--adjust", "bronc", "dysp")
+    assert status == 0
+    assert out.startswith("Adjusting for {smoke} gives the effect of bronc on dysp")
+    assert out.endswith("Or for: lung; either.\n")
+    hidden = "X -> Z -> Y, X <-> Y"
+    status, out, _ = run(hidden, "--adjust", "X", "Y", "--json")
+    (found,) = json.loads(out)["adjustments"]
+    assert (status, found["holds"], found["sets"], found["front_door"]) == (1, False, [], ["Z"])
+    assert "X ↔ Y: not causal, and open" in found["explanation"]
+    assert "Z is a front door" in found["explanation"]
+    picture = tmp_path / "adjusted.png"
+    assert run("asia", "--adjust", "bronc", "dysp", "--draw", picture)[0] == 0
+    assert picture.stat().st_size > 5_000
+
+
+def test_nodes_set_from_outside(run):
+    assert run("sprinkler", "sprinkler _||_ rain")[0] == 1
+    assert run("sprinkler", "sprinkler _||_ rain", "--do", "sprinkler")[0] == 0
+    asked = ("sprinkler", "--marginals", "rain", "--evidence", "wet_grass=yes")
+    seen, done = run(*asked, "--evidence", "sprinkler=yes"), run(*asked, "--do", "sprinkler=yes")
+    assert "P(rain | wet_grass = yes, sprinkler = yes)" in seen[1]
+    assert "P(rain | do(sprinkler = yes), wet_grass = yes)" in done[1]
+    assert "P(wet_grass = yes | do(sprinkler = yes)) = 0.945" in done[1]
+    report = json.loads(run(*asked, "--do", "sprinkler=yes", "--json")[1])
+    # P(rain) P(wet | on, rain) / Σ: 0.5 · 0.99 / (0.5 · 0.99 + 0.5 · 0.9)
+    assert report["marginals"]["rain"]["yes"] == pytest.approx(0.495 / 0.945)
+    assert report["do"] == {"sprinkler": "yes"}
+    every = run("sprinkler", "--marginals", "all", "--do", "sprinkler=yes")[1]
+    assert "P(sprinkler" not in every
+
+
+PROGRAMS = """
+import pyro
+import pyro.distributions as dist
+import torch
+
+def model(total):
+    a = pyro.sample("a", dist.Normal(0.0, 1.0))
+    c = pyro.sample("c", dist.Normal(0.0, 1.0))
+    pyro.sample("s", dist.Normal(a + c, 0.1), obs=total)
+
+def guide(total):
+    a = pyro.sample("a", dist.Normal(0.0, 1.0))
+    pyro.sample("c", dist.Normal(total - a, 1.0))
+
+data, word = torch.tensor(3.0), "text"
+"""
+
+
+def test_guides(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_programs.py").write_text(PROGRAMS)
+    names = [f"own_programs:{name}" for name in ("model", "guide", "data")]
+    status, out, _ = run("--guide", *names)
+    assert (status, out.split(":")[0]) == (0, "The guide's structure is sufficient")
+    names[1] = "AutoNormal"
+    status, out, _ = run("--guide", *names, "--draw", "gaps.png")
+    assert (status, out.splitlines()[0]) == (
+        1,
+        "a and c are coupled by the observed s, which the guide denies.",
+    )
+    assert (tmp_path / "gaps.png").stat().st_size > 3_000
+    report = json.loads(run("--guide", *names, "--json")[1])
+    assert report["gaps"][0]["path"] == ["a", "s", "c"]
+    for arguments, message in [
+        (["own_programs:model"], "expected --guide module:model module:guide"),
+        (["own_programs:modle", *names[1:]], "did you mean 'model'"),
+        (["nowhere:model", *names[1:]], "module that can be imported, got 'nowhere'"),
+        ([names[0], "AutoNorml", names[2]], "did you mean 'AutoNormal'"),
+        ([names[0], "guide"], "module:name or an autoguide"),
+        ([names[0], "own_programs:word"], "expected a program"),
+    ]:
+        status, _, err = run("--guide", *arguments)
+        assert status == 2
+        assert re.search(message, err)
+    status, _, err = run("asia", "--guide", *names)
+    assert (status, "without a MODEL of its own" in err) == (2, True)
+
+
 def test_latent_nodes(run):
     assert run("diagnosis", "M ⟂ F | T", "--latent", "S")[0] == 0
     status, _, err = run("diagnosis", "M ⟂ F | T", "--latent", "T")
@@ -245,6 +326,18 @@ def test_pictures(run, tmp_path, queries):
         (["diagnosis", "M ⟂ M"], "expected disjoint sets"),
         (["diagnosis", "--blanket", "K"], "expected nodes of the graph for --blanket, got 'K'"),
         (["diagnosis", "--check", "P(K)"], "K"),
+        (["diagnosis", "--check", "P(M | do(K)) = P(M)"], "for the claim, got 'K'"),
+        (["diagnosis", "--adjust", "M", "K"], "expected nodes of the graph for --adjust, got 'K'"),
+        (["diagnosis", "--adjust", "M", "M"], "expected disjoint sets"),
+        (["A -- B", "--adjust", "A", "B"], "expected a directed model"),
+        (["diagnosis", "--do", "K"], "expected nodes of the graph for --do, got 'K'"),
+        (["asia", "--do", "smoke=maybe", "--marginals", "dysp"], "expected a state of 'smoke'"),
+        (["asia", "--do", "smoke", "--marginals", "dysp"], "expected '=' and a value"),
+        (
+            ["asia", "--do", "smoke=yes", "--evidence", "smoke=no"],
+            "expected a node to be set or seen",
+        ),
+        (["asia", "--page", "--do", "smoke"], "expected a page without --adjust and --do"),
         (["diagnosis", "--list", "--max-given", "-1"], "expected max_given of zero or more"),
         (["diagnosis", "--queries", "missing.txt"], "No such file"),
         (

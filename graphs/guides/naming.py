@@ -1,0 +1,78 @@
+"""Programs and guides named in text, as on a command line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from graphs.guides.gaps import GuideGaps, guide_gaps
+
+
+def named_gaps(model: str, guide: str, arguments: str | None = None) -> GuideGaps:
+    """The gaps of a guide, all named as ``module:name``, in modules of the folder one works in.
+
+    Args:
+        model: a Pyro program.
+        guide: another, or the name of a class such as ``AutoNormal`` of ``pyro.infer.autoguide``.
+        arguments: what both are called with; a tuple, or a single argument.
+
+    Raises:
+        ValueError: a module that cannot be imported, a name that it does not have, what cannot be
+            called; what :func:`graphs.guide_gaps` refuses.
+    """
+    program = _callable(model)
+    given = () if arguments is None else named(arguments)
+    return guide_gaps(
+        program, _guide(guide, program), *(given if isinstance(given, tuple) else (given,))
+    )
+
+
+def named(text: str) -> Any:
+    """What ``module:name`` stands for; importing the module runs it.
+
+    Raises:
+        ValueError: another text, a module that cannot be imported, a name that it does not have.
+    """
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"expected module:name, such as programs:model, got {text!r}")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"expected a module that can be imported, got {module!r}: {reason}"
+        ) from error
+    if not hasattr(found, name):
+        raise ValueError(f"expected a name of module {module}, got {name!r}{_near(name, found)}")
+    return getattr(found, name)
+
+
+def _guide(text: str, program: Callable[..., Any]) -> Callable[..., Any]:
+    from pyro.infer import autoguide
+
+    if ":" in text:
+        return _callable(text)
+    kind = getattr(autoguide, text, None) if text.startswith("Auto") else None
+    if kind is None:
+        got = f"{text!r}{_near(text, autoguide)}"
+        raise ValueError(f"expected module:name or an autoguide such as AutoNormal, got {got}")
+    return kind(program)
+
+
+def _callable(text: str) -> Callable[..., Any]:
+    found = named(text)
+    if not callable(found):
+        raise ValueError(f"expected a program, got {text!r}, a {type(found).__name__}")
+    return found
+
+
+def _near(name: str, owner: Any) -> str:
+    near = get_close_matches(name, dir(owner), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
