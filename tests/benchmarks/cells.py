@@ -96,7 +96,13 @@ def fill(page: Path, found: str) -> None:
 
 
 def write_page(
-    page: Path, title: str, script: str, about: str, dates: Sequence[str], found: str, drawn: Figure
+    page: Path,
+    title: str,
+    script: str,
+    about: str,
+    dates: Sequence[str],
+    found: str,
+    drawn: Figure | None = None,
 ) -> None:
     """A page of a script's table and figure, and of what its docstring says after the commands.
 
@@ -114,7 +120,9 @@ def write_page(
     said = [readings.read_text().strip()] if readings.exists() else []
     meant = [" ".join(part.split()) for part in about.split("\n\n")[2:]]
     page.parent.mkdir(parents=True, exist_ok=True)
-    parts = [f"# {title}", how, *said, *meant, found, f"![{title}]({page.stem}.png)"]
+    parts = [f"# {title}", how, *said, *meant, found]
+    if drawn is not None:
+        parts.append(f"![{title}]({page.stem}.png)")
+        drawn.savefig(page.with_suffix(".png"), dpi=110)
     page.write_text("\n\n".join(parts) + "\n")
-    drawn.savefig(page.with_suffix(".png"), dpi=110)
-    print(f"wrote {page} and its figure")
+    print(f"wrote {page}")
