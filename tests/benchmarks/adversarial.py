@@ -217,7 +217,8 @@ def table(store: Store) -> str:
         cells = [name, str(len(runs))]
         for key, (_, form) in COLUMNS.items():
             values = [run["numbers"][key] for run in runs]
-            cell = format(statistics.fmean(values), form)
+            finite = [value for value in values if math.isfinite(value)]
+            cell = format(statistics.fmean(finite), form) if finite else "–"
             if key in ("kl", "worst_kl") and len(values) > 1:
                 cell += f" ({min(values):{form}} to {max(values):{form}})"
             cells.append(cell)
@@ -274,8 +275,8 @@ def write_page(out: Path, page: Path, settings: dict[str, Any]) -> None:
         f"{LATENT} dimensions. Of {SAMPLES:,} samples: *modes* have one within three standard "
         "deviations, *balanced* ones a fifth of a fair share; *high quality* is the share within "
         "three standard deviations of a mean, *KL* that of the histogram of nearest modes from the "
-        "uniform one, *sd ratio* the width of the modes over the true one. In brackets: the range "
-        "over seeds.",
+        "uniform one, *sd ratio* the width of the modes over the true one where any are drawn. In "
+        "brackets: the range over seeds.",
         f"![KL of every run]({page.stem}.png)",
     ]
     for law, base, store in found:
