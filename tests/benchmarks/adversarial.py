@@ -229,8 +229,9 @@ def table(store: Store) -> str:
 def figure(found: list[tuple[str, str, Store]]) -> Figure:
     """Every run's KL at its end with averages, there without them, and at its worst moment."""
     found = [(law, base, store) for law, base, store in found if store.runs]
-    drawn = Figure(figsize=(11, 4.4 * math.ceil(len(found) / 2)), layout="constrained")
-    axes = drawn.subplots(math.ceil(len(found) / 2), 2, sharex=True, sharey=True, squeeze=False)
+    columns, rows = min(2, len(found)), math.ceil(len(found) / 2)
+    drawn = Figure(figsize=(5.5 * columns, 4.4 * rows), layout="constrained")
+    axes = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()
     kinds = (("worst_kl", "x", "worst moment"), ("raw_kl", "o", "end"), ("kl", "D", "averages"))
@@ -252,7 +253,7 @@ def figure(found: list[tuple[str, str, Store]]) -> Figure:
     handles = {label: line for pairs in shown for line, label in pairs}
     drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=8)
     for ax in axes[-1]:
-        ax.set_xlabel("KL of the histogram of modes from the uniform one; grey: one mode left")
+        ax.set_xlabel("KL of the modes from the uniform ones; grey: one mode left")
     return drawn
 
 
