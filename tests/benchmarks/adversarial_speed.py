@@ -267,6 +267,9 @@ def main() -> None:
             dates |= {each["date"] for each in found.values()}
     heads = ["game, ms a cycle", "by hand", "compiled", "gradient off by", "fit, eager", "fit"]
     kept = ["seconds of the first call", "fit, nothing kept", "fit, code kept", "compiled by hand"]
+    rows, firsts = (
+        [[c.replace("nan", "–") for c in row] for row in part] for part in (rows, firsts)
+    )
     text = "\n\n".join([table([*heads, "of by hand", "aim"], rows), table(kept, firsts)])
     write_page(PAGE, "Cycles of games", __file__, __doc__ or "", sorted(dates), text)
 
