@@ -2,23 +2,25 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/adversarial_speed.py            # all rows
     OMP_NUM_THREADS=1 python tests/benchmarks/adversarial_speed.py --rows mlp64 --kinds plain
+    python tests/benchmarks/adversarial_speed.py --page        # the page of what there is
 
 A cycle is one turn of the critic and one of the generator, with Adam, on the networks of
 ``zoo.gan``: two hidden layers of 64 on points in batches of 64, of 128 in batches of 256, and the
 convolutional ones for 28 x 28 images in batches of 64; ``penalty`` has a gradient penalty. All
 contestants train the same game from the same weights, each in a process of its own with one thread,
-and times are those of the processor. By hand is eager PyTorch with fused Adam; compiled, the same
-with ``torch.compile`` around both losses, whose gradients are compared with the eager ones first.
-``fit`` takes several cycles in a call; the median over calls counts, without those at which the
-graphs are compared with eager steps again. ``first`` is from the call to the first cycle with
-nothing kept from before, and again with code that an earlier process has kept.
-
+and times are those of the processor, without those of the C++ compilers that it starts. By hand is
+eager PyTorch with fused Adam; compiled, the same with ``torch.compile`` around both losses, whose
+gradients are compared with the eager ones first. ``fit`` takes several cycles in a call; the median
+over calls counts, without those at which the graphs are compared with eager steps again. The first
+call is from the start to the first cycle with nothing kept from before, and again with code that an
+earlier process has kept.
 Rows are kept in ``results/adversarial_speed`` and not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
 import os
@@ -33,6 +35,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cells import table, write_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "adversarial_speed.md"
 FOLDER = Path(__file__).parent / "results" / "adversarial_speed"
 # Batch size, cycles in a call, and calls.
 ROWS = {"mlp64": (64, 64, 24), "mlp128": (256, 32, 16), "dcgan": (64, 2, 10)}
@@ -209,9 +214,13 @@ def child(row: str, kind: str, contestant: str, cold: Path | None = None) -> dic
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def path_of(row: str, kind: str, contestant: str) -> Path:
+    return FOLDER / f"{row} {kind} {contestant}.json".replace(" ", "_").replace(",", "")
+
+
 def known(row: str, kind: str, contestant: str) -> dict[str, Any]:
     """The results of a row, measured unless they are there."""
-    path = FOLDER / f"{row} {kind} {contestant}.json".replace(" ", "_").replace(",", "")
+    path = path_of(row, kind, contestant)
     if path.exists():
         return dict(json.loads(path.read_text()))
     print(f"{row}, {kind}: {contestant}", file=sys.stderr, flush=True)
@@ -219,6 +228,7 @@ def known(row: str, kind: str, contestant: str) -> dict[str, Any]:
         found = child(row, kind, contestant, Path(folder))
         if contestant == "fit":
             found["again"] = child(row, kind, contestant, Path(folder))["first"]
+    found["date"] = datetime.date.today().isoformat()
     FOLDER.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(found))
@@ -234,30 +244,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--page", action="store_true", help="measure nothing")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(measure(*arguments.child)))
         return
-    print("| game | by hand | compiled | gradient off by | fit, eager | fit | of by hand | aim |")
-    print("| --- |" + " --- |" * 7)
-    firsts = []
+    rows, firsts, dates = [], [], set()
     for row in arguments.rows:
         for kind in arguments.kinds:
-            all_found = {name: known(row, kind, name) for name in CONTESTANTS}
-            ms = {name: median(found) for name, found in all_found.items()}
-            cells = [f"{ms['by hand']:.3g}", f"{ms['compiled']:.3g}"]
-            cells += [all_found["compiled"]["agreement"], f"{ms['fit, eager']:.3g}"]
-            ratio = ms["fit"] / ms["by hand"]
-            cells += [f"{ms['fit']:.3g}", f"{ratio:.2f}", f"<= {TARGETS[row]}"]
-            print(f"| {row}, {kind} | {' | '.join(cells)} |", flush=True)
-            own = all_found["fit"]
-            times = [own["first"], own["again"], all_found["compiled"].get("first", [math.nan])]
-            firsts.append((f"{row}, {kind}", [f"{cpu:.1f}" for cpu, *_ in times]))
-    print("\n| seconds of the first call | fit, nothing kept | fit, code kept | compiled by hand |")
-    print("| --- |" + " --- |" * 3)
-    for name, cells in firsts:
-        print(f"| {name} | {' | '.join(cells)} |")
+            if arguments.page and not all(path_of(row, kind, c).exists() for c in CONTESTANTS):
+                continue
+            found = {name: known(row, kind, name) for name in CONTESTANTS}
+            ms = {name: median(each) for name, each in found.items()}
+            cells = [f"{row}, {kind}", f"{ms['by hand']:.3g}", f"{ms['compiled']:.3g}"]
+            cells += [found["compiled"]["agreement"], f"{ms['fit, eager']:.3g}", f"{ms['fit']:.3g}"]
+            rows.append([*cells, f"{ms['fit'] / ms['by hand']:.2f}", f"≤ {TARGETS[row]}"])
+            print(" | ".join(rows[-1]), flush=True)
+            own = found["fit"]
+            times = [own["first"], own["again"], found["compiled"].get("first", [math.nan])]
+            firsts.append([f"{row}, {kind}", *(f"{cpu:.1f}" for cpu, *_ in times)])
+            dates |= {each["date"] for each in found.values()}
+    heads = ["game, ms a cycle", "by hand", "compiled", "gradient off by", "fit, eager", "fit"]
+    kept = ["seconds of the first call", "fit, nothing kept", "fit, code kept", "compiled by hand"]
+    rows, firsts = (
+        [[c.replace("nan", "–") for c in row] for row in part] for part in (rows, firsts)
+    )
+    text = "\n\n".join([table([*heads, "of by hand", "aim"], rows), table(kept, firsts)])
+    write_page(PAGE, "Cycles of games", __file__, __doc__ or "", sorted(dates), text)
 
 
 if __name__ == "__main__":

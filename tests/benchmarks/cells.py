@@ -8,8 +8,11 @@ import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parent / "results"
 Cell = dict[str, Any]
@@ -108,3 +111,36 @@ def fill(page: Path, found: str) -> None:
     end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
     lines[start:end] = found.splitlines()
     page.write_text("\n".join(lines) + "\n")
+
+
+def write_page(
+    page: Path,
+    title: str,
+    script: str,
+    about: str,
+    dates: Sequence[str],
+    found: str,
+    drawn: Figure | None = None,
+) -> None:
+    """A page of a script's table and figure, and of what its docstring says after the commands.
+
+    Where ``results/NAME/readings.md`` is beside the script, it says what the table shows.
+    """
+    if not dates:
+        raise SystemExit("expected measured cells, found none")
+    name = Path(script).stem
+    days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    how = (
+        f"`python tests/benchmarks/{name}.py`, measured {days} with torch {version('torch')}, one "
+        "core of a busy machine."
+    )
+    readings = FOLDER / name / "readings.md"
+    said = [readings.read_text().strip()] if readings.exists() else []
+    meant = [" ".join(part.split()) for part in about.split("\n\n")[2:]]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    parts = [f"# {title}", how, *said, *meant, found]
+    if drawn is not None:
+        parts.append(f"![{title}]({page.stem}.png)")
+        drawn.savefig(page.with_suffix(".png"), dpi=110)
+    page.write_text("\n\n".join(parts) + "\n")
+    print(f"wrote {page}")
