@@ -156,7 +156,9 @@ class Independence:
     @cached_property
     def blockers(self) -> frozenset[Node]:
         """The nodes that block a path between x and y; the cut where there are many paths."""
-        if self.trails is None or not self.separated:
+        if not self.separated:
+            return frozenset()
+        if self.trails is None:
             return self.certificate.cut if self.certificate else frozenset()
         return frozenset(v for trail in self.trails for v in trail.blockers)
 
