@@ -13,16 +13,48 @@ const VIEWS = [
 
 export function makePanel(element, page) {
   const open = new Map();
+  const made = new Map();
   let reply = null;
+
+  // Each section with what it shows; one that shows what it showed stays as it is.
+  function sections() {
+    const {model: about, selected, bars, quiz, observed} = reply;
+    const [from, to, kind] = ["tail", "head", "kind"].map((key) => page.draft(key));
+    const beside = !page.monitors() && selected ? bars.nodes?.[selected.node] : null;
+    const node = page.scene().nodes.find((each) => each.id === selected?.node);
+    return [
+      [answer, reply.answer, reply.hidden, page.mode() === "ask"],
+      [practice, quiz, reply.hidden, reply.query, [...page.named]],
+      [evidence, about, observed, quiz.on, page.monitors(), {...bars, nodes: null}, beside],
+      [nodeSection, about, selected, beside, node?.randomised, page.scene().nodes.length > 0],
+      [views, about.directed, reply.view, reply.members],
+      [claim, reply.claim, page.error("claim")],
+      [edit, about, selected?.node, page.mode() === "edit", from, to, kind, page.error("model")],
+      [model, about],
+      [exporting, quiz.on, reply.exports, page.exported(), Object.keys(about.states).length > 0],
+    ];
+  }
 
   function show(latest) {
     reply = latest;
     const kept = focused(element);
-    element.replaceChildren(
-      ...[answer(), practice(), evidence(), node(), views(), claim(), edit(), model(), exporting()]
-        .filter(Boolean),
-    );
-    if (kept) element.querySelector(`[data-key="${CSS.escape(kept)}"]`)?.focus();
+    let last = null;
+    for (const [make, ...shows] of sections()) {
+      const known = made.get(make);
+      const key = shows.map((each) => (each === reply.model ? each : JSON.stringify(each)));
+      if (!known || key.some((each, i) => each !== known.key[i])) {
+        known?.element?.remove();
+        made.set(make, {key, element: make()});
+      }
+      const {element: own} = made.get(make);
+      if (!own) continue;
+      const next = last ? last.nextSibling : element.firstChild;
+      if (next !== own) element.insertBefore(own, next);
+      last = own;
+    }
+    if (kept && focused(element) !== kept) {
+      element.querySelector(`[data-key="${CSS.escape(kept)}"]`)?.focus();
+    }
   }
 
   function section(title, content, isOpen = true) {
@@ -195,7 +227,7 @@ export function makePanel(element, page) {
 
   // --- A node ---------------------------------------------------------------------------------
 
-  function node() {
+  function nodeSection() {
     const found = reply.selected;
     if (!found) {
       return section("Node", [finder(), h("p", {class: "gp-hint"},
@@ -345,15 +377,22 @@ export function makePanel(element, page) {
     const content = [h("p", {}, `${kind} of ${size}.`)];
     if (product) content.push(h("p", {class: "gp-product"}, product));
     content.push(...warnings.map((text) => h("p", {class: "gp-hint"}, text)));
-    content.push(...factors.map((factor) => h("details", {class: "gp-text"},
-      h("summary", {}, factor.name), factor.table ? table(factor) : h("p", {class: "gp-hint"},
-        factor.states ? "Too large to show." : "No numbers: only its scope is known."))));
+    content.push(...factors.map((factor) => unfolding(factor.name, () =>
+      (factor.table ? table(factor) : h("p", {class: "gp-hint"},
+        factor.states ? "Too large to show." : "No numbers: only its scope is known.")))));
     if (local.length) {
       content.push(h("details", {class: "gp-text"}, h("summary", {}, "Implied local independences"),
         h("ul", {}, local.map((text) => h("li", {}, button(text,
           () => page.send({type: "ask", text}), {class: "gp-link"}))))));
     }
     return section("Model", content, !reply.model.directed && factors.length > 0);
+  }
+
+  // Made when it is first looked at: a model may have a thousand tables.
+  function unfolding(summary, make) {
+    const details = h("details", {class: "gp-text"}, h("summary", {}, summary));
+    details.addEventListener("toggle", () => details.append(make()), {once: true});
+    return details;
   }
 
   function table({scope, states, table: rows}) {

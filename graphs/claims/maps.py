@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from itertools import chain, combinations
 from typing import TypeAlias
 
@@ -126,7 +125,9 @@ class MapResult:
         return f"<MapResult {self.holds}: {self.reason}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
+        from graphs.pictures.shown import answer_html
+
+        return answer_html(self.counterexample, self.explain())
 
 
 def is_imap(candidate: Model, of: Model) -> MapResult:

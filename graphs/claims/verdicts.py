@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from html import escape
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -91,7 +90,10 @@ class Verdict:
         return f"<Verdict {self.claim}: {self.holds}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
+        from graphs.pictures.shown import answer_html
+
+        false = self.false_independencies
+        return answer_html(false[0] if false else self.answer, self.explain())
 
     @cached_property
     def counterexample(self) -> Any:

@@ -114,11 +114,5 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def explained(picture: str, lines: Sequence[str]) -> str:
-    """A picture and what is said of it, for places without scripts."""
-    said = "\n".join(lines)
-    return f'<figure class="graphs-figure">{picture}<pre>{escape(said)}</pre></figure>'
-
-
 def as_json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode()

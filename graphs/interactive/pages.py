@@ -9,12 +9,13 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphs.interactive.html import explained, saved
+from graphs.interactive.html import saved
 from graphs.interactive.replies import Json
 from graphs.interactive.server import Server
 from graphs.interactive.session import Session
 from graphs.interactive.subject import Subject
 from graphs.language.notation import Node
+from graphs.pictures.shown import explained
 from graphs.pictures.svg import svg
 from graphs.structure.models import Model
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +121,9 @@ class Independence:
         return statement_latex(self.x, self.y, self.given, self.separated)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.explain())}</pre>"
+        from graphs.pictures.shown import answer_html
+
+        return answer_html(self, self.explain())
 
     @cached_property
     def known(self) -> frozenset[Node]:
