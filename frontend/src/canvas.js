@@ -5,6 +5,8 @@ import {select} from "d3-selection";
 import {zoom, zoomIdentity} from "d3-zoom";
 
 const ROW = 13;
+const [ABOVE, BELOW] = [38, 34]; // room for what stands over the picture
+const MANY = 60; // nodes, among which lines are faint
 const BAR = {left: 6, right: 6, name: 42, number: 28};
 const LEGEND = [
   ["asked", "asked about"],
@@ -56,10 +58,10 @@ export function makeCanvas(element, act) {
     if (!scene) return;
     const {width, height} = svg.node().getBoundingClientRect();
     const [left, top, w, h] = scene.box;
-    const room = Math.max(height - 34, 60);
+    const room = Math.max(height - ABOVE - BELOW, 60);
     const scale = Math.min(width / w, room / h, 2.2) || 1;
     const x = (width - w * scale) / 2 - left * scale;
-    const y = (room - h * scale) / 2 - top * scale;
+    const y = ABOVE + (room - h * scale) / 2 - top * scale;
     svg.call(zoomed.transform, zoomIdentity.translate(x, y).scale(scale));
   }
 
@@ -154,10 +156,13 @@ export function makeCanvas(element, act) {
   // What nodes and edges are to the question, and their bars; what stays is not touched.
   function paint(reply, named) {
     const active = new Set(roles.active.map((edge) => edge.join("\0")));
-    layers.edges.selectAll("g").call(set, "class", (d) => {
+    const edges = layers.edges.selectAll("g");
+    edges.call(set, "class", (d) => {
       const on = active.has(edgeName(d)) ? " gp-active" : "";
       return `gp-edge${on}${d.mark ? ` gp-${d.mark}` : ""}`;
     });
+    if (active.size) edges.filter((d) => active.has(edgeName(d))).raise();
+    layers.edges.classed("gp-many", scene.nodes.length > MANY);
     const nodes = layers.nodes.selectAll("g.gp-node");
     nodes.call(set, "class", (d) => {
       const own = (roles.nodes[d.id] ?? []).map((role) => ` gp-${role}`).join("");
@@ -182,6 +187,7 @@ export function makeCanvas(element, act) {
     all.exit().remove();
     const added = all.enter().append("g");
     added.append("text").attr("class", "gp-state");
+    added.append("title");
     added.append("rect").attr("class", "gp-p");
     added.append("rect").attr("class", "gp-prior");
     added.append("text").attr("class", "gp-number").attr("text-anchor", "end");
@@ -190,6 +196,7 @@ export function makeCanvas(element, act) {
       .attr("data-state", (row) => row.state)
       .attr("data-p", (row) => row.p);
     each.select(".gp-state").attr("y", 7.5).text((row) => clipped(row.state, 7));
+    each.select("title").text((row) => `${d.id} = ${row.state}: ${percent(row.p)}`);
     each.select(".gp-p").attr("x", BAR.name).attr("height", 8.5)
       .attr("width", (row) => Math.max(row.p * width, 0));
     each.select(".gp-prior").attr("x", BAR.name).attr("y", 0.5).attr("height", 7.5)
@@ -300,6 +307,10 @@ export function makeCanvas(element, act) {
         select(node).attr("transform", `translate(${x},${height - 10 - 18 * i})`)));
   }
 
+  function zoomBy(factor) {
+    svg.call(zoomed.scaleBy, factor);
+  }
+
   function light(ids) {
     layers.nodes.selectAll("g.gp-node").classed("gp-lit", (d) => ids.includes(d.id));
   }
@@ -313,7 +324,7 @@ export function makeCanvas(element, act) {
     placeLegend();
   });
   watcher.observe(element);
-  return {show, fit, light, focus, svg: () => svg.node(), close: () => watcher.disconnect()};
+  return {show, fit, zoomBy, light, focus, svg: () => svg.node(), close: () => watcher.disconnect()};
 }
 
 function edgeName(d) {

@@ -212,6 +212,8 @@ function makePage(root, host, {embedded = false} = {}) {
   const spoken = h("p", {class: "gp-spoken", "aria-live": "polite"});
   const picture = h("div", {class: "gp-picture"});
   const tools = h("div", {class: "gp-tools"},
+    button("−", () => canvas.zoomBy(1 / 1.5), {"aria-label": "smaller", title: "smaller"}),
+    button("+", () => canvas.zoomBy(1.5), {"aria-label": "larger", title: "larger"}),
     button("Fit", () => canvas.fit(), {title: "show the whole picture"}),
     host.recorded ? null : button("Arrange", () => send({type: "arrange"}),
       {title: "put the nodes back"}));
@@ -226,7 +228,7 @@ function makePage(root, host, {embedded = false} = {}) {
   );
   const canvas = makeCanvas(picture, act);
   const panel = makePanel(side, {
-    send, canvas, named, mode: () => mode, recorded: host.recorded,
+    send, canvas, named, embedded, mode: () => mode, recorded: host.recorded,
     scene: () => scene,
     monitors: () => scene.monitors,
     draft(key, value) {

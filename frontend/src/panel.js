@@ -77,9 +77,11 @@ export function makePanel(element, page) {
     const found = reply.answer;
     if (reply.hidden) return null;
     if (!found) {
-      const way = page.mode() === "ask" ? "Choose two nodes" : "Shift-click two nodes";
+      const way = page.mode() === "ask" ? "Click two nodes"
+        : "Choose Ask two and click two nodes (or Shift-click both)";
       return section("Answer", [
-        h("p", {class: "gp-hint"}, `${way}, or write a question above: A _||_ B | C.`),
+        h("p", {class: "gp-hint"}, `Is A independent of B? ${way}, or write above: `,
+          h("code", {}, "A _||_ B | C"), ", which is A independent of B given C."),
       ]);
     }
     const head = h(
@@ -112,7 +114,7 @@ export function makePanel(element, page) {
   }
 
   function trail(found) {
-    const line = h("p", {class: `gp-trail ${found.active ? "gp-active" : ""}`});
+    const line = lit(h("p", {class: `gp-trail ${found.active ? "gp-active" : ""}`}), found.nodes);
     const closed = new Set(found.junctions.filter((j) => !j.open).map((j) => j.node));
     found.nodes.forEach((node, i) => {
       if (i) line.append(` ${found.arrows[i - 1]} `);
@@ -155,7 +157,8 @@ export function makePanel(element, page) {
       content.push(
         h("p", {class: "gp-verdict"}, h("strong", {}, reply.query), " — does it hold?"),
         h("p", {class: "gp-hint"},
-          "Click the nodes that block, or that lie on an active path, then commit."),
+          "If it holds, click the nodes that block; if not, all nodes between the two on an " +
+          "active path. Then commit."),
         names(named, "named nodes"),
         h("p", {class: "gp-buttons"},
           button("It holds", () => page.commit(true), {"data-key": "holds"}),
@@ -341,7 +344,12 @@ export function makePanel(element, page) {
     const kind = select("kind of edge", kinds, page.draft("kind"), (v) => page.draft("kind", v));
     const ends = () => ({tail: tail.value, head: head.value});
     const change = (action, more = {}) => page.send({type: "edit", action, ...ends(), ...more});
+    const pull = reply.model.directed ? "an arrow" : "an edge";
     const content = [
+      h("p", {class: "gp-hint"}, page.mode() === "edit"
+        ? `Pull ${pull} out of a blue dot. Double-click empty room for a new node, click an edge ` +
+          "to choose it; Delete removes a node or an edge."
+        : "In the picture in mode Edit, or here:"),
       form(() => {
         page.send({type: "edit", action: "add_node", name: name.value, ...page.takePlace()});
       }, {class: "gp-form"}, name, h("button", {type: "submit"}, "Add node")),
@@ -420,9 +428,13 @@ export function makePanel(element, page) {
       content.push(h("textarea", {rows: 6, readonly: true, "aria-label": "the exported text"},
         page.exported().text));
     }
+    if (!page.embedded) {
+      content.push(h("p", {class: "gp-hint"}, "The address of this page keeps what is on it."));
+    }
     if (!reply.quiz.on) {
       content.push(h("p", {class: "gp-buttons"},
-        button("Practise", () => page.send({type: "next"}), {"data-key": "practise"})));
+        button("Practise", () => page.send({type: "next"}), {"data-key": "practise",
+          title: "questions whose answers you say before you see them"})));
     }
     return section("Export and practise", content, Boolean(page.exported()));
   }

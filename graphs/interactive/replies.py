@@ -175,7 +175,10 @@ def bars_reply(state: State) -> Json:
             "bars", frozenset(evidence.items()), lambda subject: _posterior(subject, tree, evidence)
         )
     except ValueError as error:
-        return {"available": False, "reason": f"The bars are off: {error}"}
+        if float(tree.log_partition(evidence)) > -math.inf:
+            return {"available": False, "reason": f"The bars are off: {error}"}
+        given = ", ".join(f"{v} = {s}" for v, s in evidence.items())
+        return {"available": False, "reason": f"This is impossible: P({given}) = 0. No bars."}
     return {
         "available": True,
         "nodes": nodes,
