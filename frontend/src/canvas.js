@@ -5,6 +5,8 @@ import {select} from "d3-selection";
 import {zoom, zoomIdentity} from "d3-zoom";
 
 const ROW = 13;
+const [ABOVE, BELOW] = [38, 34]; // room for what stands over the picture
+const MANY = 60; // nodes, among which lines are faint
 const BAR = {left: 6, right: 6, name: 42, number: 28};
 const LEGEND = [
   ["asked", "asked about"],
@@ -42,6 +44,8 @@ export function makeCanvas(element, act) {
   let roles = {nodes: {}, active: []};
   let bars = null;
   let shown = "";
+  let drawn = null;
+  let drawnIn = "";
   const page = () => act;
 
   function toWorld(event) {
@@ -54,10 +58,10 @@ export function makeCanvas(element, act) {
     if (!scene) return;
     const {width, height} = svg.node().getBoundingClientRect();
     const [left, top, w, h] = scene.box;
-    const room = Math.max(height - 34, 60);
+    const room = Math.max(height - ABOVE - BELOW, 60);
     const scale = Math.min(width / w, room / h, 2.2) || 1;
     const x = (width - w * scale) / 2 - left * scale;
-    const y = (room - h * scale) / 2 - top * scale;
+    const y = ABOVE + (room - h * scale) / 2 - top * scale;
     svg.call(zoomed.transform, zoomIdentity.translate(x, y).scale(scale));
   }
 
@@ -65,9 +69,14 @@ export function makeCanvas(element, act) {
     if (reply.scene) scene = reply.scene;
     ({roles} = reply);
     bars = reply.bars.available ? reply.bars : null;
-    drawPlates();
-    drawEdges();
-    drawNodes(reply, named);
+    const moved = drawn !== scene || act.mode() !== drawnIn;
+    [drawn, drawnIn] = [scene, act.mode()];
+    if (moved) {
+      drawPlates();
+      placeEdges();
+      placeNodes();
+    }
+    paint(reply, named);
     const used = new Set(Object.values(roles.nodes).flat());
     scene.nodes.forEach((node) => ["latent", "randomised"].forEach((k) => node[k] && used.add(k)));
     if (named.size) used.add("named");
@@ -90,10 +99,8 @@ export function makeCanvas(element, act) {
       .attr("x", (d) => d.x + d.w - 6).attr("y", (d) => d.y + d.h - 5);
   }
 
-  function drawEdges() {
-    const active = new Set(roles.active.map((edge) => edge.join("\0")));
-    const name = (d) => [d.tail, d.sign, d.head].join("\0");
-    const edges = layers.edges.selectAll("g").data(scene.edges, name);
+  function placeEdges() {
+    const edges = layers.edges.selectAll("g").data(scene.edges, edgeName);
     edges.exit().remove();
     const added = edges.enter().append("g");
     added.append("path").attr("class", "gp-hit");
@@ -104,11 +111,7 @@ export function makeCanvas(element, act) {
       if (event.key === "Delete") prevented(event, () => act.cut(d));
     });
     const all = added.merge(edges);
-    all.attr("class", (d) => {
-      const on = active.has(name(d)) ? " gp-active" : "";
-      return `gp-edge${on}${d.mark ? ` gp-${d.mark}` : ""}`;
-    })
-      .attr("role", act.mode() === "edit" ? "button" : "img")
+    all.attr("role", act.mode() === "edit" ? "button" : "img")
       .attr("tabindex", act.mode() === "edit" ? 0 : null)
       .attr("aria-label", (d) => `edge ${d.tail} ${d.sign} ${d.head}`);
     all.select(".gp-hit").attr("d", (d) => d.line);
@@ -116,10 +119,11 @@ export function makeCanvas(element, act) {
     all.select(".gp-head").attr("d", (d) => d.heads.join(""));
   }
 
-  function drawNodes(reply, named) {
+  function placeNodes() {
     const nodes = layers.nodes.selectAll("g.gp-node").data(scene.nodes, (d) => d.id);
     nodes.exit().remove();
-    const added = nodes.enter().append("g").attr("role", "button").attr("tabindex", 0);
+    const added = nodes.enter().append("g").attr("class", "gp-node")
+      .attr("role", "button").attr("tabindex", 0);
     added.append("rect").attr("class", "gp-ring");
     added.append("rect").attr("class", "gp-box");
     added.append("text").attr("class", "gp-name").attr("text-anchor", "middle");
@@ -130,17 +134,7 @@ export function makeCanvas(element, act) {
       .call(mover());
     added.select(".gp-handle").call(joiner()).on("click", (event) => event.stopPropagation());
     const all = added.merge(nodes);
-    const is = (d, role) => (roles.nodes[d.id] ?? []).includes(role);
-    all.attr("class", (d) => {
-      const own = (roles.nodes[d.id] ?? []).map((role) => ` gp-${role}`).join("");
-      const flags = ["latent", "faded", "randomised"].filter((flag) => d[flag]);
-      if (named.has(d.id)) flags.push("named");
-      return `gp-node${own}${flags.map((flag) => ` gp-${flag}`).join("")}`;
-    })
-      .attr("transform", (d) => `translate(${d.x},${d.y})`)
-      .attr("data-node", (d) => d.id)
-      .attr("aria-pressed", (d) => is(d, "observed"))
-      .attr("aria-label", (d) => label(d, reply));
+    all.attr("transform", (d) => `translate(${d.x},${d.y})`).attr("data-node", (d) => d.id);
     all.select(".gp-box").call(box, 0);
     all.select(".gp-ring").call(box, 4);
     all.select(".gp-handle").attr("cy", (d) => d.h / 2);
@@ -155,18 +149,45 @@ export function makeCanvas(element, act) {
         .text((line) => line);
     });
     all.select(".gp-bars").each(function (d) {
-      drawBars(select(this), d);
+      d.rows = null;
     });
   }
 
-  function drawBars(group, d) {
-    const own = scene.monitors && bars?.nodes[d.id];
+  // What nodes and edges are to the question, and their bars; what stays is not touched.
+  function paint(reply, named) {
+    const active = new Set(roles.active.map((edge) => edge.join("\0")));
+    const edges = layers.edges.selectAll("g");
+    edges.call(set, "class", (d) => {
+      const on = active.has(edgeName(d)) ? " gp-active" : "";
+      return `gp-edge${on}${d.mark ? ` gp-${d.mark}` : ""}`;
+    });
+    if (active.size) edges.filter((d) => active.has(edgeName(d))).raise();
+    layers.edges.classed("gp-many", scene.nodes.length > MANY);
+    const nodes = layers.nodes.selectAll("g.gp-node");
+    nodes.call(set, "class", (d) => {
+      const own = (roles.nodes[d.id] ?? []).map((role) => ` gp-${role}`).join("");
+      const flags = ["latent", "faded", "randomised"].filter((flag) => d[flag]);
+      if (named.has(d.id)) flags.push("named");
+      return `gp-node${own}${flags.map((flag) => ` gp-${flag}`).join("")}`;
+    })
+      .call(set, "aria-pressed", (d) => String((roles.nodes[d.id] ?? []).includes("observed")))
+      .call(set, "aria-label", (d) => label(d, reply));
+    nodes.select(".gp-bars").each(function (d) {
+      const own = scene.monitors && bars?.nodes[d.id];
+      const rows = JSON.stringify(own ? [own.p, own.prior, own.states] : null);
+      if (rows !== d.rows) drawBars(select(this), d, own);
+      d.rows = rows;
+    });
+  }
+
+  function drawBars(group, d, own) {
     const rows = own ? shortened(own) : [];
     const width = d.w - BAR.left - BAR.right - BAR.name - BAR.number;
     const all = group.selectAll("g").data(rows);
     all.exit().remove();
     const added = all.enter().append("g");
     added.append("text").attr("class", "gp-state");
+    added.append("title");
     added.append("rect").attr("class", "gp-p");
     added.append("rect").attr("class", "gp-prior");
     added.append("text").attr("class", "gp-number").attr("text-anchor", "end");
@@ -175,6 +196,7 @@ export function makeCanvas(element, act) {
       .attr("data-state", (row) => row.state)
       .attr("data-p", (row) => row.p);
     each.select(".gp-state").attr("y", 7.5).text((row) => clipped(row.state, 7));
+    each.select("title").text((row) => `${d.id} = ${row.state}: ${percent(row.p)}`);
     each.select(".gp-p").attr("x", BAR.name).attr("height", 8.5)
       .attr("width", (row) => Math.max(row.p * width, 0));
     each.select(".gp-prior").attr("x", BAR.name).attr("y", 0.5).attr("height", 7.5)
@@ -285,6 +307,10 @@ export function makeCanvas(element, act) {
         select(node).attr("transform", `translate(${x},${height - 10 - 18 * i})`)));
   }
 
+  function zoomBy(factor) {
+    svg.call(zoomed.scaleBy, factor);
+  }
+
   function light(ids) {
     layers.nodes.selectAll("g.gp-node").classed("gp-lit", (d) => ids.includes(d.id));
   }
@@ -298,7 +324,19 @@ export function makeCanvas(element, act) {
     placeLegend();
   });
   watcher.observe(element);
-  return {show, fit, light, focus, svg: () => svg.node(), close: () => watcher.disconnect()};
+  return {show, fit, zoomBy, light, focus, svg: () => svg.node(), close: () => watcher.disconnect()};
+}
+
+function edgeName(d) {
+  return [d.tail, d.sign, d.head].join("\0");
+}
+
+// An attribute that already says so is left alone, and with it the style of what is inside.
+function set(selection, name, value) {
+  selection.each(function (d) {
+    const wanted = value(d);
+    if (this.getAttribute(name) !== wanted) this.setAttribute(name, wanted);
+  });
 }
 
 export function prevented(event, then) {

@@ -21,6 +21,8 @@ function makePage(root, host, {embedded = false} = {}) {
   let place = null;
   let exported = null;
   let error = null;
+  let waiting = 0;
+  let preparing = false;
   let queue = Promise.resolve();
   const drafts = new Map();
   const named = new Set();
@@ -33,34 +35,46 @@ function makePage(root, host, {embedded = false} = {}) {
     return next;
   }
 
-  async function exchange(event, field = null) {
+  async function exchange(event) {
     let latest;
+    waiting += 1;
     root.classList.add("gp-busy");
     try {
-      latest = await host.send({...event, seen: reply?.key});
+      latest = await host.send({...event, seen: reply?.key, known: reply?.subject});
     } catch {
       latest = refusal("No answer: the server has stopped.");
     }
-    root.classList.remove("gp-busy");
+    waiting -= 1;
+    if (!waiting) root.classList.remove("gp-busy");
     if (!latest.ok) {
-      error = {...latest.error, field: event.field ?? field};
+      error = {...latest.error, field: event.field};
       showError();
       if (reply) show();
       return latest;
     }
     error = null;
-    if (latest.text !== undefined && !latest.model) return latest;
+    if (latest.key === undefined || latest.turn < reply?.turn) return latest; // a text; overtaken
     const asked = latest.query !== reply?.query || latest.hidden !== reply?.hidden;
     if (asked || !latest.hidden) named.clear();
     if (latest.scene) scene = latest.scene;
-    reply = latest;
+    reply = {...latest, model: latest.model ?? reply.model};
     if (asked) drafts.delete("query");
     first = null;
     show();
     if (asked && !embedded) side.firstChild?.scrollIntoView({block: "nearest"});
     host.shown(reply);
-    if (reply.bars.pending) send({type: "bars"});
+    if (reply.bars.pending) prepare();
     return latest;
+  }
+
+  // The first numbers may take seconds; meanwhile questions are answered.
+  async function prepare() {
+    if (preparing) return;
+    preparing = true;
+    let latest;
+    do latest = await exchange({type: "bars"});
+    while (latest.ok && latest.bars.pending);
+    preparing = false;
   }
 
   function show() {
@@ -198,6 +212,8 @@ function makePage(root, host, {embedded = false} = {}) {
   const spoken = h("p", {class: "gp-spoken", "aria-live": "polite"});
   const picture = h("div", {class: "gp-picture"});
   const tools = h("div", {class: "gp-tools"},
+    button("−", () => canvas.zoomBy(1 / 1.5), {"aria-label": "smaller", title: "smaller"}),
+    button("+", () => canvas.zoomBy(1.5), {"aria-label": "larger", title: "larger"}),
     button("Fit", () => canvas.fit(), {title: "show the whole picture"}),
     host.recorded ? null : button("Arrange", () => send({type: "arrange"}),
       {title: "put the nodes back"}));
@@ -212,13 +228,14 @@ function makePage(root, host, {embedded = false} = {}) {
   );
   const canvas = makeCanvas(picture, act);
   const panel = makePanel(side, {
-    send, canvas, named, mode: () => mode, recorded: host.recorded,
+    send, canvas, named, embedded, mode: () => mode, recorded: host.recorded,
     scene: () => scene,
     monitors: () => scene.monitors,
     draft(key, value) {
       if (value !== undefined) drafts.set(key, value);
       return drafts.get(key);
     },
+    error: (field) => (error?.field === field ? error : null),
     caret: (field) =>
       error?.field === field ? h("div", {class: "gp-problem", role: "alert"}, ...message(error))
         : "",

@@ -13,16 +13,48 @@ const VIEWS = [
 
 export function makePanel(element, page) {
   const open = new Map();
+  const made = new Map();
   let reply = null;
+
+  // Each section with what it shows; one that shows what it showed stays as it is.
+  function sections() {
+    const {model: about, selected, bars, quiz, observed} = reply;
+    const [from, to, kind] = ["tail", "head", "kind"].map((key) => page.draft(key));
+    const beside = !page.monitors() && selected ? bars.nodes?.[selected.node] : null;
+    const node = page.scene().nodes.find((each) => each.id === selected?.node);
+    return [
+      [answer, reply.answer, reply.hidden, page.mode() === "ask"],
+      [practice, quiz, reply.hidden, reply.query, [...page.named]],
+      [evidence, about, observed, quiz.on, page.monitors(), {...bars, nodes: null}, beside],
+      [nodeSection, about, selected, beside, node?.randomised, page.scene().nodes.length > 0],
+      [views, about.directed, reply.view, reply.members],
+      [claim, reply.claim, page.error("claim")],
+      [edit, about, selected?.node, page.mode() === "edit", from, to, kind, page.error("model")],
+      [model, about],
+      [exporting, quiz.on, reply.exports, page.exported(), Object.keys(about.states).length > 0],
+    ];
+  }
 
   function show(latest) {
     reply = latest;
     const kept = focused(element);
-    element.replaceChildren(
-      ...[answer(), practice(), evidence(), node(), views(), claim(), edit(), model(), exporting()]
-        .filter(Boolean),
-    );
-    if (kept) element.querySelector(`[data-key="${CSS.escape(kept)}"]`)?.focus();
+    let last = null;
+    for (const [make, ...shows] of sections()) {
+      const known = made.get(make);
+      const key = shows.map((each) => (each === reply.model ? each : JSON.stringify(each)));
+      if (!known || key.some((each, i) => each !== known.key[i])) {
+        known?.element?.remove();
+        made.set(make, {key, element: make()});
+      }
+      const {element: own} = made.get(make);
+      if (!own) continue;
+      const next = last ? last.nextSibling : element.firstChild;
+      if (next !== own) element.insertBefore(own, next);
+      last = own;
+    }
+    if (kept && focused(element) !== kept) {
+      element.querySelector(`[data-key="${CSS.escape(kept)}"]`)?.focus();
+    }
   }
 
   function section(title, content, isOpen = true) {
@@ -45,9 +77,11 @@ export function makePanel(element, page) {
     const found = reply.answer;
     if (reply.hidden) return null;
     if (!found) {
-      const way = page.mode() === "ask" ? "Choose two nodes" : "Shift-click two nodes";
+      const way = page.mode() === "ask" ? "Click two nodes"
+        : "Choose Ask two and click two nodes (or Shift-click both)";
       return section("Answer", [
-        h("p", {class: "gp-hint"}, `${way}, or write a question above: A _||_ B | C.`),
+        h("p", {class: "gp-hint"}, `Is A independent of B? ${way}, or write above: `,
+          h("code", {}, "A _||_ B | C"), ", which is A independent of B given C."),
       ]);
     }
     const head = h(
@@ -80,7 +114,7 @@ export function makePanel(element, page) {
   }
 
   function trail(found) {
-    const line = h("p", {class: `gp-trail ${found.active ? "gp-active" : ""}`});
+    const line = lit(h("p", {class: `gp-trail ${found.active ? "gp-active" : ""}`}), found.nodes);
     const closed = new Set(found.junctions.filter((j) => !j.open).map((j) => j.node));
     found.nodes.forEach((node, i) => {
       if (i) line.append(` ${found.arrows[i - 1]} `);
@@ -123,7 +157,8 @@ export function makePanel(element, page) {
       content.push(
         h("p", {class: "gp-verdict"}, h("strong", {}, reply.query), " — does it hold?"),
         h("p", {class: "gp-hint"},
-          "Click the nodes that block, or that lie on an active path, then commit."),
+          "If it holds, click the nodes that block; if not, all nodes between the two on an " +
+          "active path. Then commit."),
         names(named, "named nodes"),
         h("p", {class: "gp-buttons"},
           button("It holds", () => page.commit(true), {"data-key": "holds"}),
@@ -195,7 +230,7 @@ export function makePanel(element, page) {
 
   // --- A node ---------------------------------------------------------------------------------
 
-  function node() {
+  function nodeSection() {
     const found = reply.selected;
     if (!found) {
       return section("Node", [finder(), h("p", {class: "gp-hint"},
@@ -309,7 +344,12 @@ export function makePanel(element, page) {
     const kind = select("kind of edge", kinds, page.draft("kind"), (v) => page.draft("kind", v));
     const ends = () => ({tail: tail.value, head: head.value});
     const change = (action, more = {}) => page.send({type: "edit", action, ...ends(), ...more});
+    const pull = reply.model.directed ? "an arrow" : "an edge";
     const content = [
+      h("p", {class: "gp-hint"}, page.mode() === "edit"
+        ? `Pull ${pull} out of a blue dot. Double-click empty room for a new node, click an edge ` +
+          "to choose it; Delete removes a node or an edge."
+        : "In the picture in mode Edit, or here:"),
       form(() => {
         page.send({type: "edit", action: "add_node", name: name.value, ...page.takePlace()});
       }, {class: "gp-form"}, name, h("button", {type: "submit"}, "Add node")),
@@ -345,15 +385,22 @@ export function makePanel(element, page) {
     const content = [h("p", {}, `${kind} of ${size}.`)];
     if (product) content.push(h("p", {class: "gp-product"}, product));
     content.push(...warnings.map((text) => h("p", {class: "gp-hint"}, text)));
-    content.push(...factors.map((factor) => h("details", {class: "gp-text"},
-      h("summary", {}, factor.name), factor.table ? table(factor) : h("p", {class: "gp-hint"},
-        factor.states ? "Too large to show." : "No numbers: only its scope is known."))));
+    content.push(...factors.map((factor) => unfolding(factor.name, () =>
+      (factor.table ? table(factor) : h("p", {class: "gp-hint"},
+        factor.states ? "Too large to show." : "No numbers: only its scope is known.")))));
     if (local.length) {
       content.push(h("details", {class: "gp-text"}, h("summary", {}, "Implied local independences"),
         h("ul", {}, local.map((text) => h("li", {}, button(text,
           () => page.send({type: "ask", text}), {class: "gp-link"}))))));
     }
     return section("Model", content, !reply.model.directed && factors.length > 0);
+  }
+
+  // Made when it is first looked at: a model may have a thousand tables.
+  function unfolding(summary, make) {
+    const details = h("details", {class: "gp-text"}, h("summary", {}, summary));
+    details.addEventListener("toggle", () => details.append(make()), {once: true});
+    return details;
   }
 
   function table({scope, states, table: rows}) {
@@ -381,9 +428,13 @@ export function makePanel(element, page) {
       content.push(h("textarea", {rows: 6, readonly: true, "aria-label": "the exported text"},
         page.exported().text));
     }
+    if (!page.embedded) {
+      content.push(h("p", {class: "gp-hint"}, "The address of this page keeps what is on it."));
+    }
     if (!reply.quiz.on) {
       content.push(h("p", {class: "gp-buttons"},
-        button("Practise", () => page.send({type: "next"}), {"data-key": "practise"})));
+        button("Practise", () => page.send({type: "next"}), {"data-key": "practise",
+          title: "questions whose answers you say before you see them"})));
     }
     return section("Export and practise", content, Boolean(page.exported()));
   }

@@ -62,6 +62,12 @@ class Verdict(Explained):
     def __repr__(self) -> str:
         return f"<Verdict {self.claim}: {self.holds}>"
 
+    def _repr_html_(self) -> str:
+        from graphs.pictures.shown import answer_html
+
+        false = self.false_independencies
+        return answer_html(false[0] if false else self.answer, self.explain())
+
     @cached_property
     def counterexample(self) -> Any:
         """A pgmpy ``DiscreteBayesianNetwork`` in which the claim fails, or ``None``.

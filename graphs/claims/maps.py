@@ -125,6 +125,11 @@ class MapResult(Explained):
     def __repr__(self) -> str:
         return f"<MapResult {self.holds}: {self.reason}>"
 
+    def _repr_html_(self) -> str:
+        from graphs.pictures.shown import answer_html
+
+        return answer_html(self.counterexample, self.explain())
+
 
 def is_imap(candidate: Model, of: Model) -> MapResult:
     """Whether every independence the candidate asserts holds in the model.

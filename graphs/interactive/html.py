@@ -41,6 +41,15 @@ def served(nonce: str) -> str:
     )
 
 
+def leading(address: str) -> str:
+    """A page that leads on to an address at once."""
+    return (
+        '<!doctype html>\n<meta charset="utf-8">\n<meta name="referrer" content="no-referrer">\n'
+        f'<meta http-equiv="refresh" content="0; url={escape(address)}">\n<title>graphs</title>\n'
+        f'<a href="{escape(address)}">The page</a>\n'
+    )
+
+
 def policy(nonce: str) -> str:
     """What the served page may load: its own script and style, and answers from its server."""
     return (
@@ -103,12 +112,6 @@ def _module_as_script(module: str) -> str:
 
 def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def explained(picture: str, lines: Sequence[str]) -> str:
-    """A picture and what is said of it, for places without scripts."""
-    said = "\n".join(lines)
-    return f'<figure class="graphs-figure">{picture}<pre>{escape(said)}</pre></figure>'
 
 
 def as_json(value: Any) -> bytes:

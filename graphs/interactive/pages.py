@@ -9,12 +9,13 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphs.interactive.html import explained, saved
+from graphs.interactive.html import saved
 from graphs.interactive.replies import Json
 from graphs.interactive.server import Server
 from graphs.interactive.session import Session
 from graphs.interactive.subject import Subject
 from graphs.language.notation import Node
+from graphs.pictures.shown import explained
 from graphs.pictures.svg import svg
 from graphs.structure.models import Model
 
@@ -73,7 +74,9 @@ class Page:
     def serve(self, port: int = 0, open: bool = True, block: bool = True) -> Server:
         """Show the page in a browser.
 
-        Only this machine can reach it, and only with the token in the address.
+        Only this machine can reach it, and only with the token in the address. The browser gets
+        the address from a file that only this user can read; where it cannot be opened, follow the
+        address that is printed.
 
         Args:
             port: where to listen; 0 for any that is free.
@@ -93,12 +96,13 @@ class Page:
         try:
             print(server.url, flush=True)
             if open:
-                webbrowser.open(server.url)
+                webbrowser.open(server.door())
             if block:
                 server.run()
         except KeyboardInterrupt:
             if not block:
                 raise
+            server.close()
         return server
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -106,5 +106,5 @@ def _active(answer: Independence, nodes: frozenset[Node], named: str) -> tuple[b
     for trail in paths:
         if nodes == frozenset(trail.nodes[1:-1]):
             return True, f"{trail} is active."
-    shown = paths[0]
-    return False, f"{named} is not what lies on an active path; {shown} is one."
+    inner = listing(paths[0].nodes[1:-1]) if paths[0].nodes[1:-1] else "no node"
+    return False, f"{paths[0]} is active, with {inner} in between; you named {named}."

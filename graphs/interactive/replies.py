@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice, pairwise
-from typing import Any
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from graphs.interactive.state import State
+from graphs.interactive.state import Question, State
 from graphs.interactive.subject import Subject
 from graphs.language.notation import Node, text_name
 from graphs.language.statements import statement_text
@@ -17,7 +19,11 @@ from graphs.structure.edges import edges_text, has_choices, kind_of
 from graphs.structure.factorization import Factorization
 from graphs.structure.mixed import has_marks, one_member, spouses
 from graphs.structure.models import factorization
+from graphs.structure.nodes import observable
 from graphs.structure.search import ancestors
+
+if TYPE_CHECKING:
+    from graphs.inference.junction_tree import JunctionTree
 
 Json = dict[str, Any]
 
@@ -39,13 +45,13 @@ def ask(state: State) -> Independence | None:
     """
     if state.question is None:
         return None
-    from dataclasses import replace
+    asked = (state.question, frozenset(state.observed))
+    return state.subject.lately("answer", asked, lambda subject: _answer(subject, *asked))
 
-    from graphs.structure.nodes import observable
 
-    graph, (x, y, negated) = state.subject.graph, state.question
-    given = observable(graph, frozenset(state.observed))
-    answer = independence_of(graph, x, y, given)
+def _answer(subject: Subject, question: Question, observed: frozenset[Node]) -> Independence:
+    x, y, negated = question
+    answer = independence_of(subject.graph, x, y, observable(subject.graph, observed))
     return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
@@ -95,18 +101,6 @@ def _trail(trail: Trail) -> Json:
             for j in trail.junctions
         ],
     }
-
-
-def active_edges(answer: Independence) -> set[tuple[str, str, str]]:
-    """The edges of the active path, as ends in either order and the sign between them."""
-    if answer.trail is None:
-        return set()
-    signs = {"→": "->", "←": "->", "↔": "<->", "—": "--"}
-    steps = zip(pairwise(map(str, answer.trail.nodes)), answer.trail.arrows, strict=True)
-    found = set()
-    for (u, v), arrow in steps:
-        found |= {(u, signs[arrow], v), (v, signs[arrow], u)}
-    return found
 
 
 # --- What lies around a node --------------------------------------------------------------------
@@ -175,36 +169,42 @@ def bars_reply(state: State) -> Json:
     tree = subject.tree
     if tree is None:
         return {"available": False, "reason": subject.without}
-    if subject.prior is None:
-        subject.prior = {v: p.tolist() for v, p in tree.marginals().items()}
     evidence = state.evidence
     try:
-        found = tree.marginals(evidence) if evidence else {}
+        nodes, log_p = subject.lately(
+            "bars", frozenset(evidence.items()), lambda subject: _posterior(subject, tree, evidence)
+        )
     except ValueError as error:
-        return {"available": False, "reason": f"The bars are off: {error}"}
-    nodes = {}
-    for v, names in tree.states.items():
-        p = subject.prior[v]
-        if v in evidence:
-            p = [float(name == evidence[v]) for name in names]
-        elif evidence:
-            p = found[v].tolist()
-        prior = subject.prior[v]
-        nodes[str(v)] = {"states": list(map(str, names)), "p": p, "prior": prior}
-    waiting = [str(v) for v, s in state.observed.items() if s is None]
-    log_p = tree.log_partition(evidence) - (0 if _is_directed(subject) else tree.log_partition())
+        if float(tree.log_partition(evidence)) > -math.inf:
+            return {"available": False, "reason": f"The bars are off: {error}"}
+        given = ", ".join(f"{v} = {s}" for v, s in evidence.items())
+        return {"available": False, "reason": f"This is impossible: P({given}) = 0. No bars."}
     return {
         "available": True,
         "nodes": nodes,
         "evidence": {str(v): str(s) for v, s in evidence.items()},
-        "probability": float(log_p.exp()),
-        "log_probability": float(log_p),
-        "waiting": waiting,
+        "probability": math.exp(log_p),
+        "log_probability": log_p,
+        "waiting": [str(v) for v, s in state.observed.items() if s is None],
     }
 
 
-def _is_directed(subject: Subject) -> bool:
-    return subject.tables is not None and subject.tables.directed
+def _posterior(
+    subject: Subject, tree: JunctionTree, evidence: Mapping[Node, Hashable]
+) -> tuple[Json, float]:
+    """The bars of every node, and the logarithm of the probability of the evidence."""
+    prior = subject.once("prior", lambda _: {v: p.tolist() for v, p in tree.marginals().items()})
+    found = tree.marginals(evidence) if evidence else {}
+    nodes = {}
+    for v, names in tree.states.items():
+        p = prior[v]
+        if v in evidence:
+            p = [float(name == evidence[v]) for name in names]
+        elif evidence:
+            p = found[v].tolist()
+        nodes[str(v)] = {"states": list(map(str, names)), "p": p, "prior": prior[v]}
+    whole = subject.once("log Z", lambda _: float(tree.log_partition()))
+    return nodes, (float(tree.log_partition(evidence)) - whole if evidence else 0.0)
 
 
 # --- The model ----------------------------------------------------------------------------------

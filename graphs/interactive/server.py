@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+import tempfile
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from graphs.interactive.html import as_json, asset, policy, served
+from graphs.interactive.html import as_json, asset, leading, policy, served
 from graphs.interactive.session import Session
 
 HOST = "127.0.0.1"
@@ -45,6 +48,7 @@ class Server:
             raise ValueError(f"expected a free port, got {port}: {error.strerror}") from None
         self._http.page = self
         self._thread: threading.Thread | None = None
+        self._door: Path | None = None
 
     @property
     def port(self) -> int:
@@ -55,12 +59,24 @@ class Server:
         """The address of the page, with its token."""
         return f"http://{HOST}:{self.port}/#{self.token}"
 
+    def door(self) -> str:
+        """The address of a file that leads a browser to the page, for as long as it is served.
+
+        What a browser is started with, other users of the machine can see; a file of one's own in
+        a folder of one's own they cannot read.
+        """
+        if self._door is None:
+            self._door = Path(tempfile.mkdtemp(prefix="graphs-")) / "open.html"
+            self._door.touch(mode=0o600)
+            self._door.write_text(leading(self.url), encoding="utf-8")
+        return self._door.as_uri()
+
     def run(self) -> None:
         """Answer until interrupted."""
         try:
             self._http.serve_forever(poll_interval=0.2)
         finally:
-            self._http.server_close()
+            self.close()
 
     def start(self) -> Server:
         """Answer in the background, until :meth:`close`."""
@@ -75,6 +91,9 @@ class Server:
             self._thread.join()
             self._thread = None
         self._http.server_close()
+        if self._door is not None:
+            shutil.rmtree(self._door.parent, ignore_errors=True)
+            self._door = None
 
     def __enter__(self) -> Server:
         return self.start()

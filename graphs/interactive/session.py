@@ -29,7 +29,7 @@ from graphs.interactive.replies import (
 )
 from graphs.interactive.state import Question, State, as_link
 from graphs.interactive.subject import Subject, subject_of
-from graphs.interactive.views import View, member_count, roles, scene, view_of
+from graphs.interactive.views import View, drawable, member_count, roles, scene, view_of
 from graphs.language.notation import Node, ParseError
 from graphs.separation.independence import Independence
 from graphs.structure.nodes import unknown
@@ -93,7 +93,8 @@ class Session:
         self.monitors = True
         self.asked = 0
         self.said = ""
-        self._scenes: dict[str, Json] = {}
+        self._scenes: dict[str, tuple[View, Json | None]] = {}
+        self._turn = 0
         self._lock = threading.Lock()
 
     @property
@@ -139,13 +140,20 @@ class Session:
         """The reply to an event; never raises.
 
         Every reply has ``ok``. With ``ok`` true it describes the whole page, but that ``scene`` is
-        ``None`` where the event's ``seen`` names the scene there is; an export has its ``text``
-        and ``name`` instead. Otherwise ``error`` has a ``message`` and, of a text that cannot be
-        read, the ``text`` and the ``position`` in it.
+        ``None`` where the event's ``seen`` names the scene there is, and ``model`` where ``known``
+        names its ``subject``; an export has its ``text`` and ``name`` instead. Otherwise ``error``
+        has a ``message`` and, of a text that cannot be read, the ``text`` and the ``position`` in
+        it. ``turn`` counts replies, for whoever gets them in another order.
+
+        The event ``bars`` may take seconds the first time; from other threads others are answered
+        meanwhile, without bars.
         """
+        if isinstance(event, dict) and event.get("type") == "bars":
+            self.state.subject.prepare()
         with self._lock:
             try:
-                return self._handle(event)
+                self._turn += 1
+                return self._handle(event) | {"turn": self._turn}
             except ParseError as error:
                 place = {"text": error.text, "position": error.position}
                 return _refusal(str(error).split("\n")[0], place)
@@ -184,16 +192,17 @@ class Session:
         return reply | {"can": {"undo": bool(self.done), "redo": bool(self.undone)}}
 
     def _reply(self, event: Json, kind: str) -> Json:
-        view = self._view(strict=kind == "view")
+        view, key = self._view(strict=kind == "view")
         state, selected = self.state, self.selected
         answer = ask(state)
         hidden = state.quiz and state.guess is None and answer is not None
-        key = self._scene_key()
         seen = event.get("seen") == key
+        known = event.get("known") == state.subject.serial
         return {
             "ok": True,
             "said": self.said,
-            "model": state.subject.once("model", model_reply),
+            "subject": state.subject.serial,
+            "model": None if known else state.subject.once("model", model_reply),
             "query": statement(state),
             "hidden": hidden,
             "answer": None if answer is None or hidden else answer_reply(answer),
@@ -201,7 +210,7 @@ class Session:
             "view": {"name": state.view, "member": state.member, "note": view.note},
             "members": member_count(state) if state.view in ("essential", "member") else None,
             "key": key,
-            "scene": None if seen else self._scene(key, view),
+            "scene": None if seen else self._scene(key),
             "roles": roles(state, None if hidden else answer, selected),
             "selected": None if selected is None else around(state.subject, selected),
             "claim": self.claimed(state.subject, state.claim) if state.claim else None,
@@ -216,38 +225,45 @@ class Session:
             "link": as_link(state),
         }
 
-    def _view(self, strict: bool) -> View:
-        """What is drawn; the graph itself where the model has lost its other view."""
-        try:
-            return view_of(self.state)
-        except ValueError as error:
-            if strict:
-                raise
-            self.state = replace(self.state, view="graph", member=0)
-            self.said = f"{self.said} Back to the graph: {error}.".strip()
-            return view_of(self.state)
+    def _view(self, strict: bool) -> tuple[View, str]:
+        """What is drawn and its name; the graph itself where the model has lost its other view."""
+        key = self._scene_key()
+        if key not in self._scenes:
+            try:
+                view = view_of(self.state)
+            except ValueError as error:
+                if strict:
+                    raise
+                self.state = replace(self.state, view="graph", member=0)
+                self.said = f"{self.said} Back to the graph: {error}.".strip()
+                return self._view(strict=True)
+            self._scenes = dict([*self._scenes.items()][1 - MOST_SCENES :]) | {key: (view, None)}
+        return self._scenes[key][0], key
 
     def _bars(self, kind: str) -> Json:
         if self.state.quiz:
             return {"available": False, "reason": "Bars are off in practice."}
-        if kind == "open" and not self.state.subject.engine_known:
+        subject = self.state.subject
+        if subject.preparing or (kind == "open" and not subject.engine_known):
             return {"available": False, "pending": True, "reason": "Computing …"}
         return bars_reply(self.state)
 
-    def _scene(self, key: str, view: View) -> Json:
-        """The picture, remembered while others are few."""
-        if key not in self._scenes:
+    def _scene(self, key: str) -> Json:
+        """The picture of a view, remembered with it."""
+        view, drawn = self._scenes[key]
+        if drawn is None:
             drawn = scene(self.state, view, self.rows, self.selected)
-            self._scenes = dict([*self._scenes.items()][-MOST_SCENES:]) | {key: drawn}
-        return self._scenes[key]
+            self._scenes[key] = view, drawn
+        return drawn
 
     def _scene_key(self) -> str:
         """A name that two pictures share only if they are the same."""
         state = self.state
         parts: list[Any] = [state.subject.serial, state.view, state.member, self.rows]
         parts += sorted((str(v), place) for v, place in state.moved.items())
-        if len(state.subject.whole) > 100 or state.view == "ancestral":
-            parts += [state.question, frozenset(state.observed), self.selected]
+        if state.view == "ancestral":
+            parts += [state.question, frozenset(state.observed)]
+        parts += [frozenset(drawable(state, self.selected)[0])]
         return f"{hash(tuple(parts)) & 0xFFFFFFFFFFFFFFF:x}"
 
 

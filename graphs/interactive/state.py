@@ -113,7 +113,7 @@ def as_link(state: State) -> str:
     def texts(nodes: Iterable[Node]) -> list[str]:
         return sorted(names[v] for v in nodes)
 
-    content: dict[str, Any] = {"model": state.subject.once("text", _text)}
+    content: dict[str, Any] = {}
     if state.observed:
         content["observed"] = [
             [names[v], None if s is None else str(s)] for v, s in state.observed.items()
@@ -129,12 +129,18 @@ def as_link(state: State) -> str:
         content["randomised"] = texts(state.subject.randomised)
     if state.moved:
         content["moved"] = [[names[v], round(x), round(y)] for v, (x, y) in state.moved.items()]
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+    rest = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    head, packer = state.subject.once("packed", _packed)
+    packer = packer.copy()
+    tail = packer.compress(f"{',' if content else ''}{rest[1:]}".encode()) + packer.flush()
+    return base64.urlsafe_b64encode(head + tail).decode().rstrip("=")
 
 
-def _text(subject: Subject) -> str:
-    return one_line(subject.whole)
+def _packed(subject: Subject) -> tuple[bytes, Any]:
+    """The model packed, and the packer to go on with: a model is long, the rest is short."""
+    packer = zlib.compressobj(9)
+    text = f'{{"model":{json.dumps(one_line(subject.whole), ensure_ascii=False)}'
+    return packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH), packer
 
 
 def read_link(text: str) -> dict[str, Any]:

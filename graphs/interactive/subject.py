@@ -11,11 +11,12 @@ import networkx as nx
 
 from graphs.language.notation import Node
 from graphs.pictures.scene import Layout, lay_out
+from graphs.pictures.shown import induced, nearest
 from graphs.structure.factorization import Factor, Factorization
 from graphs.structure.mixed import has_marks
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import latent_nodes
-from graphs.structure.search import ancestors, require_acyclic
+from graphs.structure.search import require_acyclic
 
 if TYPE_CHECKING:
     from graphs.inference.junction_tree import JunctionTree
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _SERIALS = count()
 MOST_CELLS = 1 << 22  # of all cliques: about a tenth of a second
-MOST_DRAWN, MOST_SPRUNG = 300, 100
+MOST_DRAWN, MOST_KEPT = 300, 32
 
 
 class Subject:
@@ -51,13 +52,21 @@ class Subject:
         self.serial = next(_SERIALS)
         self._layouts: dict[Any, Layout] = {}
         self._once: dict[str, Any] = {}
-        self.prior: dict[Node, list[float]] | None = None
+        self._lately: dict[tuple[str, Hashable], Any] = {}
+        self.preparing = False
 
     def once(self, what: str, compute: Callable[[Subject], Any]) -> Any:
         """What a function says of this subject, worked out the first time it is wanted."""
         if what not in self._once:
             self._once[what] = compute(self)
         return self._once[what]
+
+    def lately(self, what: str, key: Hashable, compute: Callable[[Subject], Any]) -> Any:
+        """What a function says of this subject, with the last few answers remembered."""
+        if (what, key) not in self._lately:
+            found = compute(self)
+            self._lately = dict([*self._lately.items()][1 - MOST_KEPT :]) | {(what, key): found}
+        return self._lately[what, key]
 
     @cached_property
     def whole(self) -> nx.Graph:
@@ -103,11 +112,22 @@ class Subject:
             raise ValueError("expected arrows alone to cut, got edges without heads")
         return Subject(self.structure, self.tables, self.without, nodes)
 
-    @cached_property
+    @property
     def tree(self) -> JunctionTree | None:
         """The engine for exact answers; ``without`` says why there is none."""
-        if self.tables is None:
-            return None
+        return None if self.tables is None else self._tree
+
+    def prepare(self) -> None:
+        """Have the engine ready, while :attr:`preparing` says so to other threads."""
+        if not self.engine_known:
+            self.preparing = True
+            try:
+                _ = self.tree
+            finally:
+                self.preparing = False
+
+    @cached_property
+    def _tree(self) -> JunctionTree | None:
         from graphs.inference.junction_tree import JunctionTree
 
         tree = JunctionTree(self.cut_tables)
@@ -122,7 +142,7 @@ class Subject:
     @property
     def engine_known(self) -> bool:
         """Whether :attr:`tree` was asked for before."""
-        return "tree" in vars(self) or self.tables is None
+        return "_tree" in vars(self) or self.tables is None
 
     @property
     def cut_tables(self) -> Tables:
@@ -145,42 +165,17 @@ class Subject:
     def layout(self, nodes: Iterable[Node], rows: bool) -> Layout:
         """Places for some of the nodes, worked out once."""
         shown = frozenset(nodes)
+        if len(self._layouts) > MOST_KEPT:
+            self._layouts.clear()
         if (shown, rows) not in self._layouts:
-            part = self.whole if len(shown) == len(self.whole) else self.whole.subgraph(shown)
+            part = self.whole if len(shown) == len(self.whole) else induced(self.whole, shown)
             states = {v: len(self.states[v]) for v in shown} if rows else None
             self._layouts[shown, rows] = lay_out(part, states)
         return self._layouts[shown, rows]
 
     def drawable(self, seeds: frozenset[Node]) -> tuple[list[Node], str]:
-        """The nodes to draw, and of a large model which these are, in words.
-
-        Of a model with more than 300 nodes, the ancestors of those asked about or observed; of a
-        larger part than that, what is nearest to them.
-        """
-        graph = self.whole
-        most = MOST_DRAWN if graph.is_directed() else MOST_SPRUNG
-        if len(graph) <= most:
-            return list(graph), ""
-        if not seeds:
-            return [], f"{len(graph)} nodes: too many to draw. Ask, observe or find some of them."
-        kind = "nearest nodes"
-        near: Iterable[Node] = seeds
-        within = set(graph)
-        if graph.is_directed():
-            within, kind = ancestors(graph, seeds), "ancestors of what is asked and observed"
-        around = graph.to_undirected(as_view=True) if graph.is_directed() else graph
-        chosen = dict.fromkeys(near)
-        queue = list(chosen)
-        for v in queue:
-            for u in around[v]:
-                if u in within and u not in chosen and len(chosen) < most:
-                    chosen[u] = None
-                    queue.append(u)
-        if len(chosen) < len(within):
-            kind = f"nearest of {len(within)} {kind}" if kind != "nearest nodes" else kind
-        return [v for v in graph if v in chosen], (
-            f"{len(chosen)} of {len(graph)} nodes are drawn: the {kind}."
-        )
+        """The nodes to draw, and of a model with more than 300 which these are, in words."""
+        return self.lately("drawable", seeds, lambda own: nearest(own.whole, seeds, MOST_DRAWN))
 
 
 def subject_of(

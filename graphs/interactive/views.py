@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
-from graphs.interactive.replies import Json, active_edges
+from graphs.interactive.replies import Json
 from graphs.interactive.state import State
 from graphs.language.notation import Node
-from graphs.pictures.scene import Joined, Layout, bounds, displaced, drawn
+from graphs.pictures.scene import Joined, displaced
+from graphs.pictures.shown import active_edges, described, parts
 from graphs.separation.independence import Independence
 from graphs.separation.markov import blanket_of
 from graphs.structure.chordal import moral_ancestral, moralize, triangulate
 from graphs.structure.edges import edges
 from graphs.structure.mixed import canonical, one_member
-from graphs.structure.nodes import latent_nodes
 
 MOST_MEMBERS, MOST_MONITORED = 60, 60
 
@@ -115,79 +115,30 @@ def member_count(state: State) -> Json | None:
     graph = state.subject.graph
     if not graph.is_directed() or canonical(graph) is not graph:
         return None
-    found = sum(1 for _ in members(graph))
+    found = state.subject.once("members", lambda own: sum(1 for _ in members(own.graph)))
     return {"count": min(found, MOST_MEMBERS), "more": found > MOST_MEMBERS}
 
 
 # --- The picture --------------------------------------------------------------------------------
 
 
-def scene(state: State, view: View, monitors: bool, selected: Node | None) -> Json:
-    """Boxes and lines as numbers; names are text, to be shown as such."""
-    subject = state.subject
+def drawable(state: State, selected: Node | None) -> tuple[list[Node], str]:
+    """The nodes that there is room for, and of a large model which these are, in words."""
     seeds = frozenset(state.observed) | ({selected} if selected is not None else frozenset())
     if state.question:
         seeds |= state.question.x | state.question.y
-    nodes, note = subject.drawable(seeds)
+    return state.subject.drawable(seeds)
+
+
+def scene(state: State, view: View, monitors: bool, selected: Node | None) -> Json:
+    """Boxes and lines as numbers; names are text, to be shown as such."""
+    subject = state.subject
+    nodes, note = drawable(state, selected)
     rows = monitors and bool(subject.tables) and len(nodes) <= MOST_MONITORED
     layout = displaced(subject.layout(nodes, rows), state.moved)
-    shown = set(nodes)
-    joined = [e for e in view.joined if e[0] in shown and e[2] in shown]
-    lines = drawn(layout, joined)
-    left, top, width, height = bounds(layout, lines)
-    graph = subject.graph
-    latent = latent_nodes(graph)
-    return {
-        "box": [round(n, 1) for n in (left, top, width, height)],
-        "note": note,
-        "monitors": rows,
-        "nodes": [
-            {
-                "id": str(v),
-                "lines": layout.lines[v],
-                "x": round(layout.places[v][0], 1),
-                "y": round(layout.places[v][1], 1),
-                "w": round(layout.sizes[v][0], 1),
-                "h": round(layout.sizes[v][1], 1),
-                "latent": v in latent,
-                "faded": v in view.faded,
-                "randomised": v in subject.randomised,
-                "kind": subject.whole.nodes[v].get("kind", "chance"),
-            }
-            for v in nodes
-        ],
-        "edges": [
-            {
-                "tail": str(line.tail),
-                "sign": line.sign,
-                "head": str(line.head),
-                "mark": view.marks.get((line.tail, line.sign, line.head), ""),
-                "line": _polyline(line.line),
-                "heads": [_polyline(head) + "Z" for head in line.heads],
-            }
-            for line in lines
-        ],
-        "plates": _plates(layout, subject.whole),
-        "unboxed": layout.unboxed,
-    }
-
-
-def _polyline(points: Any) -> str:
-    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
-
-
-def _plates(layout: Layout, graph: nx.Graph) -> list[Json]:
-    sizes = graph.graph.get("plates", {})
-    return [
-        {
-            "label": f"{p.name} ({sizes[p.name]})" if p.name in sizes else p.name,
-            "x": round(p.x - p.width / 2, 1),
-            "y": round(p.y - p.height / 2, 1),
-            "w": round(p.width, 1),
-            "h": round(p.height, 1),
-        }
-        for p in layout.plates
-    ]
+    randomised = subject.randomised
+    found = described(layout, view.joined, subject.whole, view.marks, view.faded, randomised)
+    return {**found, "note": note, "monitors": rows}
 
 
 def roles(state: State, answer: Independence | None, selected: Node | None) -> Json:
@@ -206,7 +157,7 @@ def roles(state: State, answer: Independence | None, selected: Node | None) -> J
         mark([selected], "selected")
         mark(blanket_of(one_member(subject.graph), frozenset((selected,))), "blanket")
     if answer is not None:
-        mark(answer.path or (), "path")
-        mark(answer.blockers, "blocker")
+        for role, nodes in parts(answer).items():
+            mark(nodes, role)
     active = sorted(active_edges(answer)) if answer is not None else []
     return {"nodes": {v: r for v, r in found.items() if r}, "active": [list(e) for e in active]}

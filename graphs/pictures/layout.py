@@ -10,7 +10,8 @@ neighbours go through, the one with the fewest crossings. *Places*: with the ord
 
 layer by layer, each of which is an isotonic regression; large weights between bends make long
 arrows straight. An undirected graph is placed by its shortest-path distances (Kamada and Kawai
-1989), of several local optima the least cluttered, and spread until no two nodes overlap.
+1989), of several local optima the least cluttered, and spread until no two nodes overlap; a large
+one as :mod:`graphs.pictures.springs` says.
 Components stand side by side. Lengths are in points.
 """
 
@@ -35,7 +36,7 @@ Routes: TypeAlias = dict[Edge, list[Point]]
 NODE_GAP, LAYER_GAP, BEND_WIDTH, SPRING = 0.8, 1.2, 0.3, 2.6  # in heights of a node
 STEEPEST = 2.0
 SWEEPS, RELAXATIONS = 16, 60
-COUNTED, RESTARTS = 400, 6
+COUNTED, RESTARTS, MOST_TRIED = 400, 6, 60
 
 
 def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tuple[Places, Routes]:
@@ -71,6 +72,11 @@ def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tup
 def _sprung(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tuple[Places, Routes]:
     if len(graph) == 1:
         return dict.fromkeys(graph, (0.0, 0.0)), {}
+    if len(graph) > MOST_TRIED:
+        from graphs.pictures.springs import springs
+
+        found = springs(graph, widths, height, NODE_GAP * height, SPRING * height)
+        return found, {(u, v): [found[u], found[v]] for u, v in graph.edges}
     places = min(
         (
             _spread(graph, nx.kamada_kawai_layout(graph, pos=pos), widths, height)

@@ -121,6 +121,11 @@ class Independence(Explained):
         r"""The answer as LaTeX, without dollar signs, the sign struck out of a dependence."""
         return statement_latex(self.x, self.y, self.given, self.separated)
 
+    def _repr_html_(self) -> str:
+        from graphs.pictures.shown import answer_html
+
+        return answer_html(self, self.explain())
+
     @cached_property
     def known(self) -> frozenset[Node]:
         """What is observed, and the functions of it."""
@@ -153,7 +158,9 @@ class Independence(Explained):
     @cached_property
     def blockers(self) -> frozenset[Node]:
         """The nodes that block a path between x and y; the cut where there are many paths."""
-        if self.trails is None or not self.separated:
+        if not self.separated:
+            return frozenset()
+        if self.trails is None:
             return self.certificate.cut if self.certificate else frozenset()
         return frozenset(v for trail in self.trails for v in trail.blockers)
 

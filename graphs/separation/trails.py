@@ -13,11 +13,11 @@ on the side of X and the part of Z around them; one look at every edge verifies 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, combinations, islice, pairwise, product
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import networkx as nx
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["chain", "fork", "collider", "link"]
 T = TypeVar("T")
+Below: TypeAlias = Callable[[Node], Node | None]
 
 MOST_TRAILS, MOST_STEPS, MOST_NAMES = 8, 20_000, 12
 
@@ -129,17 +130,19 @@ class Trail:
 
 def read_trail(graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node]) -> Trail:
     """The path through these nodes of the graph, each inner node read by the definition."""
-    return next(_readings(graph, nodes, given))
+    return next(_readings(graph, nodes, given, _below(graph, given)))
 
 
-def _readings(graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node]) -> Iterator[Trail]:
+def _readings(
+    graph: nx.Graph, nodes: Sequence[Node], given: frozenset[Node], below: Below
+) -> Iterator[Trail]:
     """The paths through these nodes, over an arrow and over ↔ where both join two; active first."""
     steps = [_edges_between(graph, u, v) for u, v in pairwise(nodes)]
     bowed = any(len(arrows) > 1 for arrows in steps)
-    first = _open_arrows(graph, nodes, steps, given) if bowed else None
+    first = _open_arrows(graph, nodes, steps, given, below) if bowed else None
     others = (arrows for arrows in product(*steps) if arrows != first)
     for arrows in chain((first,) if first else (), others):
-        yield _read(graph, nodes, arrows, given)
+        yield _read(graph, nodes, arrows, given, below)
 
 
 def _edges_between(graph: nx.Graph, u: Node, v: Node) -> tuple[str, ...]:
@@ -150,7 +153,11 @@ def _edges_between(graph: nx.Graph, u: Node, v: Node) -> tuple[str, ...]:
 
 
 def _open_arrows(
-    graph: nx.Graph, nodes: Sequence[Node], steps: Sequence[Sequence[str]], given: frozenset[Node]
+    graph: nx.Graph,
+    nodes: Sequence[Node],
+    steps: Sequence[Sequence[str]],
+    given: frozenset[Node],
+    below: Below,
 ) -> tuple[str, ...] | None:
     """The edges of an active path through these nodes, if there is one."""
     active: dict[str, tuple[str, ...]] = {arrow: (arrow,) for arrow in steps[0]}
@@ -159,32 +166,41 @@ def _open_arrows(
             after: (*path, after)
             for after in following
             for before, path in active.items()
-            if _junction(graph, node, before, after, given).open
+            if _junction(graph, node, before, after, given, below).open
         }
     return next(iter(active.values()), None)
 
 
 def _read(
-    graph: nx.Graph, nodes: Sequence[Node], arrows: tuple[str, ...], given: frozenset[Node]
+    graph: nx.Graph,
+    nodes: Sequence[Node],
+    arrows: tuple[str, ...],
+    given: frozenset[Node],
+    below: Below,
 ) -> Trail:
     inner = zip(nodes[1:-1], pairwise(arrows), strict=True)
-    junctions = tuple(_junction(graph, node, *ends, given) for node, ends in inner)
+    junctions = tuple(_junction(graph, node, *ends, given, below) for node, ends in inner)
     return Trail(tuple(nodes), arrows, junctions)
 
 
 def _junction(
-    graph: nx.Graph, node: Node, before: str, after: str, given: frozenset[Node]
+    graph: nx.Graph, node: Node, before: str, after: str, given: frozenset[Node], below: Below
 ) -> Junction:
     heads = (before in "→↔") + (after in "←↔")
     kind: Kind = "link" if before == "—" else ("fork", "chain", "collider")[heads]
-    below = _observed_below(graph, node, given) if kind == "collider" else None
     function = bool(graph.nodes[node].get("deterministic"))
-    return Junction(node, kind, node in given, below, function)
+    descendant = below(node) if kind == "collider" else None
+    return Junction(node, kind, node in given, descendant, function)
 
 
-def _observed_below(graph: nx.DiGraph, node: Node, given: frozenset[Node]) -> Node | None:
-    """A nearest observed descendant; the node itself does not count."""
-    return next((v for _, v in nx.bfs_edges(graph, node) if v in given), None)
+def _below(graph: nx.Graph, given: frozenset[Node]) -> Below:
+    """A nearest observed descendant of any node, which does not count itself; asked once each."""
+
+    @cache
+    def nearest(node: Node) -> Node | None:
+        return next((v for _, v in nx.bfs_edges(graph, node) if v in given), None)
+
+    return nearest
 
 
 # --- Every path ---------------------------------------------------------------------------------
@@ -198,10 +214,11 @@ def all_trails(
     ``None`` when there are more than eight, or when finding them takes too long.
     """
     found: list[Trail] = []
+    below = _below(graph, given)
     for outcome in _paths(graph, x, y):
         if outcome is None:
             return None
-        found += islice(_readings(graph, outcome, given), MOST_TRAILS + 1)
+        found += islice(_readings(graph, outcome, given, below), MOST_TRAILS + 1)
         if len(found) > MOST_TRAILS:
             return None
     return tuple(sorted(found, key=lambda trail: len(trail.nodes)))

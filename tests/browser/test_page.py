@@ -3,14 +3,15 @@
 import json
 import math
 import re
+import sys
+import types
 
 import networkx as nx
 import pytest
 from browser_visits import Visit
 
 import graphs
-from graphs.interactive.html import asset
-from graphs.interactive.session import Session
+from graphs.interactive import widget
 
 NASTY = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", '"]', "a b", "0"]
 
@@ -221,36 +222,103 @@ def test_a_saved_study_opens_without_a_server(browser, tmp_path):
     study.context.close()
 
 
+# What a notebook does with a widget: its module is imported from text, its style is put into the
+# page, and messages go to the kernel and come back to whoever listens.
 HOST = """<!doctype html><div id="cell" style="width:900px"></div><script type="module">
-const page = (await import(URL.createObjectURL(
-  new Blob([window.bundle], {type: "text/javascript"})))).default;
+const style = document.createElement("style");
+style.textContent = window.widget.css;
+document.head.append(style);
+const text = new Blob([window.widget.esm], {type: "text/javascript"});
+const {default: widget} = await import(URL.createObjectURL(text));
 const listeners = new Set();
 const model = {
-  send: async (m) => {
-    const reply = JSON.parse(await window.kernel(JSON.stringify(m.event)));
-    listeners.forEach((listen) => listen({id: m.id, reply}));
+  get: () => undefined,
+  send: async (content) => {
+    const replies = JSON.parse(await window.kernel(JSON.stringify(content)));
+    replies.forEach((reply) => listeners.forEach((listen) => listen(reply, [])));
   },
-  on: (_, listen) => listeners.add(listen),
-  off: (_, listen) => listeners.delete(listen),
+  on: (name, listen) => name === "msg:custom" && listeners.add(listen),
+  off: (name, listen) => listeners.delete(listen),
 };
-window.close_page = page.render({model, el: document.getElementById("cell")});
+window.close_page = widget.render({model, el: document.getElementById("cell")});
+window.listening = () => listeners.size;
 </script>"""
 
 
-def test_the_same_module_is_a_widget(browser):
-    session = Session("asia", query="tub _||_ lung | dysp")
-    cell = Visit(browser, session)
-    cell.page.expose_function("kernel", lambda e: json.dumps(session.handle(json.loads(e))))
-    cell.page.add_init_script(f"window.bundle = {json.dumps(asset('page.js'))}")
+class Kernel:
+    """The half of anywidget that a widget derives from in Python."""
+
+    def on_msg(self, answer):
+        self.answer, self.sent = answer, []
+
+    def send(self, content, buffers=None):
+        self.sent.append(content)
+
+    def _repr_mimebundle_(self):
+        return {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}, {}
+
+    def receive(self, text):
+        self.answer(self, json.loads(text), [])
+        sent, self.sent = self.sent, []
+        return json.dumps(sent)
+
+
+def test_a_notebook_hosts_the_page(browser, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", types.SimpleNamespace(AnyWidget=Kernel))
+    monkeypatch.setattr("graphs.interactive.widget.find_spec", lambda name: name)
+    widget._class.cache_clear()
+    page = graphs.page("asia", query="tub _||_ lung | dysp")
+    data, _ = page._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert "<svg" in data["text/html"]
+    own = page._widget
+    cell = Visit(browser, page.session)
+    cell.page.expose_function("kernel", own.receive)
+    cell.page.add_init_script(f"window.widget = {json.dumps({'esm': own._esm, 'css': own._css})}")
     cell.page.goto("about:blank")
     cell.page.set_content(HOST)
     cell.ready()
     assert cell.verdict == "tub ⟂ lung | dysp does not hold."
     cell.press(cell.node("dysp"))
-    assert session.state.observed == {"dysp": "yes"}
+    assert page.evidence == {"dysp": "yes"}
+    assert cell.bar("dysp", "yes") == 1
+    cell.ask("tub _||_ smoke")
+    assert page.answer.holds
+    assert cell.node("tub").locator(".gp-box").bounding_box()["height"] > 40
     assert cell.complaints == []
     cell.page.evaluate("window.close_page()")
+    assert cell.page.evaluate("window.listening()") == 0
     cell.context.close()
+    widget._class.cache_clear()
+
+
+def test_three_hundred_nodes_of_an_undirected_model_are_drawn(visit):
+    page = visit(nx.convert_node_labels_to_integers(nx.grid_2d_graph(15, 20)), query="0 _||_ 299")
+    assert page.page.locator(".gp-nodes .gp-node").count() == 300
+    boxes = page.page.locator(".gp-box").evaluate_all(
+        "found => found.map(b => b.getBoundingClientRect()).map(b => [b.x, b.y, b.width, b.height])"
+    )
+    overlap = [
+        (a, b)
+        for i, a in enumerate(boxes[:300])
+        for b in boxes[:i]
+        if abs(a[0] - b[0]) < (a[2] + b[2]) / 2 - 0.5 and abs(a[1] - b[1]) < (a[3] + b[3]) / 2 - 0.5
+    ]
+    assert not overlap
+    assert page.verdict == "0 ⟂ 299 does not hold."
+
+
+def test_sections_that_say_the_same_are_left_alone(visit):
+    page = visit("asia", query="tub _||_ smoke")
+    section = page.open("Edit")
+    section.get_by_label("name of the new node").fill("half a na")
+    page.press(page.node("dysp"))
+    assert page.verdict == "tub ⟂ smoke | dysp does not hold."
+    assert section.get_by_label("name of the new node").input_value() == "half a na"
+    table = page.open("Model").locator("details").filter(has_text="P(tub | asia)").first
+    assert table.locator("td").count() == 0
+    table.locator("summary").click()
+    assert table.locator("td").all_inner_texts() == ["0.05", "0.95", "0.01", "0.99"]
 
 
 def test_the_shared_cases_are_answered_through_the_page(visit, reference_data):

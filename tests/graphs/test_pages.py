@@ -10,6 +10,9 @@ import sys
 import types
 import urllib.request
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import networkx as nx
 import pytest
@@ -43,7 +46,11 @@ def test_a_page_is_served_in_the_background(capsys, monkeypatch):
     monkeypatch.setattr("webbrowser.open", opened.append)
     page = graphs.page("diagnosis", query="M _||_ F")
     with contextlib.closing(page.serve(block=False)) as server:
-        assert opened == [server.url]
+        door = Path(url2pathname(urlsplit(opened[0]).path))
+        assert opened[0].startswith("file:")
+        assert server.token not in opened[0]  # others see how a browser is started
+        assert (door.stat().st_mode & 0o777, door.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert f"0; url={server.url}" in door.read_text()
         assert capsys.readouterr().out == f"{server.url}\n"
         event = urllib.request.Request(
             server.url.split("#")[0] + "event",
@@ -53,6 +60,7 @@ def test_a_page_is_served_in_the_background(capsys, monkeypatch):
         assert json.load(urllib.request.urlopen(event))["ok"]
     assert page.answer.given == {"D"}
     assert not page.answer
+    assert not door.parent.exists()
 
 
 @pytest.mark.parametrize(
