@@ -65,7 +65,7 @@ class LatentDiffusion(GenerativeModel):
             )
         if not frozen and any(isinstance(m, PIController) for m in autoencoder.modules()):
             raise ValueError("expected an autoencoder without a controller, or frozen=True")
-        self.fit_defaults: dict[str, Any] = {"ema": 0.999}
+        self.fit_defaults: dict[str, Any] = {"ema": 0.999, "scheduler": "falling"}
         self.train(self.training)
 
     def __repr__(self) -> str:
