@@ -7,12 +7,14 @@ looks at a program, or draws from a seed of its own, puts all of them back.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy
 import torch
+
+Drawn = TypeVar("Drawn")
 
 
 class RandomState:
@@ -82,6 +84,22 @@ def seed_torch(seed: int) -> None:
         torch.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
+
+
+def stream(seed: int, index: int) -> numpy.random.SeedSequence:
+    """Where the random numbers of a sample start, whatever other samples there are."""
+    # a spawn key, not a longer seed: large seeds would run into the index
+    return numpy.random.SeedSequence(seed, spawn_key=(index,))
+
+
+def one_by_one(draw: Callable[[], Drawn], seed: int, n: int) -> list[Drawn]:
+    """Draws from torch, each in the stream of its index; all generators are restored afterwards."""
+    found = []
+    with preserved():
+        for index in range(n):
+            seed_torch(int(stream(seed, index).generate_state(1, numpy.uint64)[0]))
+            found.append(draw())
+    return found
 
 
 def _accelerators() -> list[torch.device]:

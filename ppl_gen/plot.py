@@ -57,14 +57,21 @@ def images(pictures: Tensor, ax: Axes | None = None, *, columns: int | None = No
 
 
 def samples(
-    model: GenerativeModel, n: int = 64, ax: Axes | None = None, *, seed: int = 0, **how: Any
+    model: GenerativeModel,
+    n: int = 64,
+    ax: Axes | None = None,
+    *,
+    y: Any = None,
+    seed: int = 0,
+    **how: Any,
 ) -> Axes:
-    """Images of ``n`` draws, or their means; of a conditional model, for each label in turn.
+    """Images of ``n`` draws, or their means.
 
     Args:
         model: any model of images.
         n: how many.
         ax: Axes to draw on.
+        y: what a conditional model is told, each label in turn by default.
         seed: of the draws.
         how: further arguments of its ``sample``.
 
@@ -73,7 +80,8 @@ def samples(
     >>> len(ax.images)
     1
     """
-    return images(model.sample(n, model.condition.examples(n), seed=seed, **how), ax)
+    told = model.condition.examples(n) if y is None else y
+    return images(model.sample(n, told, seed=seed, **how), ax)
 
 
 def frames(seen: Frames, ax: Axes | None = None, *, columns: int = 8) -> Axes:

@@ -63,6 +63,9 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     sample.add_argument("-n", type=int, default=64)
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--out", type=Path, help="a PNG; RUN/samples.png by default")
+    told = sample.add_argument_group("what conditional models are told, each in turn by default")
+    told.add_argument("--label", nargs="+", help="numbers or names of classes, taken in turn")
+    told.add_argument("--caption", nargs="+", help="texts such as 'a thick seven', taken in turn")
     own = sample.add_argument_group("options of diffusions")
     own.add_argument("--steps", type=int, help="from noise to data")
     own.add_argument("--sampler", help="ancestral, ddim, euler, heun, langevin, …")
@@ -272,6 +275,8 @@ def _sample(arguments: argparse.Namespace) -> None:
 
     model, folder, settings = _trained(arguments.run)
     table, how = len(model.data_shape) == 1, sources.sampling(model, arguments)
+    told = sources.told(model, arguments.label, arguments.caption, arguments.n)
+    how |= {} if told is None else {"y": told}
     target = arguments.out or folder / ("samples.csv" if table else "samples.png")
     test = None
     if model.streams > 1:

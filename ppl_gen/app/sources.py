@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ppl_gen.data import captions
 from ppl_gen.data.csv_file import read_frame, write_frame
@@ -197,8 +200,45 @@ def sampling(model: Any, arguments: Any) -> dict[str, Any]:
     return found
 
 
-def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None, **how: Any) -> None:
-    """Draws of a model of a table in the units of its data, of every class in turn.
+def told(
+    model: Any, labels: Sequence[str] | None, captions: Sequence[str] | None, n: int
+) -> Tensor | None:
+    """What n samples are given of labels or captions in turn, or ``None`` where there are none.
+
+    Raises:
+        ValueError: what the model does not know or take.
+    """
+    asked = {"label": labels, "caption": captions}
+    given = {name: words for name, words in asked.items() if words is not None}
+    if not given:
+        return None
+    condition = model.condition
+    named = bool(condition.num_classes) and not condition.num_covariates
+    taken = ["caption"] if isinstance(condition, Captions) else ["label"] * named
+    if list(given) != taken:
+        wanted = f"--{taken[0]} alone" if taken else "no --label or --caption"
+        found = " and ".join(f"--{name}" for name in given)
+        raise ValueError(f"expected {wanted} for {model.recipe.name}, got {found}")
+    words = list(islice(cycle(given[taken[0]]), max(n, 0)))
+    if labels is None:
+        return condition.tensor(words)
+    return torch.tensor([_label(condition, word) for word in words])
+
+
+def _label(condition: Any, word: str) -> int:
+    names = condition.classes or ()
+    if word in names:
+        return names.index(word)
+    if not word.isdigit() or int(word) >= condition.num_classes:
+        named = f" or among {', '.join(names)}" if names else ""
+        raise ValueError(f"expected labels below {condition.num_classes}{named}, got {word!r}")
+    return int(word)
+
+
+def write_rows(
+    path: Path, model: Any, n: int, seed: int, given: Any = None, y: Any = None, **how: Any
+) -> None:
+    """Draws of a model of a table in the units of its data, for labels or every class in turn.
 
     A model that translates is given the rows ``given`` instead.
 
@@ -210,6 +250,6 @@ def write_rows(path: Path, model: Any, n: int, seed: int, given: Any = None, **h
     if given is not None:
         write_frame(model.schema.to_frame(model.translate(given[:n])), path)
         return
-    labels = torch.arange(n) % model.num_classes if model.num_classes else None
+    labels = model.condition.examples(n) if y is None else y
     named = labels if model.schema.classes else None
     write_frame(model.schema.to_frame(model.sample(n, labels, seed=seed, **how), named), path)

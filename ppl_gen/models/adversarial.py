@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ppl_gen import critics
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import evaluating, is_readable, seeded
-from ppl_gen._random import preserved, seed_torch
+from ppl_gen._random import one_by_one, preserved
 from ppl_gen.models.base import GenerativeModel, require_values
 from ppl_gen.models.unrolling import Ahead
 from ppl_gen.networks import Shape
@@ -254,13 +254,8 @@ class Game(GenerativeModel):
             return torch.cat([self.generator(z) for z in latents.split(CHUNK)])[:n]
 
     def _latents(self, first: int, n: int, padded: int) -> Tensor:
-        """The latents of n samples, each drawn from a seed of its own, and zeros after them."""
-        law, drawn = self.prior(), []
-        with preserved():
-            for index in range(n):
-                seed_torch(first + index)
-                drawn.append(law.sample())
-        found = torch.stack(drawn)
+        """The latents of n samples, each drawn in a stream of its own, and zeros after them."""
+        found = torch.stack(one_by_one(self.prior().sample, first, n))
         return torch.cat([found, found.new_zeros(padded - n, *found.shape[1:])])
 
     # --- What it is given -----------------------------------------------------------------------

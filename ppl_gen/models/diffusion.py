@@ -16,7 +16,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,18 @@ from ppl_gen._checks import is_finite, is_whole
 from ppl_gen._modes import evaluating
 from ppl_gen._random import preserved
 from ppl_gen.denoisers import Clipped, DenoiserBase, Guided
-from ppl_gen.models.base import GenerativeModel, require_values
+from ppl_gen.models.base import require_values
 from ppl_gen.models.chain import Chain
 from ppl_gen.models.conditions import Captions
+from ppl_gen.models.from_noise import FromNoise
 from ppl_gen.networks import Shape
 from ppl_gen.noise import TimeLaw, Trailing, uniform
 from ppl_gen.objectives.denoising import Denoising, Weight
-from ppl_gen.samplers import Frames, Sampler, by_name, log_likelihood
+from ppl_gen.samplers import Sampler, by_name, log_likelihood
 from ppl_gen.samplers.streams import Seed, Streams, keys_of
 
 
-class Diffusion(GenerativeModel):
+class Diffusion(FromNoise):
     r"""A denoiser with the chain of steps it was made for.
 
     Args:
@@ -164,79 +165,17 @@ class Diffusion(GenerativeModel):
 
     # --- Samples --------------------------------------------------------------------------------
 
-    @overload
-    def sample(
-        self,
-        n: int,
-        y: Any = None,
-        *,
-        steps: int | None = ...,
-        sampler: str | Sampler | None = ...,
-        guidance: float = ...,
-        seed: Seed = ...,
-        batch_size: int | None = ...,
-        frames: Literal[False] = ...,
-        progress: bool = ...,
-    ) -> Tensor: ...
-
-    @overload
-    def sample(
-        self,
-        n: int,
-        y: Any = None,
-        *,
-        steps: int | None = ...,
-        sampler: str | Sampler | None = ...,
-        guidance: float = ...,
-        seed: Seed = ...,
-        batch_size: int | None = ...,
-        frames: Literal[True],
-        progress: bool = ...,
-    ) -> tuple[Tensor, Frames]: ...
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        y: Any = None,
-        *,
-        steps: int | None = None,
-        sampler: str | Sampler | None = None,
-        guidance: float = 1.0,
-        seed: Seed = None,
-        batch_size: int | None = None,
-        frames: bool = False,
-        progress: bool = False,
-    ) -> Tensor | tuple[Tensor, Frames]:
-        r"""``(n, *data_shape)`` draws, each from a random stream of its own.
-
-        Args:
-            n: how many.
-            y: the labels of a conditional model, numbers or names, ``(n,)`` or one for all.
-            steps: how many steps from noise to data, at most ``T``; ``sample_steps`` by default.
-            sampler: a sampler or its name, the model's own by default. One that visits evenly
-                spaced times is given those among the ``T`` that were trained.
-            guidance: the weight :math:`w` of :class:`ppl_gen.denoisers.Guided`: 0 looks at no
-                label, 1 is the conditional model, more sharpens.
-            seed: a whole number, or ``n`` of them, one a sample.
-            batch_size: how many at a time; the samples do not depend on it, up to rounding.
-            frames: whether to return what was passed through too.
-            progress: whether to show a bar over the steps on standard error.
-
-        Raises:
-            ValueError: labels that are missing, unknown or not wanted; guidance without labels or
-                not from 0; steps above ``T``; see :meth:`ppl_gen.samplers.Sampler.sample`.
-        """
+    def _draw(self, n: int, y: Any, **how: Any) -> Any:
         if not is_whole(n, 1):
             raise ValueError(f"expected at least one sample, got {n!r}")
-        steps = self.sample_steps if steps is None else self._require_steps(steps)
+        steps, sampler, guidance = (how.pop(name) for name in ("steps", "sampler", "guidance"))
+        how["steps"] = self.sample_steps if steps is None else self._require_steps(steps)
+        how["shape"] = self.data_shape
         chosen = self._chosen(self.sampler if sampler is None else by_name(sampler))
-        what = self._guided(guidance), n, self._labels(y, n, guidance)
-        how: dict[str, Any] = {"steps": steps, "shape": self.data_shape, "seed": seed}
-        how |= {"batch_size": batch_size, "progress": progress}
-        if not frames:
-            return self._shown(chosen.sample(*what, **how))
-        x, seen = chosen.sample(*what, **how, frames=True)
+        found: Any = chosen.sample(self._guided(guidance), n, self._labels(y, n, guidance), **how)
+        if not how["frames"]:
+            return self._shown(found)
+        x, seen = found
         to_data = self.objective.to_data
         return self._shown(x), replace(seen, x=to_data(seen.x), data=to_data(seen.data))
 

@@ -43,7 +43,9 @@ class DiffusionPrior(nn.Module):
         shape: of a code, ``Z`` or ``(Z,)``.
         diffusion: of the codes; by default a residual network of velocities on the cosine
             schedule.
-        likelihood_steps: the noise levels that a density visits.
+        likelihood_steps: the noise levels ``n`` that a density visits. Its error falls as
+            :math:`1 / n^2` and grows with the dimension: of a standard normal law in 40 it is too
+            high by 1.3 nats for 32, .32 for 64 and .08 for 128.
 
     Attributes:
         shift: :math:`\mu`, a running mean of the codes.
@@ -197,7 +199,7 @@ class CodesOf:
                 "expected a posterior with an entropy to train jointly with its prior, got "
                 f"{type(self.latent.family).__name__}"
             )
-        self.fit_defaults: dict[str, Any] = {"ema": 0.999}
+        self.fit_defaults: dict[str, Any] = {"ema": 0.999, "scheduler": "falling"}
 
     @property
     def latent(self) -> Latent:

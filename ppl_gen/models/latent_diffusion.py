@@ -12,18 +12,16 @@ from torch import Tensor, nn
 
 from ppl_gen._modes import evaluating
 from ppl_gen._store import unregistered
-from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.diffusion_prior import DiffusionPrior, require_codes
+from ppl_gen.models.from_noise import FromNoise
 from ppl_gen.models.vae import VAE
-from ppl_gen.samplers import Sampler
-from ppl_gen.samplers.streams import Seed
 from ppl_gen.schedules import PIController
 
 # Codes are decoded so many at a time.
 CHUNK = 500
 
 
-class LatentDiffusion(GenerativeModel):
+class LatentDiffusion(FromNoise):
     r"""A diffusion of the standardised codes of an autoencoder (Rombach et al. 2022).
 
     Codes are draws of :math:`q(z \mid x)`, or the outputs of the encoder before they are quantised.
@@ -65,7 +63,7 @@ class LatentDiffusion(GenerativeModel):
             )
         if not frozen and any(isinstance(m, PIController) for m in autoencoder.modules()):
             raise ValueError("expected an autoencoder without a controller, or frozen=True")
-        self.fit_defaults: dict[str, Any] = {"ema": 0.999}
+        self.fit_defaults: dict[str, Any] = {"ema": 0.999, "scheduler": "falling"}
         self.train(self.training)
 
     def __repr__(self) -> str:
@@ -150,49 +148,9 @@ class LatentDiffusion(GenerativeModel):
 
     # --- Samples --------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        y: Any = None,
-        *,
-        steps: int | None = None,
-        sampler: str | Sampler | None = None,
-        guidance: float = 1.0,
-        seed: Seed = None,
-        batch_size: int | None = None,
-        frames: bool = False,
-        progress: bool = False,
-    ) -> Any:
-        """``(n, *data_shape)`` decoded draws of the diffusion.
-
-        Args:
-            n: how many.
-            y: labels, or captions as text or indices, one for each or one for all.
-            steps: as the further ones but ``frames``, see :meth:`ppl_gen.Diffusion.sample`.
-            sampler: a sampler or its name.
-            guidance: the weight of the condition.
-            seed: a whole number, or one for each.
-            batch_size: how many codes at a time.
-            frames: whether to return what was passed through too, decoded.
-            progress: whether to show a bar.
-
-        Raises:
-            ValueError: what :meth:`ppl_gen.Diffusion.sample` refuses.
-        """
-        draw: Any = self.prior.diffusion.sample
-        found = draw(
-            n,
-            y,
-            steps=steps,
-            sampler=sampler,
-            guidance=guidance,
-            seed=seed,
-            batch_size=batch_size,
-            frames=frames,
-            progress=progress,
-        )
-        if not frames:
+    def _draw(self, n: int, y: Any, **how: Any) -> Any:
+        found = self.prior.diffusion.sample(n, y, **how)
+        if not how["frames"]:
             return self.decode(self.prior.spread(found))
         c, seen = found
         x, data = (self._decoded(part) for part in (seen.x, seen.data))

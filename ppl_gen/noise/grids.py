@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ppl_gen._checks import is_positive, is_whole
+from ppl_gen._modes import is_readable
 from ppl_gen.noise.kinds import Noise
 from ppl_gen.noise.levels import Level
 
@@ -26,7 +27,7 @@ def uniform(noise: Noise, n: int) -> Level:
     clean data: ``n`` noise levels of NCSN or EDM, then none.
 
     Raises:
-        ValueError: a number of steps below one.
+        ValueError: a number of steps below one, a schedule whose noise does not rise.
 
     >>> ppl_gen.noise.uniform(ppl_gen.noise.Linear(), 4).u.tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -125,6 +126,13 @@ _END = torch.ones(1, dtype=torch.float64)
 
 def _above_clean(noise: Noise, u: Tensor) -> Level:
     level, zero = noise.level(u), torch.zeros(1, dtype=torch.float64)
+    steps = level.log_snr.diff()
+    if is_readable(steps) and not bool((steps < 0).all()):
+        at = int((~(steps < 0)).nonzero()[0])
+        raise ValueError(
+            f"expected noise to rise with time, got log-SNR {level.log_snr[at]:g} at "
+            f"{u[at]:g} and {level.log_snr[at + 1]:g} at {u[at + 1]:g} with {noise}"
+        )
     return Level(*(torch.cat(p) for p in ((zero, u), (_END, level.alpha), (zero, level.sigma))))
 
 

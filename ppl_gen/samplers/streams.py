@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import seeded
+from ppl_gen._random import stream
 from ppl_gen.networks import Shape
 
 # Numbers drawn ahead for each sample, which spares small data a call a step.
@@ -40,7 +41,7 @@ class Streams:
 
     def __init__(self, keys: Sequence[tuple[int, int]], shape: Shape, like: Tensor):
         self.shape, self.like = tuple(shape), like
-        self._generators = [_generator(*key) for key in keys]
+        self._generators = [numpy.random.default_rng(stream(*key)) for key in keys]
         self._ahead = max(1, _AHEAD // math.prod(shape))
         self._drawn = self._left = 0
         self._block = torch.empty(0)
@@ -58,11 +59,6 @@ class Streams:
         for generator, row in zip(self._generators, block, strict=True):
             generator.standard_normal(out=row)
         self._block, self._left = torch.from_numpy(block), self._ahead
-
-
-def _generator(seed: int, index: int) -> numpy.random.Generator:
-    # a spawn key, not a longer seed: large seeds would run into the index
-    return numpy.random.default_rng(numpy.random.SeedSequence(seed, spawn_key=(index,)))
 
 
 def keys_of(seed: Seed, n: int) -> list[tuple[int, int]]:

@@ -8,22 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyro.optim import PyroOptim
-
 from ppl_gen._checks import is_whole
 from ppl_gen.data.batches import Batches, TensorBatches
 from ppl_gen.models.base import GenerativeModel
 
 
-def callables(
-    callbacks: Iterable[Callable[..., Any]], **makers: Callable[..., Any] | None
-) -> list[Callable[..., Any]]:
+def callables(callbacks: Iterable[Callable[..., Any]]) -> list[Callable[..., Any]]:
     listed = list(callbacks) if isinstance(callbacks, Iterable) else []
     if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
         raise ValueError(f"expected functions as callbacks, got {callbacks}")
-    for name, make in makers.items():
-        if make is not None and (not callable(make) or isinstance(make, PyroOptim)):
-            raise ValueError(f"expected a function or class of torch.optim as {name}, got {make!r}")
     return listed
 
 

@@ -21,10 +21,10 @@ from ppl_gen import _files
 from ppl_gen._exclusive import exclusive
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batches, as_batches, num_data
-from ppl_gen.data.reading import Reader
+from ppl_gen.data.reading import Batch, Reader
 from ppl_gen.models.boosting import Mixture
 from ppl_gen.schedules import Schedule
-from ppl_gen.training import checks, generators, memory, overrides, players, rounds
+from ppl_gen.training import checks, generators, memory, overrides, players, rates, rounds
 from ppl_gen.training import trainable as trainables
 from ppl_gen.training.history import History
 from ppl_gen.training.hooks import (
@@ -39,7 +39,8 @@ from ppl_gen.training.hooks import (
     tell_size,
 )
 from ppl_gen.training.pairs import Pair, as_trainable
-from ppl_gen.training.players import MakeOptimizer, MakeScheduler
+from ppl_gen.training.players import MakeOptimizer
+from ppl_gen.training.rates import MakeScheduler
 from ppl_gen.training.run import Run
 
 
@@ -59,7 +60,7 @@ def fit(
     override: str | Iterable[str] = (),
     callbacks: Iterable[Callback] = (),
     optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] | None = None,
-    scheduler: MakeScheduler | None = None,
+    scheduler: MakeScheduler | str | None = None,
     clip_norm: float | Mapping[str, float | None] | None = None,
     ema: float | Mapping[str, float | None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -120,8 +121,11 @@ def fit(
             included, and its number ``"step"``, which counts from 1 and goes on when resuming.
         optimizer: ``optimizer(parameters, lr)``, fused Adam or the model's own by default; any of
             ``torch.optim`` that needs no closure.
-        scheduler: ``scheduler(optimizer)``, a learning-rate scheduler stepped after every step;
-            ``ReduceLROnPlateau`` is stepped with the score of every validation.
+        scheduler: ``"constant"``, ``"falling"`` for a rate that falls linearly to 0 by the end of
+            the last epoch, or ``scheduler(optimizer)``, a learning-rate scheduler stepped after
+            every step; ``ReduceLROnPlateau`` is stepped with the score of every validation. By
+            default constant or the model's own. A run that is resumed for more epochs goes on at
+            the rate of a run that was to have as many.
         clip_norm: the largest gradient norm of a player.
         ema: the decay of exponential moving averages of the weights, which the model holds in the
             end; less at first, see :mod:`ppl_gen.staging.averages`. Batch normalisation has its
@@ -184,7 +188,8 @@ def fit(
     True
     """
     given = {name: value for name, value in locals().items() if name not in ("model", "data")}
-    callbacks = checks.callables(callbacks, scheduler=scheduler)
+    callbacks = checks.callables(callbacks)
+    rates.require(scheduler)
     intervals = {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
     checks.numbers(epochs, steps_per_call, patience=patience, **intervals)
     metrics = checks.metrics(metrics)
@@ -205,8 +210,10 @@ def fit(
         stack.enter_context(pyro.validation_enabled(False))
         stack.enter_context(trainables.running(trainable))
         stack.enter_context(memory.retained())
-        _prepare(trainable, batches, reader)
-        rules = players.update_rules(trainable, chosen, scheduler)
+        first = _prepare(trainable, batches, reader)
+        length = batches.length
+        made = rates.schedulers(scheduler, trainable, first, length, epochs)
+        rules = players.update_rules(trainable, chosen, made)
         run = Run(
             trainable,
             rules,
@@ -273,13 +280,14 @@ def _read(
     return batches, held_out
 
 
-def _prepare(trainable: trainables.Trainable, batches: Batches, reader: Reader) -> None:
-    """Run what is trained once, so that its parameters are known."""
+def _prepare(trainable: trainables.Trainable, batches: Batches, reader: Reader) -> Batch:
+    """Run what is trained once, so that its parameters are known; the batch it was run on."""
     first = next(iter(batches.epoch(0)))
     trainables.name_arguments(trainable, reader.names)
     trainables.prepare(trainable, *first)
     if isinstance(trainable, Pair) and batches.length != 1:
         trainable.require_divisible(*first)
+    return first
 
 
 def _described(

@@ -10,16 +10,16 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ppl_gen._checks import is_positive
 from ppl_gen.staging.averages import EMA
 from ppl_gen.staging.updates import UpdateRule
 from ppl_gen.training import trainable as trainables
+from ppl_gen.training.rates import MakeScheduler
 from ppl_gen.training.trainable import Trainable
 
 MakeOptimizer: TypeAlias = Callable[[Sequence[Tensor], float], Optimizer]
-MakeScheduler: TypeAlias = Callable[[Optimizer], LRScheduler]
 
 
 def adam(
@@ -90,18 +90,19 @@ def _require(name: str, value: Any) -> None:
 def update_rules(
     trainable: Trainable,
     found: Mapping[str, Any],
-    scheduler: MakeScheduler | None = None,
+    schedulers: Mapping[str, MakeScheduler] | None = None,
 ) -> dict[str, UpdateRule]:
     """What follows the gradients of each player.
 
     Args:
         trainable: prepared on a first batch.
         found: what :func:`settings` gave.
-        scheduler: makes a learning-rate scheduler of an optimiser.
+        schedulers: by player, what makes a learning-rate scheduler of its optimiser.
 
     Raises:
         ValueError: the optimiser or scheduler is no torch one, or of a kind that cannot be used.
     """
+    schedulers = schedulers or {}
     rules, held = {}, {player: list(ps) for player, ps in trainable.players.items()}
     own = {name: _by_player(name, value, list(held)) for name, value in found.items()}
     for player, parameters in held.items():
@@ -110,7 +111,7 @@ def update_rules(
         rules[player] = UpdateRule(
             parameters,
             made,
-            None if scheduler is None else _usable_scheduler(scheduler(made)),
+            schedulers[player](made) if player in schedulers else None,
             own["clip_norm"][player],
             None if decay is None else EMA(parameters, decay),
         )
@@ -183,14 +184,4 @@ def _usable_optimizer(made: Any) -> Optimizer:
             f"expected an optimiser that takes a step from one gradient, {type(made).__name__} "
             "evaluates the loss again by a closure, where draws and schedules would differ"
         )
-    return made
-
-
-def _usable_scheduler(made: Any) -> LRScheduler:
-    if not isinstance(made, LRScheduler):
-        raise ValueError(
-            f"expected scheduler(optimizer) to make an LRScheduler, got {type(made).__name__}"
-        )
-    if isinstance(made, ReduceLROnPlateau) and made.mode != "min":
-        raise ValueError(f"expected mode='min', lower scores being better, got {made.mode!r}")
     return made

@@ -118,8 +118,8 @@ class Trainable(Protocol):
     attributes hold. An object may define what this module has functions for, by the same names and
     without the first argument: ``prepare``, ``evaluate``, ``visit``, ``running``, ``buffers``,
     ``nonfinite_sites``, ``name_arguments``, ``state_dict`` and ``load_state_dict``; and
-    ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``ema`` and ``clip_norm`` of
-    ``fit`` where none are given.
+    ``fit_defaults``, a dictionary of values for ``lr``, ``optimizer``, ``scheduler``, ``ema`` and
+    ``clip_norm`` of ``fit`` where none are given.
 
     >>> class Mean:
     ...     def __init__(self):

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import math
 import os
 import statistics
 import time
@@ -47,9 +46,10 @@ RESULTS = ROOT / "tests" / "benchmarks" / "results" / "latent_diffusion"
 PAGE = ROOT / "docs" / "results" / "latent_diffusion.md"
 
 LATENT, WIDE = 20, 40
-FIRST, SECOND, BOTH, PIXELS = 60, 120, 120, 12  # epochs of each kind of training
+FIRST, SECOND, LONG, BOTH, PIXELS = 60, 160, 320, 90, 12  # epochs of each kind of training
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
-SCORED, PARTICLES, LEVELS = 100, 20, 32  # images, importance samples and noise levels of log p(x)
+SCORED, PARTICLES, LEVELS = 100, 20, 96  # images, importance samples and noise levels of log p(x)
+SHOWN = 20
 Numbers = dict[str, float]
 
 
@@ -59,25 +59,18 @@ class Work:
     def __init__(self, digits: Split, scale: float, seed: int):
         self.digits, self.scale, self.seed = digits, scale, seed
         self.seconds = 0.0
+        self.shown: dict[str, Tensor] = {}
         torch.manual_seed(seed)
 
     @property
     def real(self) -> Tensor:
         return grey(self.digits.test)
 
-    def fit(
-        self, model: Any, epochs: int, train: Any = None, falling: bool = True, **how: Any
-    ) -> Any:
+    def fit(self, model: Any, epochs: int, **how: Any) -> Any:
         """Train, with a rate that falls linearly to 0 unless told otherwise."""
-        epochs = max(1, round(self.scale * epochs))
-        train = self.digits.train if train is None else train
-        steps = epochs * math.ceil(len(self.digits.train) / how.get("batch_size", 128))
-        if falling:
-            how["scheduler"] = lambda optimizer: torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: max(0.0, 1 - step / steps)
-            )
+        how = {"scheduler": "falling", **how, "epochs": max(1, round(self.scale * epochs))}
         started = time.process_time()
-        ppl_gen.fit(model, train, epochs=epochs, seed=self.seed, progress=False, **how)
+        ppl_gen.fit(model, self.digits.train, seed=self.seed, progress=False, **how)
         self.seconds += time.process_time() - started
         return model
 
@@ -120,6 +113,7 @@ def unconditional(work: Work, model: LatentDiffusion | Diffusion) -> Numbers:
     n, started = len(work.real), time.process_time()
     samples = model.sample(n, steps=50, sampler="ddim", seed=0)
     found = {"seconds": time.process_time() - started, **looks(work, samples)}
+    work.shown["DDIM 50"] = samples[:SHOWN]
     for name, sampler, steps in (("ddim_5", "ddim", 5), ("ddim_20", "ddim", 20)):
         found[name] = distance(work, model.sample(n, steps=steps, sampler=sampler, seed=0))
     found["ancestral_40"] = distance(work, model.sample(n, steps=40, sampler="ancestral", seed=0))
@@ -136,14 +130,14 @@ AUTOENCODERS: dict[str, Callable[[], ppl_gen.VAE]] = {
 }
 
 
-def latent(kind: str, num_classes: int = 0) -> Callable[[Work], Numbers]:
+def latent(kind: str, num_classes: int = 0, epochs: int = SECOND) -> Callable[[Work], Numbers]:
     """Two stages: an autoencoder, then the diffusion of its codes."""
 
     def run(work: Work) -> Numbers:
-        vae = work.fit(AUTOENCODERS[kind](), FIRST, falling=False)
+        vae = work.fit(AUTOENCODERS[kind](), FIRST, scheduler="constant")
         size = 16 if kind == "vq_vae" else LATENT
         model = zoo.latent_diffusion(latent_dim=size, autoencoder=vae, num_classes=num_classes)
-        work.fit(model, SECOND, batch_size=256)
+        work.fit(model, epochs, batch_size=256)
         if num_classes:
             return guided(work, model)
         found = {
@@ -157,7 +151,7 @@ def latent(kind: str, num_classes: int = 0) -> Callable[[Work], Numbers]:
 
 def together(work: Work) -> Numbers:
     """The defaults: a turn of the autoencoder, one of the denoiser."""
-    model = work.fit(zoo.latent_diffusion(), BOTH, falling=False)
+    model = work.fit(zoo.latent_diffusion(), BOTH)
     return {
         "reconstructed": distance(work, model.autoencoder.reconstruct(work.real)),
         **unconditional(work, model),
@@ -171,6 +165,7 @@ def guided(work: Work, model: LatentDiffusion | Diffusion, steps: int = 50) -> N
         images = model.sample(
             len(labels), labels, steps=steps, sampler="ddim", guidance=weight, seed=0
         )
+        work.shown[f"w = {weight:g}"] = images[:SHOWN]
         found[f"fid_{weight:g}"] = distance(work, images)
         found[f"accuracy_{weight:g}"] = accuracy(images, labels)
     return found
@@ -188,7 +183,7 @@ def evidence(kind: str) -> Callable[[Work], Numbers]:
         if kind == "joint":
             work.fit(prior.on(vae, jointly=True), FIRST + SECOND // 2)
         else:
-            work.fit(vae, 40, falling=False, lr=2e-3)
+            work.fit(vae, 40, lr=2e-3, scheduler="constant")
         if kind == "two stages":
             work.fit(prior.on(vae), SECOND, batch_size=256)
         if kind in ("joint", "two stages"):
@@ -196,6 +191,7 @@ def evidence(kind: str) -> Callable[[Work], Numbers]:
         images = work.digits.test.images[:SCORED]
         found = metrics.log_likelihood(vae, images, PARTICLES, seed=0)
         samples = vae.sample(len(work.real), seed=0)
+        work.shown[kind] = samples[:SHOWN]
         return {
             "log_p": found.mean().item(),
             "standard_error": found.std().item() / len(found) ** 0.5,
@@ -225,6 +221,7 @@ def unet(name: str) -> Callable[[Work], Numbers]:
         work.fit(model, PIXELS, batch_size=64, lr=2e-3, clip_norm=1.0, ema=0.999)
         labels = work.digits.test.labels[:1000]
         images = model.sample(1000, labels, steps=40, sampler="ancestral", seed=0)
+        work.shown["ancestral 40"] = images[:SHOWN]
         test = work.digits.test
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -242,6 +239,7 @@ def unet(name: str) -> Callable[[Work], Numbers]:
 ROWS: dict[str, tuple[str, Callable[[Work], Numbers]]] = {
     "together": ("latents", together),
     **{name: ("latents", latent(name)) for name in AUTOENCODERS},
+    "autoencoder, longer": ("latents", latent("autoencoder", epochs=LONG)),
     "guided": ("guidance", latent("autoencoder", 10)),
     **{
         f"prior {name}": ("evidence", evidence(name))
@@ -256,7 +254,7 @@ BINARY = ("evidence",)
 
 
 def stored(folder: Path, row: str, seed: int) -> Path:
-    return folder / f"{row.replace(' ', '_')}-{seed}.json"
+    return folder / f"{row.replace(',', '').replace(' ', '_')}-{seed}.json"
 
 
 def make(row: str, seed: int, settings: dict[str, Any], folder: Path) -> None:
@@ -284,10 +282,32 @@ def make(row: str, seed: int, settings: dict[str, Any], folder: Path) -> None:
         "torch": torch.__version__,
     }
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "samples").mkdir(exist_ok=True)
+    shown = {f"{row}, {what}": (255 * x).round().byte() for what, x in work.shown.items()}
+    torch.save(shown, folder / "samples" / f"{path.stem}.pt")
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")
     os.replace(partial, path)
     print(f"{row}, seed {seed}: {found['seconds']:.0f} s", flush=True)
+
+
+def draw_samples(folder: Path, real: Tensor) -> None:
+    """The first samples of every row of seed 0, under test images."""
+    import matplotlib.pyplot as plt
+
+    shown = {"test images": real[:SHOWN]}
+    for row in ROWS:
+        kept = folder / "samples" / f"{stored(folder, row, 0).stem}.pt"
+        if kept.exists():
+            shown |= {title: x / 255 for title, x in torch.load(kept).items()}
+    figure, axes = plt.subplots(
+        len(shown), 1, figsize=(9, 0.62 * len(shown)), layout="constrained", squeeze=False
+    )
+    for ax, (title, images) in zip(axes[:, 0], shown.items(), strict=True):
+        ppl_gen.plot.images(images, ax, columns=SHOWN)
+        ax.set_title(title, fontsize=8, loc="left", pad=2)
+    figure.savefig(folder / "samples.png", dpi=110)
+    plt.close(figure)
 
 
 def cell(values: list[float]) -> str:
@@ -365,6 +385,7 @@ def main() -> None:
     text = page(arguments.out) if any(arguments.out.glob("*.json")) else "no runs yet"
     if arguments.write:
         PAGE.write_text(text)
+        draw_samples(arguments.out, data.mnist(settings["data"]).test.images)
     print(text)
 
 

@@ -184,6 +184,15 @@ def test_the_bound_with_small_variances_stays_half_of_eulers_constant_away():
     assert abs(gaps["optimal"]) < 1e-4
 
 
+def test_noise_that_grows_like_the_square_of_time_stays_further_away():
+    """γ + π²/12, where the cosine starts without an offset."""
+    noise = Cosine(offset=1e-9)
+    data = Gaussian(noise, torch.zeros(1, dtype=torch.float64), 1.0)
+    entropy = dist.Normal(0.0, 1.0).entropy().item()
+    gap = closed_form(data, noise, 10_000, "small") - entropy
+    assert gap == pytest.approx(0.5772156649 + math.pi**2 / 12, abs=2e-3)
+
+
 def test_probability_flow_likelihoods_of_gaussians_and_grey_levels():
     data, model = exact("large", Cosine(), 100)
     x = data_of(data, 30)
@@ -204,7 +213,10 @@ def test_probability_flow_likelihoods_of_gaussians_and_grey_levels():
     ("call", "message"),
     [
         (lambda m, x: m.chain(5), "expected at most 4 steps, got 5"),
-        (lambda m, x: ppl_gen.Diffusion(m.denoiser, (2,)).chain(), "1 to 50 steps as latents"),
+        (
+            lambda m, x: ppl_gen.Diffusion(gaussian(Cosine()), (2,)).chain(),
+            "1 to 50 steps as latents",
+        ),
         (lambda m, x: m.bound(x, steps=0), "expected at least one step"),
         (lambda m, x: m.bound(x, draws=0), "expected at least one draw of a time"),
         (lambda m, x: m.bound(x.float()), r"expected torch\.float64"),

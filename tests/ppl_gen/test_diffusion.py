@@ -253,6 +253,13 @@ def test_the_representation_says_what_it_is():
     assert "predicts noise, min_snr loss, small variance" in text
 
 
+class Wave(VariancePreserving):
+    """Less noise again in the middle."""
+
+    def curve(self, u):
+        return 5 - 10 * u + 4 * (9 * u).sin()
+
+
 LABELLED = build(num_classes=3)
 PLAIN = build()
 
@@ -262,6 +269,7 @@ PLAIN = build()
     [
         (lambda: build("noise", Cosine(floor=0.0)), "expected signal at the last step to predict"),
         (lambda: build("score", Cosine(floor=0.0)), "expected signal at the last step to predict"),
+        (lambda: build(noise=Wave()), "expected noise to rise with time"),
         (lambda: build(steps=0), "expected at least one step, got 0"),
         (lambda: build(sample_steps=21), "expected at most 20 steps, got 21"),
         (lambda: build(drop=1.0), r"a share of labels in \[0, 1\) for drop, got 1.0"),

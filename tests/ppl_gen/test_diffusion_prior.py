@@ -1,6 +1,7 @@
 """A diffusion as the prior of a VAE: its density is a number, exact where the law is known."""
 
 import math
+from contextlib import suppress
 
 import linear_gaussian
 import pytest
@@ -200,15 +201,21 @@ def test_jointly_a_vae_and_its_prior_both_learn():
 
 def test_a_run_of_a_prior_resumes_to_the_last_bit(tmp_path):
     x, found = clusters(60), []
-    kept = {"batch_size": 20, "staged": False, "progress": False}
-    for parts in ([4], [2, 4]):
+    kept = {"batch_size": 20, "staged": False, "progress": False, "checkpoint_every": 1}
+
+    def stop(metrics):
+        if metrics["step"] == 7:
+            raise InterruptedError
+
+    for parts in ([[]], [[stop], []]):
         torch.manual_seed(0)
         prior, model = small(), plane()
-        path = tmp_path / f"{len(parts)}.pt"
-        for epochs in parts:
+        kept["checkpoint"] = tmp_path / f"{len(parts)}.pt"
+        for callbacks in parts:
             torch.manual_seed(0)
-            prior = small()
-            ppl_gen.fit(prior.on(model), x, epochs=epochs, checkpoint=path, resume=True, **kept)
+            prior, to_train = small(), {"epochs": 4, "callbacks": callbacks, "resume": True}
+            with suppress(InterruptedError):
+                ppl_gen.fit(prior.on(model), x, **to_train, **kept)
         found.append(prior.state_dict())
     assert all(torch.equal(found[0][k], found[1][k]) for k in found[0] if "extra" not in k)
 

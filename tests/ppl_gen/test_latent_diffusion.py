@@ -1,12 +1,14 @@
 """Diffusion in codes: who learns what, what is drawn, and what is refused."""
 
 import json
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import nn
 
 import ppl_gen
+from ppl_gen.app import sources
 from ppl_gen.app.cli import main
 from ppl_gen.data import VOCABULARY
 from ppl_gen.likelihoods import Gaussian
@@ -37,6 +39,16 @@ def plane():
 
 def small(**parts):
     return ppl_gen.zoo.latent_diffusion((2,), 2, **({"hidden": 8, "width": 16} | parts))
+
+
+def stopping(at):
+    """A callback that breaks a run off after a step, or never."""
+
+    def stop(metrics):
+        if metrics["step"] == at:
+            raise InterruptedError
+
+    return stop
 
 
 def sides(n, seed=0):
@@ -105,15 +117,18 @@ def test_a_step_recorded_is_the_step_taken():
 
 
 def test_a_run_of_both_resumes_to_the_last_bit(tmp_path):
+    """With a rate that falls and averages of both, as by default."""
     (x, y), found = sides(60), []
-    for parts in ([2], [1, 2]):
-        for epochs in parts:
+    for stops in ([None], [4, None]):
+        for stop in stops:
             torch.manual_seed(0)
             model = small(num_classes=2)
-            ppl_gen.fit(
-                model, (x, y), epochs=epochs, batch_size=20, resume=True,
-                checkpoint=tmp_path / f"{len(parts)}.pt", **QUIET,
-            )  # fmt: skip
+            how = {"checkpoint": tmp_path / f"{len(stops)}.pt", "resume": True, **QUIET}
+            with suppress(InterruptedError):
+                ppl_gen.fit(
+                    model, (x, y), epochs=2, batch_size=20, checkpoint_every=1,
+                    callbacks=[stopping(stop)], **how,
+                )  # fmt: skip
         found.append(model.state_dict())
     assert all(torch.equal(found[0][k], found[1][k]) for k in found[0])
 
@@ -301,6 +316,32 @@ def test_the_command_line_trains_it_on_captions_and_on_labels(tmp_path, capsys):
         assert found["images"] == 50
     model = ppl_gen.load(tmp_path / "captions" / "model.pt")
     assert model.sample(1, "a thick seven", steps=2, seed=0).shape == (1, 1, 28, 28)
+    for name, option, other in (
+        ("captions", ["--caption", "a thick seven", "a one"], ["--label", "3"]),
+        ("labels", ["--label", "3", "7"], ["--caption", "a one"]),
+    ):
+        out = str(tmp_path / name)
+        assert main(["sample", out, "-n", "3", "--steps", "2", *option]) == 0
+        assert main(["sample", out, "-n", "3", *other]) == 2
+        assert f"expected {option[0]} alone for latent_diffusion" in capsys.readouterr().err
     odd = ["train", "latent_diffusion", *small, "--tokens", "5", *how, "--out", str(tmp_path / "o")]
     assert main(odd) == 2
     assert "expected captions as indices of 5 words" in capsys.readouterr().err
+
+
+def test_words_of_the_command_line_are_labels_and_captions_in_turn():
+    named = ppl_gen.zoo.conditional_vae((4,), 2, num_classes=3, hidden=4, classes=["a", "b", "c"])
+    assert sources.told(named, ["c", "0"], None, 3).tolist() == [2, 0, 2]
+    captioned = small(tokens=WORDS)
+    found = sources.told(captioned, None, ["a seven", "a one"], 3)
+    assert torch.equal(found, ppl_gen.data.words(["a seven", "a one", "a seven"]))
+    assert sources.told(small(), None, None, 3) is None
+    for model, labels, captions, message in (
+        (named, ["d"], None, "expected labels below 3 or among a, b, c, got 'd'"),
+        (named, ["3"], None, "got '3'"),
+        (captioned, None, ["a horse"], "got 'horse'"),
+        (captioned, ["1"], ["a one"], "expected --caption alone"),
+        (small(), ["1"], None, "expected no --label or --caption for latent_diffusion"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sources.told(model, labels, captions, 3)

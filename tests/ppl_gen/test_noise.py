@@ -269,9 +269,24 @@ def test_a_level_is_shaped_to_the_data():
     assert isinstance(level[0], Level)
 
 
+class Wave(noises.VariancePreserving):
+    """Less noise again in the middle."""
+
+    def curve(self, u):
+        return 5 - 10 * u + 4 * (9 * u).sin()
+
+
+class Lost(noises.VariancePreserving):
+    def curve(self, u):
+        return torch.where(u < 0.5, 5 - u, torch.nan)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: uniform(Wave(), 20), "expected noise to rise with time, got log-SNR"),
+        (lambda: Trailing(20)(Wave(), 5), "expected noise to rise with time"),
+        (lambda: uniform(Lost(), 4), "expected noise to rise with time"),
         (lambda: Linear()(1.5), "expected times from 0"),
         (lambda: Linear()(torch.tensor([0.1, math.nan])), "expected times from 0"),
         (lambda: Linear(2.0, 1.0), "expected rates 0 < first <= last"),

@@ -127,6 +127,17 @@ def test_variances_of_the_cosine_chain_by_the_number_of_steps(kind, lam, publish
         assert variance == pytest.approx(expected, abs=0.006)
 
 
+@pytest.mark.parametrize("kind", ["small", "large", "optimal"])
+def test_samples_in_three_steps_have_the_covariance_of_the_recursion(kind):
+    n, noise = 20_000, Cosine(floor=0.0)
+    law = Gaussian(noise, torch.zeros(2).double(), torch.tensor([4.0, 0.25]).double())
+    found = Ancestral(kind).sample(law, n, steps=3, seed=0).T.cov()
+    expected = torch.tensor([by_hand(kind, noise, 3, lam) for lam in (4.0, 0.25)]).double()
+    error = expected * math.sqrt(2 / n)
+    assert bool(((found.diagonal() - expected).abs() < 4 * error).all())
+    assert found[0, 1].abs() < 4 * math.sqrt(expected.prod() / n)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 def test_ddim_chains_have_the_variance_of_the_formulas(name, eta):

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from torch import nn
 
-from ppl_gen import networks
 from ppl_gen.denoisers import Denoiser
 from ppl_gen.models.base import require_shape
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.noise import Cosine, Noise
 from ppl_gen.samplers import Sampler
-from ppl_gen.training.players import adam
+from ppl_gen.zoo.diffusion.common import diffusion_of, network_of
 from ppl_gen.zoo.entries import named
 
 
@@ -33,45 +32,25 @@ def ddpm(
     drop: float = 0.1,
     classes: tuple | list | None = None,
 ) -> Diffusion:
-    r"""Noise predicted at random times of a cosine schedule; Adam at 1e-3, averaged weights.
+    """Noise predicted at random times of a cosine schedule; Adam at 1e-3 falling to 0.
 
     Args:
         data_shape: ``(C, H, W)`` of images with pixels in [0, 1], ``(D,)`` of rows.
-        steps: the number of steps :math:`T`.
+        steps: the number of steps ``T``.
         noise: the schedule, :class:`ppl_gen.noise.Cosine` by default.
         predicts: ``"noise"``, ``"data"``, ``"velocity"`` or ``"score"``.
-        weighting: of the loss, see :class:`ppl_gen.objectives.denoising.Denoising`.
-        variance: of the steps back in the bound.
+        weighting: as the further ones, see :class:`ppl_gen.Diffusion`.
         network: a module as :class:`ppl_gen.denoisers.Denoiser` takes, or a name as
             :func:`ppl_gen.networks.denoising` does, a U-Net for images by default.
         hidden: the width of a named network.
-        sampler: one, or its name, see :func:`ppl_gen.samplers.by_name`.
-        sample_steps: how many of its steps, at most 50 by default.
-        levels: the grey levels of images.
-        num_classes: the number of labels, 0 for none.
-        drop: the share of labels left out in training.
-        classes: the names of the labels.
 
     >>> ppl_gen.zoo.ddpm((2,), hidden=16, steps=100).sample(3, seed=0).shape
     torch.Size([3, 2])
     """
     data_shape, learned = require_shape(data_shape), variance == "learned"
-    if isinstance(network, str):
-        network = networks.denoising(network, data_shape, hidden, 1 + learned, num_classes)
-    schedule = Cosine() if noise is None else noise
-    denoiser = Denoiser(network, schedule, predicts, learned_variance=learned)
-    model = Diffusion(
-        denoiser,
-        data_shape,
-        steps=steps,
-        levels=levels if len(data_shape) == 3 else None,
-        weighting=weighting,
-        variance=variance,
-        sampler=sampler,
-        sample_steps=sample_steps,
-        num_classes=num_classes,
-        drop=drop,
-        classes=classes,
-    )
-    model.fit_defaults = {"ema": 0.999, "optimizer": partial(adam, betas=(0.9, 0.99))}
-    return model
+    told: dict[str, Any] = {"num_classes": num_classes, "drop": drop, "classes": classes}
+    told |= {"steps": steps, "weighting": weighting, "variance": variance}
+    told |= {"sampler": sampler, "sample_steps": sample_steps, "levels": levels}
+    net = network_of(network, data_shape, hidden, 1 + learned, num_classes)
+    denoiser = Denoiser(net, noise or Cosine(), predicts, learned_variance=learned)
+    return diffusion_of(denoiser, data_shape, **told)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from ppl_gen import networks
 from ppl_gen.denoisers import Preconditioned, preconditioned_weight
 from ppl_gen.models.base import require_shape
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.noise import EDM, Level, LogNormal
-from ppl_gen.training.players import adam
+from ppl_gen.zoo.diffusion.common import diffusion_of, network_of
 from ppl_gen.zoo.entries import named
 
 
@@ -44,16 +42,12 @@ def edm(
     torch.Size([3, 2])
     """
     data_shape = require_shape(data_shape)
-    if isinstance(network, str):
-        network = networks.denoising(network, data_shape, hidden, 1, num_classes)
+    net = network_of(network, data_shape, hidden, 1, num_classes)
 
     def preconditioned(_: Level, t: Level) -> Tensor:
         return preconditioned_weight(t, data_scale)
 
     fixed: dict[str, Any] = {"weighting": preconditioned, "times": LogNormal(), "sampler": "heun"}
-    fixed |= {"variance": "large", "levels": 256 if len(data_shape) == 3 else None}
-    fixed |= {"steps": steps, "sample_steps": sample_steps}
+    fixed |= {"variance": "large", "steps": steps, "sample_steps": sample_steps}
     fixed |= {"num_classes": num_classes, "drop": drop, "classes": classes}
-    model = Diffusion(Preconditioned(network, EDM(), data_scale), data_shape, **fixed)
-    model.fit_defaults = {"ema": 0.999, "optimizer": partial(adam, betas=(0.9, 0.99))}
-    return model
+    return diffusion_of(Preconditioned(net, EDM(), data_scale), data_shape, **fixed)
