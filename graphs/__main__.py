@@ -17,6 +17,7 @@ imported.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import os
@@ -112,7 +113,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "required: MODEL" in message:
-            message = "the following arguments are required: MODEL (QUERY is optional)"
+            message = (
+                "the following arguments are required: MODEL (QUERY is optional), as in\n"
+                '  python -m graphs "P(A)P(B|A)P(C|B)" "A _||_ C | B"'
+            )
+        if message.startswith("unrecognized arguments: --"):
+            near = difflib.get_close_matches(
+                message.split()[2], re.findall(r"--[a-z-]+", self.format_usage()), n=1
+            )
+            message += f" (did you mean {near[0]!r}?)" if near else ""
         super().error(message)
 
 

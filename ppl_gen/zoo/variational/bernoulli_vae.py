@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from ppl_gen.objectives.estimated import EstimatedELBO
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
 from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.parts import LayeredCodeParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -27,7 +28,7 @@ def bernoulli_vae(
     top_dim: int = 0,
     estimator: str | Estimator = "disarm",
     hidden: Widths = (),
-    **parts: Any,
+    **parts: Unpack[LayeredCodeParts],
 ) -> VAE:
     """The VAE with binary latents and a learned prior; the gradient estimator is a part of it.
 
