@@ -32,13 +32,16 @@ from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import Terms as Terms
 from .objectives import divergences as divergences
 from .objectives import nested_bounds as nested_bounds
+from .training import CSVLog as CSVLog
 from .training import History as History
 from .training import Pair as Pair
+from .training import TensorBoardLog as TensorBoardLog
 from .training import Trainable as Trainable
 from .training import Turn as Turn
 from .training import fit as fit
 from .training import memory as memory
 from .training import stage as stage
+from .zoo.cards import card as card
 from .zoo.saving import load as load
 from .zoo.saving import save as save
 

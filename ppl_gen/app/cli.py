@@ -235,6 +235,9 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     from ppl_gen.app import sources
 
     ppl_gen.save(model, arguments.out / "model.pt")
+    about = {"data": sources.values(data.train), "history": history}
+    card = ppl_gen.card(model, **about, notes=f"Data: {arguments.data}; seed {arguments.seed}.")
+    (arguments.out / "README.md").write_text(card, encoding="utf-8")
     table = len(model.data_shape) == 1
     _write_settings(arguments, steps=history.steps)
     history.to_frame().to_csv(arguments.out / "history.csv")

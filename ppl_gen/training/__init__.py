@@ -9,6 +9,7 @@ module           what it does
 ``trainable``    players and their losses
 ``pairs``        a model/guide pair as a player
 ``players``      settings by player
+``trackers``       callbacks that write metrics to a CSV file or for TensorBoard
 ``statistics``   statistics of batch normalisation for averaged weights
 ``batches``      data as batches in an order fixed by a seed
 ``processes``    several processes that train one model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
@@ -144,7 +144,7 @@ def _require(value: Any, kind: Any, name: str) -> None:
         raise ValueError(f"expected {words} for {name}, got {value!r}")
 
 
-def refuse_conditions(what: str, parts: dict[str, Any]) -> None:
+def refuse_conditions(what: str, parts: Mapping[str, object]) -> None:
     """Raise ``ValueError`` for arguments that would condition a model which cannot be."""
     for name in CONDITIONS:
         if parts.get(name):

@@ -58,14 +58,13 @@ def bernoulli_vae(
     chosen: Any = estimator
     if top_dim:
         chosen = {site: copy.deepcopy(make(estimator)) for site in ("z1", "z2")}
-    objective = parts.pop("objective", None) or EstimatedELBO(chosen)
+    objective = parts["objective"] = parts.get("objective") or EstimatedELBO(chosen)
     model = vae(
         data_shape,
         latent_dim,
         hidden=hidden,
         posterior=Bernoulli(),
         prior=BernoulliPrior(latent_dim),
-        objective=objective,
         **parts,
     )
     if top_dim:

@@ -51,13 +51,12 @@ def gumbel_vae(
             raise ValueError(f"expected a positive {name}, got {value}")
     schedule = Exponential(temperature, annealing, final_temperature)
     family = Categorical(num_categories, schedule, straight_through=straight_through)
-    objective = parts.pop("objective", None) or ELBO()
+    objective = parts["objective"] = parts.get("objective") or ELBO()
     objective.adopt("temperature", schedule)
     return vae(
         data_shape,
         latent_dim,
         posterior=family,
         prior=UniformCategorical(latent_dim, family),
-        objective=objective,
         **parts,
     )
