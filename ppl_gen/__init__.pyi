@@ -17,6 +17,7 @@ from . import sparse_coding as sparse_coding
 from . import transforms as transforms
 from . import zoo as zoo
 from .evaluation.embedding import embed as embed
+from .evaluation.exporting import export as export
 from .evaluation.imputation import impute as impute
 from .models.base import GenerativeModel as GenerativeModel
 from .models.diffusion import Diffusion as Diffusion
