@@ -13,6 +13,7 @@ from . import priors as priors
 from . import regularizers as regularizers
 from . import samplers as samplers
 from . import schedules as schedules
+from . import sklearn as sklearn
 from . import sparse_coding as sparse_coding
 from . import transforms as transforms
 from . import zoo as zoo
