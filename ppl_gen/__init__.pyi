@@ -1,3 +1,4 @@
+from . import arviz as arviz
 from . import critics as critics
 from . import data as data
 from . import denoisers as denoisers
