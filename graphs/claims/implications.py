@@ -96,11 +96,11 @@ class Implications:
             f"{self.alpha:g} by Holm's correction, {len(self.rejected('bh'))} by Benjamini and "
             f"Hochberg's, {len(self.rejected('p'))} without correction."
         )
-        for row in lost.itertuples():
-            given = f" | {', '.join(map(str, row.given))}" if row.given else ""
+        for row in lost.to_dict("records"):
+            given = f" | {', '.join(map(str, row['given']))}" if row["given"] else ""
             yield (
-                f"  {row.x} ⟂ {row.y}{given}: p = {row.p:.3g}, adjusted {row.holm:.3g}, "
-                f"{row.rows} rows"
+                f"  {row['x']} ⟂ {row['y']}{given}: p = {row['p']:.3g}, "
+                f"adjusted {row['holm']:.3g}, {row['rows']} rows"
             )
         if (sparse := int((self.table["sparse"] > 0.2).sum())) > 0:
             yield (
