@@ -1,4 +1,4 @@
-# Two commands: `make tour` shows the main job on real data, `make test` checks everything.
+# `make tour` shows the main job on real data, `make test` checks everything, `make docs` makes the site.
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
