@@ -154,7 +154,7 @@ def write(folder: Path) -> list[str]:
     written: list[str] = []
     for package, title, names in tasks():
         heading = f"{package}: {title[0].lower()}{title[1:]}"
-        parts.append(f"\n{heading}\n{'-' * len(heading)}\n\n.. list-table::\n   :widths: 35 65\n")
+        parts.append(f"\n{heading}\n{'-' * len(heading)}\n\n.. list-table::\n   :class: names\n   :widths: 35 65\n")
         for name in names:
             parts.append(f"   * - :doc:`{name} <{name}>`\n     - {summary(resolve(name))}")
             if name not in written:
