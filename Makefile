@@ -1,12 +1,14 @@
-# Two commands: `make tour` shows the main job on real data, `make test` checks everything.
+# `make tour` shows the main job on real data, `make test` checks everything, `make docs` makes the site.
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 TEST_ARGS ?= -n 2
 TOUR_ARGS ?=
+# A path instead of an import hook, which type checkers and editors do not follow.
+EDITABLE := --config-settings editable_mode=compat
 
-.PHONY: tour test lint page clean
+.PHONY: tour test lint page docs docs-full clean
 export MPLBACKEND = Agg
 # The models are small: a second thread gains little, and costs much where cores are shared.
 export OMP_NUM_THREADS ?= 1
@@ -14,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt torch
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[test,dev]"
+	$(PY) -m pip install --quiet --constraint constraints.txt $(EDITABLE) --editable ".[test,dev]"
 	touch $@
 
 tour: $(STAMP)
@@ -27,6 +29,18 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	cd tests/typing && ../../$(PY) -m mypy --config-file= --strict user.py
+
+$(VENV)/.docs: $(STAMP)
+	$(PY) -m pip install --quiet --constraint constraints.txt $(EDITABLE) --editable ".[docs]"
+	touch $@
+
+# The site, in build/site/html: tutorials with short settings, or whole.
+docs: $(VENV)/.docs
+	$(PY) docs/site/assemble.py
+
+docs-full: $(VENV)/.docs
+	$(PY) docs/site/assemble.py --full
 
 # Builds the front end of the page anew, from frontend/; its test compares the bytes.
 page:

@@ -1,6 +1,8 @@
 from . import files as files
 from . import gamma as gamma
 from . import textbook as textbook
+from .claims.implications import Implications as Implications
+from .claims.implications import implications as implications
 from .claims.maps import MapResult as MapResult
 from .claims.maps import equivalent as equivalent
 from .claims.maps import essential_graph as essential_graph

@@ -21,6 +21,7 @@ imported.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import os
@@ -30,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import networkx as nx
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.guide:
             return _guide(options)
         if options.model is None:
-            parser.error("the following arguments are required: MODEL (QUERY is optional)")
+            parser.error("the following arguments are required: MODEL")
         return _run(options)
     except SystemExit as stop:
         return int(stop.code or 0)
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     usage = (__doc__ or "").split("\n\n", 1)[1]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="graphs",
         description=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,6 +123,23 @@ class _Version(argparse.Action):
 
         print(f"graphs {__version__}")
         parser.exit()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of the arguments that are missing only the one that is required."""
+
+    def error(self, message: str) -> NoReturn:
+        if "required: MODEL" in message:
+            message = (
+                "the following arguments are required: MODEL (QUERY is optional), as in\n"
+                '  python -m graphs "P(A)P(B|A)P(C|B)" "A _||_ C | B"'
+            )
+        if message.startswith("unrecognized arguments: --"):
+            near = difflib.get_close_matches(
+                message.split()[2], re.findall(r"--[a-z-]+", self.format_usage()), n=1
+            )
+            message += f" (did you mean {near[0]!r}?)" if near else ""
+        super().error(message)
 
 
 @dataclass

@@ -1,3 +1,4 @@
+from . import arviz as arviz
 from . import critics as critics
 from . import data as data
 from . import denoisers as denoisers
@@ -13,10 +14,12 @@ from . import priors as priors
 from . import regularizers as regularizers
 from . import samplers as samplers
 from . import schedules as schedules
+from . import sklearn as sklearn
 from . import sparse_coding as sparse_coding
 from . import transforms as transforms
 from . import zoo as zoo
 from .evaluation.embedding import embed as embed
+from .evaluation.exporting import export as export
 from .evaluation.imputation import impute as impute
 from .models.base import GenerativeModel as GenerativeModel
 from .models.diffusion import Diffusion as Diffusion
@@ -32,13 +35,16 @@ from .objectives import ReweightedWakeSleep as ReweightedWakeSleep
 from .objectives import Terms as Terms
 from .objectives import divergences as divergences
 from .objectives import nested_bounds as nested_bounds
+from .training import CSVLog as CSVLog
 from .training import History as History
 from .training import Pair as Pair
+from .training import TensorBoardLog as TensorBoardLog
 from .training import Trainable as Trainable
 from .training import Turn as Turn
 from .training import fit as fit
 from .training import memory as memory
 from .training import stage as stage
+from .zoo.cards import card as card
 from .zoo.saving import load as load
 from .zoo.saving import save as save
 

@@ -232,5 +232,6 @@ def curves(
         ax.plot(x[window - 1 :], smooth, color=f"C{rank}", label=name)
     unit = "loss" if all(name.endswith("loss") for name in names) else "nats per datum"
     ax.set(xlabel="optimiser step", ylabel=unit)
-    ax.legend(fontsize=8)
+    if ax.lines:
+        ax.legend(fontsize=8)
     return ax

@@ -113,7 +113,7 @@ def guide_gaps(
 
     Args:
         model, guide: Pyro programs; autoguides are guides.
-        *args, **kwargs: for both.
+        args, kwargs: for both.
 
     Returns:
         A list of :class:`graphs.Independence`, all false, one for each pair of latents that the

@@ -101,13 +101,13 @@ class Joint(TorchDistribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Exact draws (*sample_shape, *batch_shape, n)."""
+        """Exact draws, ``(*sample_shape, *batch_shape, n)``."""
         shape = torch.Size(sample_shape) + self.batch_shape
         drawn = self.tree.sample(math.prod(shape), log_potentials=self._log_potentials)
         return torch.stack([drawn[v] for v in self.nodes], -1).reshape(*shape, len(self.nodes))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All assignments (number, *batch_shape, n), the last node varying fastest.
+        """All assignments, ``(number, *batch_shape, n)``, the last node varying fastest.
 
         Without ``expand`` the axes of the batch have length one.
 

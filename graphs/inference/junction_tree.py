@@ -32,6 +32,7 @@ from torch import Tensor
 from graphs.inference.assignments import MAXIMISE, SAMPLE
 from graphs.inference.engine import Engine
 from graphs.inference.evidence import MISSING, Evidence, all_or, read_evidence
+from graphs.inference.representation import tree_table
 from graphs.inference.routing import Cost
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
@@ -206,6 +207,10 @@ class JunctionTree:
             f"treewidth {cost.treewidth}, {Decimal(cost.cells):.3g} cells, "
             f"{Decimal(cost.bytes):.3g} bytes)"
         )
+
+    def _repr_html_(self) -> str:
+        headline = f"JunctionTree of {len(self._nodes)} nodes and {len(self.factors)} factors"
+        return tree_table(headline, self.cost, self.states)
 
     @cached_property
     def cost(self) -> Cost:

@@ -65,7 +65,7 @@ _EMPTY = re.compile(any_of(signs.NOTHING))
 _OPENINGS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lbrace": r"\rbrace"}
 _OPEN, _BRACKET = re.compile(r"\\?\{|[(\[]|\\lbrace(?![A-Za-z])"), re.compile(r"[(\[]")
 _END = re.compile(r"\Z")
-_EXPECTED_SYMBOL = r"an independence sign such as ⟂, _||_ or \perp"
+_EXPECTED_SYMBOL = r"an independence sign such as ⟂, _||_ or \perp, as in M _||_ F | D"
 
 
 class Statement(NamedTuple):

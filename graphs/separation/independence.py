@@ -223,7 +223,7 @@ def independent(
     )
 
 
-def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independence:
+def query(model: Model, text: str, *more: object, latent: NodeSet | None = None) -> Independence:
     r"""The answer to an independence written as text.
 
     ``M _||_ F | D``, ``M ⟂ F | D``, ``M ⊥ F``, ``M ⫫ F``, ``M \perp F \mid D``, ``(A, B ⟂ C | D)``,
@@ -246,6 +246,11 @@ def query(model: Model, text: str, *, latent: NodeSet | None = None) -> Independ
     >>> bool(graphs.query(chain, "not A _||_ C"))
     True
     """
+    if more:
+        raise ValueError(
+            f"expected one text such as 'M _||_ F | D', got {1 + len(more)} arguments; "
+            "graphs.independent(model, x, y, given) takes sets of nodes"
+        )
     graph = as_graph(model, acyclic=False)
     *named, negated = read_statement(text)
     x, y, given = (

@@ -13,16 +13,18 @@ import argparse
 import inspect
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from ppl_gen import __version__
+from ppl_gen._suggestions import did_you_mean
 
 Command = Callable[[argparse.Namespace], None]
 # Options that are left to the data or the other options, None by default.
 BY_DATA = ("num_classes", "hidden", "sample_steps")
-# Whose parts the others of a family exchange.
-FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(training: bool) -> argparse.ArgumentParser:
     """The parser; the models and their options are part of it only when one is to be trained."""
-    parser = argparse.ArgumentParser(prog="ppl-gen", description=(__doc__ or "").split("\n\n")[1])
+    parser = _Parser(prog="ppl-gen", description=(__doc__ or "").split("\n\n")[1])
+    parser.add_argument("--version", action="version", version=f"ppl-gen {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
@@ -99,6 +102,20 @@ def _parser(training: bool) -> argparse.ArgumentParser:
     tour.add_argument("--out", type=Path, default=Path("tour"))
     tour.add_argument("--smoke", action="store_true", help="the smallest run of every step")
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest command, model or option for one that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message):
+            known = re.findall(r"[\w-]+", wrong[2])
+            hint = did_you_mean(wrong[1], known)
+            self.exit(2, f"{self.prog}: expected one of {', '.join(known)}, got {wrong[1]}{hint}\n")
+        if message.startswith("unrecognized arguments: -"):
+            wrong_one = message.split()[2]
+            message += did_you_mean(wrong_one, re.findall(r"--[\w-]+", self.format_help()))
+        super().error(message)
 
 
 def _add_models(train: argparse.ArgumentParser) -> None:
@@ -221,6 +238,9 @@ def _write_run(arguments: argparse.Namespace, model: Any, history: Any, data: An
     from ppl_gen.app import sources
 
     ppl_gen.save(model, arguments.out / "model.pt")
+    about = {"data": sources.values(data.train), "history": history}
+    card = ppl_gen.card(model, **about, notes=f"Data: {arguments.data}; seed {arguments.seed}.")
+    (arguments.out / "README.md").write_text(card, encoding="utf-8")
     table = len(model.data_shape) == 1
     _write_settings(arguments, steps=history.steps)
     history.to_frame().to_csv(arguments.out / "history.csv")
@@ -368,6 +388,7 @@ def _tour(arguments: argparse.Namespace) -> None:
 def _options(entry: Any) -> dict[str, Any]:
     """The plain keyword options of a constructor and, where it exchanges parts, of its family's."""
     from ppl_gen import zoo
+    from ppl_gen.zoo import entries
 
     parameters = inspect.signature(entry.build).parameters
     found = {
@@ -377,8 +398,8 @@ def _options(entry: Any) -> dict[str, Any]:
         or (name in BY_DATA and parameter.default is None)
     }
     exchanges = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    if exchanges and entry.family in FAMILIES:
-        base = _options(zoo.registry[FAMILIES[entry.family]])
+    if exchanges and entry.family in entries.FAMILIES:
+        base = _options(zoo.registry[entries.FAMILIES[entry.family]])
         found |= {k: v for k, v in base.items() if k not in (*found, *entry.fixed)}
     return found
 

@@ -29,7 +29,13 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #ddd; }
 pre { background: #f6f6f6; padding: .8rem 1rem; white-space: pre-wrap; border-radius: 4px; }
-img { max-width: 100%; }
+img { max-width: 100%; height: auto; }
+.wide { overflow-x: auto; }
+nav li { margin: .2rem 0; }
+@media (prefers-color-scheme: dark) {
+  body { background: #16181b; color: #ddd; } a { color: #8ab4f8; }
+  th, td { border-color: #444; } pre { background: #24272b; } img { background: #fff; }
+}
 """
 
 
@@ -43,14 +49,21 @@ def to_html(title: str, sections: Sequence[Section], more: tuple[str, str] | Non
     """
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
     ]
+    listed = (
+        f'<li><a href="#stop-{n}">{html.escape(s.title)}</a></li>'
+        for n, s in enumerate(sections, start=1)
+    )
+    parts.append(f"<nav><ol>{''.join(listed)}</ol></nav>")
     for number, section in enumerate(sections, start=1):
-        parts.append(f"<h2>{number}. {html.escape(section.title)}</h2>")
-        parts.append(f"<p>{html.escape(section.text)}</p><table>")
+        parts.append(f'<h2 id="stop-{number}">{number}. {html.escape(section.title)}</h2>')
+        parts.append(f"<p>{html.escape(section.text)}</p>")
+        parts.append('<div class="wide"><table>')
         for position, row in enumerate(section.rows):
             parts.append(_row(row, "td" if position else "th"))
-        parts.append("</table>")
+        parts.append("</table></div>")
         if section.note:
             parts.append(f"<pre>{html.escape(section.note)}</pre>")
         if section.picture:

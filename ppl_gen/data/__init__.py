@@ -7,6 +7,9 @@ how pixels became 0 or 1, because likelihoods under different binarisations are 
 words.
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.data.digit_captions import VOCABULARY, captions, stroke, words
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.idx import read_idx
@@ -36,3 +39,6 @@ __all__ = [
     "table",
     "words",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

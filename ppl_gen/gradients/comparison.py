@@ -111,7 +111,7 @@ class Comparison:
         return pd.DataFrame({row.estimator: row.by_parameter for row in self.rows}).T
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Bars of the variance of one estimate; biased estimators are hatched."""
+        """Dots at the variance of one estimate, hollow for biased estimators, on a log axis."""
         import matplotlib.pyplot as plt
 
         if ax is None:
@@ -120,18 +120,15 @@ class Comparison:
         floor = min((row.variance for row in shown), default=1.0) / 10
         for row in self.rows:
             biased = "biased" in row.note
-            ax.barh(
-                row.estimator,
-                max(row.variance, floor),
-                color="C1" if biased else "C0",
-                hatch="//" if biased else None,
-                edgecolor="white",
-            )
-            text = f" {row.variance:.3g}" if row.variance > 0 else " 0"
+            place, colour = max(row.variance, floor), "C1" if biased else "C0"
+            ax.plot(place, row.estimator, "o", color=colour, mfc="none" if biased else colour)
+            text = f"   {row.variance:.3g}" if row.variance > 0 else "   0"
             ax.annotate(text, (max(row.variance, floor), row.estimator), va="center", fontsize=8)
         ax.set(xscale="log", xlabel="variance of one estimate", title=self.problem)
         low, high = ax.get_xlim()
         ax.set_xlim(low, high * (high / low) ** 0.2)  # room for the numbers
+        ax.margins(y=0.1 if len(self.rows) > 4 else 0.3)
+        ax.grid(axis="y", alpha=0.3)
         ax.invert_yaxis()
         return ax
 

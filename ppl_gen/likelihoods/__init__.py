@@ -5,6 +5,9 @@ A likelihood of images takes parameters ``(..., parameters_per_value · C, H, W)
 shape, such as the rows ``(D,)`` of a table, works alike on its first dimension.
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.distributions.grey_levels import GreyBernoulli
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.likelihoods.by_name import make
@@ -31,3 +34,6 @@ __all__ = [
     "make",
     "serving",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

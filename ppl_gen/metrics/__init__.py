@@ -4,6 +4,9 @@ Every likelihood is in nats per image under the true, unweighted model, and name
 were binarised: numbers of different binarisations must not be compared.
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.evaluation.batched import binarization
 from ppl_gen.metrics.along import Along
 from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
@@ -74,3 +77,6 @@ __all__ = [
     "wasserstein",
     "wasserstein_1d",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

@@ -170,7 +170,7 @@ class Birthday:
     Attributes:
         batch: in half of all random orders, two samples among the first ``batch`` are alike;
             infinite where none are.
-        support: how many equally likely outcomes would do the same, about ``batch``² / (2 log 2).
+        support: how many equally likely outcomes would do the same, about batch² / (2 log 2).
         extractor: the name of the network whose features were compared.
         radius: the distance below which two samples were alike.
         num_samples: how many there were; a support above its square cannot be told.

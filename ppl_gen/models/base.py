@@ -14,6 +14,7 @@ from ppl_gen._checks import require_shape
 from ppl_gen._modes import is_readable
 from ppl_gen.models.conditions import Condition
 from ppl_gen.models.recipe import Recipe
+from ppl_gen.models.representation import parts_table
 from ppl_gen.networks import Shape
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class GenerativeModel(nn.Module):
         """A tensor of the type and on the device of the weights, or of what there is instead."""
         tensors = itertools.chain(self.parameters(), self.buffers())
         return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+
+    def _repr_html_(self) -> str:
+        return parts_table(self, repr(self).strip("<>"))
 
     # --- Conditions -----------------------------------------------------------------------------
 
@@ -169,7 +173,9 @@ class GenerativeModel(nn.Module):
         what = "images" if len(self.data_shape) == 3 else "data"
         if tuple(x.shape[1:]) != self.data_shape:
             expected = ", ".join(map(str, self.data_shape))
-            raise ValueError(f"expected {what} of shape (B, {expected}), got {tuple(x.shape)}")
+            shape = tuple(x.shape)
+            hint = f"; for these build it with data_shape={shape[1:]}" if len(shape) > 1 else ""
+            raise ValueError(f"expected {what} of shape (B, {expected}), got {shape}{hint}")
         if not x.is_floating_point():
             raise ValueError(f"expected floating-point {what}, got {x.dtype}")
         return x

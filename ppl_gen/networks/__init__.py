@@ -13,6 +13,9 @@ module           what it holds
 ===============  ===============================================================================
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.networks.denoising import denoising
 from ppl_gen.networks.plain import (
     MLP,
@@ -64,3 +67,6 @@ __all__ = [
     "translating",
     "widths",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

@@ -17,6 +17,9 @@ module          what it holds
 ==============  ================================================================================
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Frames, Sampler
 from ppl_gen.samplers.by_name import by_name
@@ -39,3 +42,6 @@ __all__ = [
     "langevin",
     "log_likelihood",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

@@ -10,6 +10,7 @@ module           what it does
 ``pairs``        a model/guide pair as a player
 ``players``      settings by player
 ``rates``        learning rates over a run
+``trackers``     callbacks that write metrics to a CSV file or for TensorBoard
 ``statistics``   statistics of batch normalisation for averaged weights
 ``batches``      data as batches in an order fixed by a seed
 ``processes``    several processes that train one model

@@ -6,5 +6,7 @@ from .players import adam as adam
 from .run import NonFiniteLossError as NonFiniteLossError
 from .steps import Step as Step
 from .steps import stage as stage
+from .trackers import CSVLog as CSVLog
+from .trackers import TensorBoardLog as TensorBoardLog
 from .trainable import Trainable as Trainable
 from .trainable import Turn as Turn

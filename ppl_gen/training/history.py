@@ -65,6 +65,31 @@ class History(Mapping[str, list[float]]):
         last = ", ".join(f"{name}={column[-1]:.4g}" for name, column in self._columns.items())
         return f"History(steps={self.steps}, last: {last or 'nothing'})"
 
+    def _repr_html_(self) -> str:
+        """The curve, and the last step as a table."""
+        from html import escape
+
+        if not self.steps:
+            return f"<pre>{escape(repr(self))}</pre>"
+        head = "".join(f"<th>{escape(name)}</th>" for name in self._columns)
+        last = "".join(f"<td>{column[-1]:.4g}</td>" for column in self._columns.values())
+        table = f"<table><tr><th>step</th>{head}</tr><tr><td>{self.steps}</td>{last}</tr></table>"
+        return self._picture() + table
+
+    def _picture(self) -> str:
+        """The curves as SVG text, or nothing where no metric is one to draw."""
+        from io import StringIO
+
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+        axes = self.plot(figure.subplots())
+        if not axes.lines:
+            return ""
+        text = StringIO()
+        figure.savefig(text, format="svg")
+        return text.getvalue()[text.getvalue().index("<svg") :]
+
     def to_frame(self) -> pandas.DataFrame:
         """The metrics as a DataFrame indexed by step, counted from 1."""
         import pandas

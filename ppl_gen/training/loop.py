@@ -168,17 +168,7 @@ def fit(
 
     Whatever ends a run early has the history so far as its attribute ``history``.
 
-    To watch a run in TensorBoard, give ``callbacks=[log]`` for
-
-    .. code-block:: python
-
-        from torch.utils.tensorboard import SummaryWriter
-
-        writer = SummaryWriter("runs/vae")
-
-        def log(metrics):
-            for name, value in metrics.items():
-                writer.add_scalar(name, value, metrics["step"])
+    To watch a run, give ``callbacks`` a :class:`ppl_gen.CSVLog` or :class:`ppl_gen.TensorBoardLog`.
 
     >>> vae, x = ppl_gen.zoo.vae((4,), 2, hidden=8), torch.zeros(100, 4)
     >>> history = ppl_gen.fit(vae, x, epochs=3, batch_size=50, staged=False, progress=False)

@@ -420,8 +420,9 @@ def as_trainable(model: Any) -> Trainable:
     if isinstance(model, (pyro.infer.SVI, pyro.infer.ELBO, ELBOModule)):
         raise ValueError(
             f"expected what is to be trained, got an object of {type(model).__name__}: pass "
-            "ppl_gen.Pair(model, guide, objective), and the optimiser as optimizer=, one of "
-            "torch.optim such as torch.optim.Adam"
+            "ppl_gen.Pair(model, guide, objective), of an SVI ppl_gen.Pair(svi.model, svi.guide, "
+            "its loss object), and the optimiser as optimizer=, one of torch.optim such as "
+            "torch.optim.Adam"
         )
     raise ValueError(
         "expected a model of ppl_gen.zoo, a ppl_gen.Pair(model, guide, objective) or a Trainable, "

@@ -10,6 +10,9 @@ themselves, ``encoder``, ``decoder``, ``hidden``, ``network``, ``likelihood``, `
 take those of :func:`gan` in the same way, and diffusions those of :func:`ddpm`.
 """
 
+from typing import TYPE_CHECKING
+
+from ppl_gen._suggestions import suggesting
 from ppl_gen.zoo.adversarial.adagan import adagan
 from ppl_gen.zoo.adversarial.adversarial_autoencoder import adversarial_autoencoder
 from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
@@ -87,3 +90,6 @@ __all__ = [
     "wgan",
     "wgan_gp",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__, __all__)

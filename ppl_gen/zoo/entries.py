@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
+from ppl_gen._suggestions import did_you_mean
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.recipe import Recipe, is_plain
 from ppl_gen.networks import Shape, Widths
@@ -16,6 +17,9 @@ from ppl_gen.networks import Shape, Widths
 P = ParamSpec("P")
 M = TypeVar("M", bound=GenerativeModel)
 FREE = (Shape, Widths, Widths | None, Any)  # checked where they are used
+CONDITIONS = ("num_classes", "num_covariates", "classes")
+# Whose parts the others of a family exchange.
+FAMILIES = {"variational": "vae", "adversarial": "gan", "diffusion": "ddpm"}
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
@@ -74,9 +78,12 @@ def named(
         signature = inspect.signature(build)
         hints = get_type_hints(build)
         checked = {name: kind for name, kind in hints.items() if kind not in FREE}
+        accepted = _accepted(signature, hints.get("parts"))
 
         @functools.wraps(build)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> M:
+            if accepted is not None:
+                _require_known(build.__name__, family, kwargs, accepted)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = dict(bound.arguments)
@@ -94,6 +101,29 @@ def named(
         return wrapper
 
     return register
+
+
+def _accepted(signature: inspect.Signature, parts: Any) -> tuple[str, ...] | None:
+    """The keywords of a constructor with those of its ``**parts``; ``None`` where these are any."""
+    named = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if len(named) == len(signature.parameters):
+        return tuple(named)
+    if get_origin(parts) is not Unpack:
+        return None
+    (kind,) = get_args(parts)
+    return (*named, *kind.__annotations__)
+
+
+def _require_known(name: str, family: str, given: Iterable[str], accepted: Iterable[str]) -> None:
+    """Raise for a keyword that a constructor does not have, or whose value it sets itself."""
+    for keyword in given:
+        if keyword in accepted or keyword in CONDITIONS:
+            continue
+        base = registry.get(FAMILIES.get(family, ""))
+        if base is not None and keyword in inspect.signature(base.build).parameters:
+            raise ValueError(f"expected no {keyword} for {name}, which has its own")
+        hint = did_you_mean(keyword, accepted)
+        raise TypeError(f"{name}() got an unexpected keyword argument {keyword!r}{hint}")
 
 
 def _require(value: Any, kind: Any, name: str) -> None:
@@ -114,8 +144,8 @@ def _require(value: Any, kind: Any, name: str) -> None:
         raise ValueError(f"expected {words} for {name}, got {value!r}")
 
 
-def refuse_conditions(what: str, parts: dict[str, Any]) -> None:
+def refuse_conditions(what: str, parts: Mapping[str, object]) -> None:
     """Raise ``ValueError`` for arguments that would condition a model which cannot be."""
-    for name in ("num_classes", "num_covariates", "classes"):
+    for name in CONDITIONS:
         if parts.get(name):
             raise ValueError(f"expected no labels with {what}, got {name}")

@@ -46,11 +46,16 @@ def load_state(module: nn.Module, state: Mapping[str, Any], path: PathLike) -> N
         ) from error
 
 
-def save(model: Any, path: PathLike) -> None:
+def save(model: Any, path: PathLike, *, card: str | None = None) -> None:
     """Save a model's weights and, if it came from the zoo with plain arguments, how to build it.
 
     Of a :class:`ppl_gen.Pair` the parameters of Pyro's store and of modules are saved, not the
     programs: it is loaded by ``into=``.
+
+    Args:
+        model: what was trained.
+        path: the file.
+        card: what to write beside it, into ``vae.md`` for ``vae.pt``; see :func:`ppl_gen.card`.
 
     Raises:
         ValueError: something that :func:`ppl_gen.fit` does not train, a pair that has not been
@@ -70,6 +75,8 @@ def save(model: Any, path: PathLike) -> None:
             f"expected a ppl_gen.Pair, a Trainable or a ppl_gen.VAE to save, got {kind}"
         ) from error
     write(path, "model", model_payload(getattr(model, "recipe", None), state_dict(trainable)))
+    if card is not None:
+        Path(path).with_suffix(".md").write_text(card, encoding="utf-8")
 
 
 def load(path: PathLike, into: Any = None) -> Any:

@@ -31,7 +31,8 @@ def test_training_leaves_a_model_a_checkpoint_a_history_and_pictures(run):
     names = {path.name for path in run.iterdir()}
     pictures = {"curves.png", "samples.png", "reconstructions.png"}
     weights = {"model.pt", "checkpoint.pt", "checkpoint.pt.best"}
-    assert names == weights | {"history.csv", "settings.json"} | pictures
+    assert names == weights | {"history.csv", "settings.json", "README.md"} | pictures
+    assert "beta=4.0" in (run / "README.md").read_text()
     model = ppl_gen.load(run / "model.pt")
     assert model.objective.weight.value == 4.0
     assert model.recipe.arguments["hidden"] == 32

@@ -57,7 +57,7 @@ def test_the_figure_has_one_bar_per_estimator():
     comparison = gradients.compare(gradients.bernoulli_quadratic(), draws=100)
     ax = Figure().subplots()
     assert comparison.plot(ax) is ax
-    assert len(ax.patches) == len(comparison.rows)
+    assert len(ax.lines) == len(comparison.rows)
     assert ax.get_xscale() == "log"
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen import critics
 from ppl_gen.models.joint_game import JointGame
@@ -9,6 +9,7 @@ from ppl_gen.objectives.divergences import Divergence, by_name
 from ppl_gen.regularizers import Regularizer
 from ppl_gen.zoo.adversarial.common import FIT, coder
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import CoderParts
 
 
 @named("Makhzani et al., Adversarial Autoencoders", 2016, "adversarial")
@@ -22,7 +23,7 @@ def adversarial_autoencoder(
     regularizer: Regularizer | None = None,
     critic_steps: int = 1,
     reconstruction: float = 1.0,
-    **parts: Any,
+    **parts: Unpack[CoderParts],
 ) -> JointGame:
     """An autoencoder whose codes a critic tells from draws of the prior.
 

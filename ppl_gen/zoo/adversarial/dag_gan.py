@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.critics import Views
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import UnwrappedParts
 
 
 @named("Tran et al., On Data Augmentation for GAN Training", 2021, "adversarial", ("wrap",))
@@ -18,7 +19,7 @@ def dag_gan(
     view_weight: float = 0.2,
     generator_view_weight: float = 0.2,
     transforms: tuple | list | None = None,
-    **parts: Any,
+    **parts: Unpack[UnwrappedParts],
 ) -> Game:
     """The GAN with a head of its critic for every rotation of data and fakes.
 

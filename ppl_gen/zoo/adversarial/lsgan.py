@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import LosslessParts
 
 
 @named("Mao et al., Least Squares Generative Adversarial Networks", 2017, "adversarial", ("loss",))
-def lsgan(data_shape: Shape = (1, 28, 28), latent_dim: int = 64, **parts: Any) -> Game:
+def lsgan(
+    data_shape: Shape = (1, 28, 28), latent_dim: int = 64, **parts: Unpack[LosslessParts]
+) -> Game:
     """The GAN with squared errors to the labels 1 of data and 0 of fakes.
 
     Args:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.critics import Noisy
 from ppl_gen.models.adversarial import Game
@@ -9,6 +9,7 @@ from ppl_gen.networks import Shape
 from ppl_gen.schedules import WarmUp
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import UnwrappedParts
 
 
 @named("Sønderby et al., Amortised MAP Inference", 2017, "adversarial", ("wrap",))
@@ -18,7 +19,7 @@ def noisy_gan(
     *,
     noise: float = 0.5,
     fading: int = 4000,
-    **parts: Any,
+    **parts: Unpack[UnwrappedParts],
 ) -> Game:
     r"""The GAN whose critic sees data and fakes with noise, which fades to none.
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen import critics
 from ppl_gen.critics import Packed, packed_shape
@@ -9,6 +9,7 @@ from ppl_gen.models.base import require_shape
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import PackedParts
 
 
 @named(
@@ -24,7 +25,7 @@ def packed_gan(
     pack: int = 2,
     hidden: Widths | None = None,
     network: str = "auto",
-    **parts: Any,
+    **parts: Unpack[PackedParts],
 ) -> Game:
     """The GAN whose critic sees several samples at once, and so whether they differ as data do.
 

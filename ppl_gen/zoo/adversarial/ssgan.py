@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.critics import Rotations
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import UnwrappedParts
 
 
 @named(
@@ -19,7 +20,7 @@ def ssgan(
     *,
     rotation: float = 1.0,
     generator_rotation: float = 0.2,
-    **parts: Any,
+    **parts: Unpack[UnwrappedParts],
 ) -> Game:
     """The GAN whose critic also tells by which angle an image was rotated.
 

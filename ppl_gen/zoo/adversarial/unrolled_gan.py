@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import GameParts
 
 
 @named("Metz et al., Unrolled Generative Adversarial Networks", 2017, "adversarial")
@@ -15,7 +16,7 @@ def unrolled_gan(
     *,
     steps: int = 5,
     inner_lr: float = 0.1,
-    **parts: Any,
+    **parts: Unpack[GameParts],
 ) -> Game:
     """The GAN whose generator answers the critic as it will be some steps ahead.
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen import critics, likelihoods
 from ppl_gen.models.base import require_shape
@@ -10,6 +10,7 @@ from ppl_gen.objectives.divergences import Divergence, by_name
 from ppl_gen.regularizers import Regularizer
 from ppl_gen.zoo.adversarial.common import FIT, coder
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import CoderParts
 
 
 @named(
@@ -27,7 +28,7 @@ def veegan(
     critic_steps: int = 1,
     reconstruction: float = 1.0,
     symmetric: bool = False,
-    **parts: Any,
+    **parts: Unpack[CoderParts],
 ) -> JointGame:
     """The GAN with a network back from data to latents, both of which its critic sees.
 

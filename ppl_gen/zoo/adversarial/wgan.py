@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -9,6 +9,7 @@ from ppl_gen.networks import Shape
 from ppl_gen.regularizers import Clip
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import WassersteinParts
 
 
 @named(
@@ -20,7 +21,7 @@ def wgan(
     *,
     clip: float = 0.01,
     critic_steps: int = 5,
-    **parts: Any,
+    **parts: Unpack[WassersteinParts],
 ) -> Game:
     """A critic with clipped weights, whose loss is a distance times an unknown factor.
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
@@ -9,6 +9,7 @@ from ppl_gen.regularizers import GradientPenalty
 from ppl_gen.training.players import adam
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import WassersteinParts
 
 
 @named(
@@ -24,7 +25,7 @@ def wgan_gp(
     penalty: float = 10.0,
     one_sided: bool = False,
     critic_steps: int = 5,
-    **parts: Any,
+    **parts: Unpack[WassersteinParts],
 ) -> Game:
     """A critic whose gradients are drawn to length 1; Adam at 1e-4 with β = (0, 0.9).
 

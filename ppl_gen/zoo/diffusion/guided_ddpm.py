@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.diffusion.ddpm import ddpm
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import GuidedParts
 
 
 @named("Ho and Salimans, Classifier-Free Diffusion Guidance", 2022, "diffusion")
@@ -14,7 +15,7 @@ def guided_ddpm(
     *,
     num_classes: int | None = None,
     drop: float = 0.15,
-    **parts: Any,
+    **parts: Unpack[GuidedParts],
 ) -> Diffusion:
     """The DDPM given labels, some of which are left out in training: ``sample(n, y, guidance=w)``.
 

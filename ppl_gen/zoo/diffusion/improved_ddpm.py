@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.diffusion.ddpm import ddpm
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import ImprovedParts
 
 FIXED = ("weighting", "variance", "sampler")
 
 
 @named("Nichol and Dhariwal, Improved DDPM", 2021, "diffusion", FIXED)
-def improved_ddpm(data_shape: Shape = (1, 28, 28), **parts: Any) -> Diffusion:
+def improved_ddpm(data_shape: Shape = (1, 28, 28), **parts: Unpack[ImprovedParts]) -> Diffusion:
     """The DDPM with learned variances, which the bound teaches and the means do not see.
 
     Args:

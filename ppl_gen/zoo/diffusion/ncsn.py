@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
@@ -8,6 +8,7 @@ from ppl_gen.noise import Geometric
 from ppl_gen.samplers import AnnealedLangevin
 from ppl_gen.zoo.diffusion.ddpm import ddpm
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import LevelParts
 
 PAPER = "Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution"
 
@@ -21,7 +22,7 @@ def ncsn(
     most: float = 30.0,
     per_level: int = 10,
     ratio: float = 0.3,
-    **parts: Any,
+    **parts: Unpack[LevelParts],
 ) -> Diffusion:
     r"""Scores of data under a few levels of noise, matched and followed by Langevin dynamics.
 

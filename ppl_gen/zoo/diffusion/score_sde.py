@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.noise import Geometric, Linear
 from ppl_gen.zoo.diffusion.ddpm import ddpm
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import ContinuousParts
 
 PAPER = "Song et al., Score-Based Generative Modeling through Stochastic Differential Equations"
 
@@ -17,7 +18,7 @@ def score_sde(
     *,
     kind: str = "vp",
     sample_steps: int = 100,
-    **parts: Any,
+    **parts: Unpack[ContinuousParts],
 ) -> Diffusion:
     """Scores along a diffusion in continuous time, sampled by a predictor and a corrector.
 

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.elbo import ELBO
 from ppl_gen.posteriors import Point
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import PointParts
 from ppl_gen.zoo.variational.vae import vae
 
 
 @named("Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks", 2006)
-def autoencoder(data_shape: Shape = (1, 28, 28), latent_dim: int = 10, **parts: Any) -> VAE:
+def autoencoder(
+    data_shape: Shape = (1, 28, 28), latent_dim: int = 10, **parts: Unpack[PointParts]
+) -> VAE:
     """The autoencoder: a VAE with a point posterior whose prior has no weight in the objective.
 
     The prior exists so that the model can be sampled, as badly as an autoencoder must be: nothing

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from ppl_gen.objectives.estimated import EstimatedELBO
 from ppl_gen.posteriors import Bernoulli
 from ppl_gen.priors import Bernoulli as BernoulliPrior
 from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.parts import LayeredCodeParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -27,7 +28,7 @@ def bernoulli_vae(
     top_dim: int = 0,
     estimator: str | Estimator = "disarm",
     hidden: Widths = (),
-    **parts: Any,
+    **parts: Unpack[LayeredCodeParts],
 ) -> VAE:
     """The VAE with binary latents and a learned prior; the gradient estimator is a part of it.
 
@@ -57,14 +58,13 @@ def bernoulli_vae(
     chosen: Any = estimator
     if top_dim:
         chosen = {site: copy.deepcopy(make(estimator)) for site in ("z1", "z2")}
-    objective = parts.pop("objective", None) or EstimatedELBO(chosen)
+    objective = parts["objective"] = parts.get("objective") or EstimatedELBO(chosen)
     model = vae(
         data_shape,
         latent_dim,
         hidden=hidden,
         posterior=Bernoulli(),
         prior=BernoulliPrior(latent_dim),
-        objective=objective,
         **parts,
     )
     if top_dim:

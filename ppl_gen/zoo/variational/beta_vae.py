@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.elbo import ELBO
 from ppl_gen.schedules import Number, Schedule
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import WeighedParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -16,7 +17,7 @@ def beta_vae(
     latent_dim: int = 10,
     *,
     beta: Number | Schedule = 4.0,
-    **parts: Any,
+    **parts: Unpack[WeighedParts],
 ) -> VAE:
     r"""The VAE trained on :math:`E_q \log p(x|z) - \beta KL(q \| p)`; at β = 1 it is the VAE.
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import GivenParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -15,7 +16,7 @@ def conditional_vae(
     *,
     num_classes: int | None = None,
     num_covariates: int | None = None,
-    **parts: Any,
+    **parts: Unpack[GivenParts],
 ) -> VAE:
     r"""The VAE given y: :math:`\log p(x|y) \ge E_q \log p(x|z, y) - KL(q(z|x, y) \| p(z))`.
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.elbo import ELBO
 from ppl_gen.schedules import PIController
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import WeighedParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -20,7 +21,7 @@ def control_vae(
     integral: float = 0.005,
     beta_min: float = 0.0,
     beta_max: float = 100.0,
-    **parts: Any,
+    **parts: Unpack[WeighedParts],
 ) -> VAE:
     r"""The β-VAE whose weight a PI controller sets so that the batch-mean KL settles at a target.
 

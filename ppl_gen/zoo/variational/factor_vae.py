@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import pyro
 import torch
@@ -17,6 +17,7 @@ from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.density_ratio import Discriminator
 from ppl_gen.training.players import adam
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import VAEParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -61,7 +62,7 @@ def factor_vae(
     *,
     gamma: float = 10.0,
     discriminator: nn.Module | None = None,
-    **parts: Any,
+    **parts: Unpack[VAEParts],
 ) -> VAE:
     r"""The VAE with :math:`\gamma` times the total correlation of its codes as a further loss.
 

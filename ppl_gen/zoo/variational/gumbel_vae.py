@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
@@ -9,6 +9,7 @@ from ppl_gen.posteriors import Categorical
 from ppl_gen.priors import UniformCategorical
 from ppl_gen.schedules import Exponential
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import CodeParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -22,7 +23,7 @@ def gumbel_vae(
     annealing: float = 3e-4,
     final_temperature: float = 0.5,
     straight_through: bool = False,
-    **parts: Any,
+    **parts: Unpack[CodeParts],
 ) -> VAE:
     r"""The VAE with categorical latents, trained through their Gumbel-Softmax relaxation.
 
@@ -50,13 +51,12 @@ def gumbel_vae(
             raise ValueError(f"expected a positive {name}, got {value}")
     schedule = Exponential(temperature, annealing, final_temperature)
     family = Categorical(num_categories, schedule, straight_through=straight_through)
-    objective = parts.pop("objective", None) or ELBO()
+    objective = parts["objective"] = parts.get("objective") or ELBO()
     objective.adopt("temperature", schedule)
     return vae(
         data_shape,
         latent_dim,
         posterior=family,
         prior=UniformCategorical(latent_dim, family),
-        objective=objective,
         **parts,
     )

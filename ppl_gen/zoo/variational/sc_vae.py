@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen import likelihoods, networks
 from ppl_gen._checks import require_shape
@@ -10,6 +10,7 @@ from ppl_gen.networks import Shape, Widths
 from ppl_gen.priors import Laplace
 from ppl_gen.sparse_coding import LISTA, SparseCode, Synthesis
 from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.parts import SparseParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -24,7 +25,7 @@ def sc_vae(
     hidden: Widths = 400,
     network: str = "mlp",
     likelihood: str | tuple | list | Likelihood = "bernoulli",
-    **parts: Any,
+    **parts: Unpack[SparseParts],
 ) -> VAE:
     r"""The autoencoder whose code is sparse: a learned ISTA over a dictionary, a Laplace prior.
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from ppl_gen import likelihoods, networks
 from ppl_gen._checks import is_whole, require_shape
@@ -16,6 +16,7 @@ from ppl_gen.models.partial_labels import (
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import Shape, Widths
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import LabelParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -29,7 +30,7 @@ def ssvae(
     hidden: Widths = 400,
     network: str = "mlp",
     likelihood: str | tuple | list | Likelihood = "bernoulli",
-    **parts: Any,
+    **parts: Unpack[LabelParts],
 ) -> VAE:
     r"""The VAE that learns classes from labels partly missing (M2), :math:`p(y) p(z) p(x|y, z)`.
 

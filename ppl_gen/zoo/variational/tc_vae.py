@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.objectives.total_correlation import TotalCorrelationELBO
 from ppl_gen.schedules import Number, Schedule
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import WeighedParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -17,7 +18,7 @@ def tc_vae(
     *,
     beta: Number | Schedule = 6.0,
     num_data: int | None = None,
-    **parts: Any,
+    **parts: Unpack[WeighedParts],
 ) -> VAE:
     r"""The β-TCVAE: the VAE with the total correlation of the aggregate posterior weighted by β.
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.priors import VampPrior
 from ppl_gen.zoo.entries import named, refuse_conditions
+from ppl_gen.zoo.parts import MixtureParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -20,7 +21,7 @@ def vamp_vae(
     *,
     num_pseudo_inputs: int = 100,
     pseudo_inputs: Tensor | None = None,
-    **parts: Any,
+    **parts: Unpack[MixtureParts],
 ) -> VAE:
     r"""The VAE whose prior is a mixture of its own posteriors at learned pseudo-inputs.
 

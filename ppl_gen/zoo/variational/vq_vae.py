@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from ppl_gen.codebook import AutoregressiveCodes, Codebook, CodePrior, Quantized, UniformCodes
 from ppl_gen.models.vae import VAE
 from ppl_gen.networks import Shape
 from ppl_gen.zoo.entries import named
+from ppl_gen.zoo.parts import CodeParts
 from ppl_gen.zoo.variational.vae import vae
 
 
@@ -19,7 +20,7 @@ def vq_vae(
     codebook: str = "ema",
     commitment: float = 0.25,
     learned_prior: bool = True,
-    **parts: Any,
+    **parts: Unpack[CodeParts],
 ) -> VAE:
     r"""The VAE whose latents are vectors of a codebook, with a learned prior over the codes.
 

@@ -1,0 +1,72 @@
+"""How Sphinx builds the site from the sources that ``assemble.py`` puts together."""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE)]
+
+from assemble import thumbnails  # noqa: E402
+
+project = "ppl-gen"
+author = copyright = "The ppl-gen developers"
+version = release = re.search(
+    r'__version__ = "(.*)"', (ROOT / "ppl_gen" / "__init__.py").read_text(encoding="utf-8")
+)[1]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_design",
+    "sphinx_copybutton",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
+root_doc = "index"
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+# A tutorial's title is its page's; pages of results begin with tables as they please.
+suppress_warnings = ["myst.header"]
+nb_execution_mode = "off"  # assemble.py has run the tutorials, several at once
+nb_merge_streams = True
+
+autodoc_typehints_format = "short"
+autodoc_default_options = {"exclude-members": "forward"}
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# MathJax with all its fonts is a file of the site; nothing is fetched from elsewhere.
+mathjax_path = "mathjax/tex-svg.js"
+mathjax3_config = {"options": {"enableMenu": False}}
+
+html_theme = "pydata_sphinx_theme"
+html_favicon = str(HERE / "static" / "icon.svg")
+html_context = {"default_mode": "auto"}
+html_title = f"ppl-gen {release}"
+html_static_path = [str(HERE / "static"), str(HERE / "vendor")]
+html_css_files = ["site.css"]
+html_extra_path = [str(ROOT / "build" / "site" / "extra")]
+html_show_sourcelink = False
+html_copy_source = False
+html_sidebars = {"**": []}
+html_theme_options = {
+    "logo": {"text": "ppl-gen"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "back_to_top_button": False,
+}
+
+
+def setup(app):
+    """Make thumbnails of the tutorials' first pictures once the pages are there."""
+    app.connect("build-finished", thumbnails)

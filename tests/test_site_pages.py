@@ -1,0 +1,63 @@
+"""The pages of the site say what is true: their examples run, and every name has its place."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "docs" / "site"
+# Pages whose examples run as they stand; the others show options of what exists elsewhere.
+COMPLETE = ["howto/identify.md", "howto/adjust.md", "howto/own_data.md", "howto/implications.md"]
+
+
+def examples(page: str) -> list[str]:
+    text = (SITE / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", COMPLETE)
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, fresh_store):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    blocks = examples(page)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.md")))
+def test_every_example_is_python(page):
+    for block in examples(page):
+        compile(block, page, "exec")
+
+
+def test_every_public_name_has_one_task(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import reference
+
+    names = [name for *_, names in reference.tasks() for name in names]
+    assert len(names) == len(set(names)) > 300
+    for package in reference.TASKS:
+        for name in reference.stub_names(package):
+            known = f"{package}.{name}"
+            within = any(listed.startswith(f"{known}.") for listed in names)
+            assert known in names or within or name in reference.CONTAINERS, known
+    del reference.TASKS["graphs"]["State a model"]
+    with pytest.raises(ValueError, match=r"expected a task in reference.py for graphs\."):
+        list(reference.tasks())
+    del sys.modules["reference"]
+
+
+def test_every_tutorial_has_a_card(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import assemble
+
+    page = assemble.cards()
+    for path in assemble.tutorials():
+        assert f"](tutorials/{path.stem})" in page
+        for suffix in ("py", "ipynb"):
+            assert f'href="downloads/{path.stem}.{suffix}"' in page
+    assert page.count("min to read") == len(assemble.tutorials())
+    del sys.modules["assemble"]
