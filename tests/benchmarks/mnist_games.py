@@ -267,9 +267,10 @@ def write_page(store: Store, page: Path, digits: Split) -> None:
     dates, about = sorted({run["date"] for run in store.runs}), store.runs[0]
     hours = sum(run["numbers"]["seconds"] for run in store.runs) / 3600
     beside = f"{about['confident_real']:.2f} of test images"
+    days = " to ".join(sorted({dates[0], dates[-1]}))
     parts = [
         "# Games of MNIST",
-        f"`python tests/benchmarks/mnist_games.py`, measured {' to '.join(sorted({dates[0], dates[-1]}))} with torch "
+        f"`python tests/benchmarks/mnist_games.py`, measured {days} with torch "
         f"{about['versions'].get('torch')}, one core of a busy machine, {hours:.1f} hours of it; "
         f"{len(digits.train):,} training and {len(digits.test):,} test images.",
         " ".join((__doc__ or "").split("\n\n")[2].split()),
