@@ -210,6 +210,8 @@ def shown(runs: list[dict[str, Any]], key: str, form: str) -> str:
         values = [after(run, EQUAL) for run in runs]
     else:
         values = [run["numbers"][key] for run in runs]
+    if not np.isfinite(values).all():
+        return "–"  # training ended before
     mean = format(statistics.fmean(values), form)
     if len(values) < 2 or key not in ("equal", "fid", "confident", "class_kl"):
         return mean
@@ -236,7 +238,8 @@ def figures(store: Store, page: Path) -> None:
             label = name if i == 0 else None
             ax.plot(*curve(run), "o-", ms=3, lw=1.2, color=f"C{rank}", label=label)
     ax.set(yscale="log", xlabel="seconds of the processor, compiling included", ylabel="FID")
-    ticks = [2, 3, 5, 10, 20, 50, 100]
+    low, high = ax.get_ylim()
+    ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50, 100) if low < tick < high]
     ax.set_yticks(ticks, map(str, ticks))
     ax.minorticks_off()
     ax.spines[["top", "right"]].set_visible(False)
@@ -264,9 +267,10 @@ def write_page(store: Store, page: Path, digits: Split) -> None:
     dates, about = sorted({run["date"] for run in store.runs}), store.runs[0]
     hours = sum(run["numbers"]["seconds"] for run in store.runs) / 3600
     beside = f"{about['confident_real']:.2f} of test images"
+    days = " to ".join(sorted({dates[0], dates[-1]}))
     parts = [
         "# Games of MNIST",
-        f"`python tests/benchmarks/mnist_games.py`, measured {dates[0]} to {dates[-1]} with torch "
+        f"`python tests/benchmarks/mnist_games.py`, measured {days} with torch "
         f"{about['versions'].get('torch')}, one core of a busy machine, {hours:.1f} hours of it; "
         f"{len(digits.train):,} training and {len(digits.test):,} test images.",
         " ".join((__doc__ or "").split("\n\n")[2].split()),
