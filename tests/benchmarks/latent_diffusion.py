@@ -6,8 +6,9 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/latent_diffusion.py --table    # of all there are
 
 A finished run is ``OUT/ROW-SEED.json``, written whole or not at all, so that a study goes on where
-it was stopped; the table goes to ``docs/results/latent_diffusion.md`` by ``--write``. Runs of
-another scale or other images are refused: they need another ``--out``.
+it was stopped; the table goes to ``docs/results/latent_diffusion.md`` by ``--write``, with what is
+said of it in ``OUT/remarks.md``. Runs of another scale or other images are refused: they need
+another ``--out``.
 
 Images: ``--data embedded`` or a folder of IDX files; of the 10,000 test images that are here, 8,000
 train and 2,000 test. Everything runs on one core. Distances are those of as many samples as there
@@ -283,7 +284,8 @@ def make(row: str, seed: int, settings: dict[str, Any], folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "samples").mkdir(exist_ok=True)
-    shown = {f"{row}, {what}": (255 * x).round().byte() for what, x in work.shown.items()}
+    titles = {what: row if what in row else f"{row}, {what}" for what in work.shown}
+    shown = {titles[what]: (255 * x).round().byte() for what, x in work.shown.items()}
     torch.save(shown, folder / "samples" / f"{path.stem}.pt")
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")
@@ -347,7 +349,8 @@ def tables(folder: Path) -> str:
 def page(folder: Path) -> str:
     """The page of results."""
     runs = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    dates = sorted({run["date"] for run in runs})
+    dates, remarks = sorted({run["date"] for run in runs}), folder / "remarks.md"
+    said = "\n" + remarks.read_text() if remarks.exists() else ""
     train, test = runs[0]["images"]
     own, usual = runs[0]["settings"], {"data": "tests/data", "scale": 1.0, "limit": None}
     shown = "".join(f" --{k} {v}" for k, v in own.items() if v != usual[k])
@@ -358,7 +361,7 @@ def page(folder: Path) -> str:
         f"{train:,} images of MNIST for training, {test:,} for testing. `training` and `seconds` "
         "are seconds of the processor, `kid` is in thousandths and `edges` relative to tests;\n"
         "means over seeds ± their standard deviation. Rows of the script that are not here have "
-        "not been run.\n\n" + tables(folder)
+        "not been run.\n\n" + tables(folder) + said
     )
 
 
