@@ -78,7 +78,7 @@ def test_seconds_of_training_are_those_measured():
         re.DOTALL,
     )
     short, long, *seconds = quoted.groups()
-    table = result_table("time_to_result.md", "`mlp`, epochs")
+    table = result_table("time_to_result.md", "`mlp` without load, epochs")
     pyro = table["Pyro, `SVI` and `Trace_ELBO`"]
     empty, full = table["default, empty"], table["default, full"]
     measured = [empty[short], empty[long], full[long], pyro[short], pyro[long]]

@@ -150,13 +150,14 @@ def two_models(
     if 2 ** len(order) > MOST_OBSERVED or parameters.count > MOST_PARAMETERS:
         return None
     cell = tuple(1 for _ in left.symbols)
+    every: tuple[Any, ...] = (slice(None), *cell)
 
     def seen(theta: Array) -> Array:
         joint = _joint(part, parameters.tables(theta), sizes, order, ())
         return joint.reshape(len(theta), -1)
 
     def effect(theta: Array) -> Array:
-        return _term(left, part, parameters.tables(theta), sizes)[(slice(None), *cell)][:, None]
+        return _term(left, part, parameters.tables(theta), sizes)[every][:, None]
 
     for draw in range(DRAWS):
         first = parameters.random(draw)

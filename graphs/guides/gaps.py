@@ -89,7 +89,7 @@ class GuideGaps(Explained, list[Independence]):
         """The guide, with a red line for every coupling that it denies, edges to spare dashed."""
         from graphs.pictures.drawing import draw
 
-        missing = [tuple(gap.x | gap.y) for gap in self]
+        missing = [(u, v) for gap in self for u in gap.x for v in gap.y]
         options.setdefault("title", repr(self).strip("<>"))
         return draw(self.guide, ax, missing=missing, dashed=self.spare, **options)
 
