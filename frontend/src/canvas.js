@@ -46,6 +46,7 @@ export function makeCanvas(element, act) {
   let shown = "";
   let drawn = null;
   let drawnIn = "";
+  let explained = "";
   const page = () => act;
 
   function toWorld(event) {
@@ -278,6 +279,9 @@ export function makeCanvas(element, act) {
 
   function drawLegend(used) {
     const entries = LEGEND.filter(([role]) => used.has(role));
+    const roles = entries.map(([role]) => role).join(" ");
+    if (roles === explained) return; // measuring text would have everything laid out once more
+    explained = roles;
     const items = legend.selectAll("g").data(entries, ([role]) => role);
     items.exit().remove();
     const added = items.enter().append("g").attr("class", ([role]) => `gp-node gp-${role}`);

@@ -23,8 +23,8 @@ export function makePanel(element, page) {
     const beside = !page.monitors() && selected ? bars.nodes?.[selected.node] : null;
     const node = page.scene().nodes.find((each) => each.id === selected?.node);
     return [
-      [answer, reply.answer, reply.hidden, page.mode() === "ask"],
       [practice, quiz, reply.hidden, reply.query, [...page.named]],
+      [answer, reply.answer, reply.hidden, page.mode() === "ask"],
       [evidence, about, observed, quiz.on, page.monitors(), {...bars, nodes: null}, beside],
       [nodeSection, about, selected, beside, node?.randomised, page.scene().nodes.length > 0],
       [views, about.directed, reply.view, reply.members],

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from graphs.interactive.subject import Subject, plain
+from graphs.interactive.subject import MOST_NODES, Subject, plain
 from graphs.language.notation import Node
 from graphs.structure.edges import edges
 from graphs.structure.factorization import Factorization
@@ -20,7 +20,7 @@ from graphs.structure.models import as_graph
 
 Changed: TypeAlias = tuple[Subject, str]
 
-LONGEST_NAME, MOST_NODES = 200, 5_000
+LONGEST_NAME = 200
 _LOST = "The tables no longer fit the graph, so the bars are off; undo brings them back."
 _CLIQUES = "The factors are now one for every maximal clique."
 _SIGNS = ("->", "<->", "--")

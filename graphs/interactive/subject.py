@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SERIALS = count()
 MOST_CELLS = 1 << 22  # of all cliques: about a tenth of a second
 MOST_DRAWN, MOST_KEPT = 300, 32
+MOST_NODES, MOST_EDGES = 5_000, 50_000  # of a model that is read from text
 
 
 class Subject:
@@ -276,4 +277,14 @@ def read_text(text: str) -> Any:
 
     if text.strip() in textbook.NAMES:
         return textbook.parameters(text.strip())
-    return read_graph(text) if states_graph(text) else parse(text)
+    model = read_graph(text) if states_graph(text) else parse(text)
+    if isinstance(model, Factorization):
+        nodes, pairs = len(model.order), sum(len(f.scope) ** 2 // 2 for f in model.factors)
+    else:
+        nodes, pairs = len(model), model.size()
+    if nodes > MOST_NODES or pairs > MOST_EDGES:
+        raise ValueError(
+            f"expected at most {MOST_NODES} nodes and {MOST_EDGES} pairs of nodes that are joined, "
+            f"got {nodes} and {pairs}"
+        )
+    return model

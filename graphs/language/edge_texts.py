@@ -40,7 +40,7 @@ _DIRECTIONS = {
 }
 _ENDS = ("arrowtail", "arrowhead")
 _KINDS = {(False, True): "->", (True, False): "<-", (True, True): "<->", (False, False): "--"}
-MOST_NESTED = 50
+MOST_NESTED, MOST_JOINED = 50, 1_000_000
 
 
 class Edge(NamedTuple):
@@ -145,6 +145,8 @@ class _Statements:
     ) -> None:
         if self.dot:
             kind = self._turned(kind, attributes, at)
+        if len(self.text.edges) + len(tails) * len(heads) > MOST_JOINED:
+            raise self._here(f"expected at most {MOST_JOINED} edges, got more", at)
         for tail in tails:
             for head in heads:
                 kept = {k: v for k, v in attributes.items() if not (self.dot and k == "dir")}

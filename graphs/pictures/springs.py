@@ -38,7 +38,7 @@ def springs(
     from scipy.sparse.csgraph import shortest_path
 
     distances = shortest_path(nx.to_scipy_sparse_array(graph), directed=False, unweighted=True)
-    places = _majorized(distances, _scaled(distances)) * length
+    places = majorized(distances, _scaled(distances)) * length
     boxes = np.array([(widths[v] + gap, height + gap) for v in graph])
     area = np.prod(np.ptp(places, 0) + boxes.max(0))
     places *= max(1.0, float(np.sqrt(ROOM * boxes.prod(1).sum() / area)))
@@ -56,7 +56,8 @@ def _scaled(distances: Array) -> Array:
     return places + np.random.default_rng(0).normal(0, 0.1, places.shape)
 
 
-def _majorized(distances: Array, places: Array) -> Array:
+def majorized(distances: Array, places: Array) -> Array:
+    """The places at which the stress hardly falls any more."""
     weights = distances + np.eye(len(distances))
     weights = weights**-2.0 - np.eye(len(distances))
     inverse = np.linalg.pinv(_laplacian(weights), hermitian=True)

@@ -64,7 +64,7 @@ def grid(rows: int) -> nx.Graph:
 MODELS: dict[str, tuple[Any, str, str, str]] = {
     "asia": (lambda: "asia", "tub", "smoke", "dysp"),
     "alarm": (lambda: read_content(DATA / "alarm.bif.gz"), "HYPOVOLEMIA", "LVFAILURE", "CVP"),
-    "link": (lambda: read_content(DATA / "link.bif.gz"), "N73_a_f", "N7_a_f", "N5_a_f"),
+    "link": (lambda: read_content(DATA / "link.bif.gz"), "D0_59_d_p", "D0_54_d_p", "D0_43_a_x"),
     "DAG of 300": (lambda: random_dag(300), "3", "297", "298"),
     "grid of 289": (lambda: grid(17), "0", "288", "150"),
 }

@@ -1,14 +1,18 @@
 """What a screen shows: boxes that hold what they say, lines that lead from node to node."""
 
+import math
+
 import hypothesis.strategies as st
 import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.optimize import minimize
 
 import graphs
 from graphs.pictures.plates import make_room
 from graphs.pictures.scene import displaced, drawn, lay_out, simplified
+from graphs.pictures.springs import majorized
 from graphs.structure.edges import edges
 
 
@@ -110,3 +114,48 @@ def test_simplifying_keeps_the_shape():
     assert len(short) < 40
     assert np.abs(np.hypot(*((short[:-1] + short[1:]) / 2).T) - 100).max() < 0.5
     assert len(simplified(np.linspace([0, 0], [9, 9], 50))) == 2
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        nx.convert_node_labels_to_integers(nx.grid_2d_graph(9, 9)),
+        nx.random_labeled_tree(90, seed=3),
+        nx.barabasi_albert_graph(80, 2, seed=1),
+        nx.complete_graph(64),
+        nx.star_graph(80),
+    ],
+)
+def test_large_undirected_graphs_are_laid_out_without_overlaps(graph):
+    layout = lay_out(graph)
+    places = np.array([layout.places[v] for v in graph])
+    sizes = np.array([layout.sizes[v] for v in graph])
+    near = np.abs(places[:, None] - places) < (sizes[:, None] + sizes) / 2 - 1e-6
+    assert not (near.all(2) & ~np.eye(len(graph), dtype=bool)).any()
+    assert lay_out(graph).places == layout.places
+
+
+def test_a_grid_is_drawn_as_one():
+    graph = nx.grid_2d_graph(10, 10)
+    layout = lay_out(graph)
+    joined = [math.dist(layout.places[u], layout.places[v]) for u, v in graph.edges]
+    assert max(joined) < 2 * min(joined)
+    far = math.dist(layout.places[0, 0], layout.places[9, 9])
+    assert far > 9 * np.mean(joined)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_majorization_ends_where_stress_cannot_fall(seed):
+    graph = nx.connected_watts_strogatz_graph(20, 4, 0.3, seed=seed)
+    distances = np.array(nx.floyd_warshall_numpy(graph))
+    start = np.random.default_rng(seed).normal(0, 3, (20, 2))
+
+    def stress(places):
+        apart = np.linalg.norm(places[:, None] - places, axis=2)
+        i, j = np.triu_indices(20, 1)
+        return ((apart[i, j] / distances[i, j] - 1) ** 2).sum()
+
+    found = majorized(distances, start)
+    assert stress(found) < 0.5 * stress(start)
+    slope = minimize(lambda p: stress(p.reshape(-1, 2)), found.ravel(), options={"maxiter": 500})
+    assert stress(found) < 1.05 * slope.fun

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 
 import hypothesis.strategies as st
 import networkx as nx
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 import graphs
 from graphs.claims.classes import class_members
 from graphs.files.load_save import read_content
+from graphs.inference.junction_tree import JunctionTree
 from graphs.interactive.edits import EDITS
 from graphs.interactive.events import EVENTS
 from graphs.interactive.session import Session
@@ -419,6 +421,55 @@ def test_a_link_brings_everything_back():
     assert elsewhere["observed"] == {"dysp": None, "xray": None}
     for broken in ("", "x", before["link"][:-9], "eJwDAAAAAAE"):
         assert "link" in refused(other, "restore", link=broken)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"phi({', '.join(f'v{i}' for i in range(1000))})",
+        f"digraph {{ {{{' '.join(f'a{i}' for i in range(400))}}} -> "
+        f"{{{' '.join(f'b{i}' for i in range(400))}}} }}",
+        f"dag {{ {'; '.join(f'v{i}' for i in range(5_200))} }}",
+        f"dag {{ {{{' '.join(f'{i}' for i in range(6_000))}}} -> "
+        f"{{{' '.join(f'b{i}' for i in range(3_000))}}} }}",
+    ],
+)
+def test_a_text_that_states_too_much_is_refused(diagnosis, text):
+    assert "expected at most" in refused(diagnosis, "model", text=text)
+    assert ok(diagnosis, "open")["model"]["size"] == "6 nodes, 5 edges"
+
+
+def test_questions_are_answered_while_numbers_are_prepared(monkeypatch):
+    session, started, go_on = Session("asia"), threading.Event(), threading.Event()
+    build = JunctionTree.cost.func
+
+    def slow(tree):
+        started.set()
+        assert go_on.wait(20)
+        return build(tree)
+
+    monkeypatch.setattr(JunctionTree, "cost", property(slow))
+    found = []
+    asking = threading.Thread(target=lambda: found.append(session.handle({"type": "bars"})))
+    asking.start()
+    assert started.wait(20)
+    reply = ok(session, "ask", text="tub _||_ smoke | dysp")
+    assert (reply["answer"]["holds"], reply["bars"]["pending"]) == (False, True)
+    go_on.set()
+    asking.join()
+    assert found[0]["bars"]["available"]
+    assert found[0]["query"] == reply["query"]
+    assert found[0]["turn"] > reply["turn"]
+
+
+def test_what_the_page_knows_is_not_sent_again(diagnosis):
+    first = ok(diagnosis, "open")
+    known = {"seen": first["key"], "known": first["subject"]}
+    reply = ok(diagnosis, "observe", node="D", **known)
+    assert (reply["scene"], reply["model"]) == (None, None)
+    reply = ok(diagnosis, "edit", action="remove_node", node="D", **known)
+    assert len(reply["scene"]["nodes"]) == 5
+    assert reply["model"]["nodes"] == ["F", "I", "M", "S", "T"]
 
 
 # --- Practice -----------------------------------------------------------------------------------
