@@ -2,6 +2,7 @@
 
 import math
 import resource
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+COMPILE = backends.compile_graph
+
+
 def step(x, state):
     """Three numbers of three types, a tensor, and nothing; adds to the state."""
     state.add_(x.mean())
@@ -22,7 +26,16 @@ def step(x, state):
     return [noisy.sum(), (x > 0).sum(), x.double().sum().sqrt(), noisy * state, None]
 
 
+@cache
+def made(function, *shapes):
+    """Compiled once for all tests."""
+    inputs = [torch.zeros(shape, dtype=kind) for shape, kind in shapes]
+    return backends.compiled(record(function, inputs).module, inputs)
+
+
 def compiled(function, *inputs):
+    if backends.compile_graph is COMPILE:
+        return made(function, *((tensor.shape, tensor.dtype) for tensor in inputs))
     kept = [tensor.clone() for tensor in inputs]
     run = backends.compiled(record(function, inputs).module, inputs)
     for tensor, value in zip(inputs, kept, strict=True):
