@@ -229,8 +229,14 @@ def interpreters() -> list[str]:
     found = []
     for version in versions:
         own = [str(p) for p in sorted(pyenv.glob(f"{version}.*/bin/python"))]
-        found += [path for path in (shutil.which(f"python{version}"), *own) if path][:1]
+        known = (shutil.which(f"python{version}"), *own)
+        found += [path for path in known if path and runs(path)][:1]
     return found
+
+
+def runs(python: str) -> bool:
+    """Whether it is an interpreter, and not a stand-in for one that is not chosen."""
+    return not subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode
 
 
 @pytest.mark.parametrize("python", interpreters() or [pytest.param("", marks=pytest.mark.skip)])
