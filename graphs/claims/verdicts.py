@@ -86,7 +86,7 @@ def check(model: Model, claim: Any, *, bounds: Mapping[str, int] | None = None) 
     Adjusting for nothing does not give the effect of X on Y.
       X ↔ Y: not causal, and open.
       - X and Y share an unobserved common cause.
-    Two models of this graph agree on P(X, Y), and P(Y = 1 | do(X = 1)) is 0.4... in one and ...
+    Two models of this graph agree on P(X, Y), and P(Y = 1 | do(X = 1)) is ...
     >>> chain = graphs.parse("P(y) P(x_1|y) P(x_2|y)")
     >>> bool(graphs.check(chain, r"p(y) \prod_{n=1}^{N} p(x_n|y)", bounds={"N": 2}))
     True
