@@ -3,6 +3,7 @@ from . import critics as critics
 from . import data as data
 from . import denoisers as denoisers
 from . import gradients as gradients
+from . import guides as guides
 from . import likelihoods as likelihoods
 from . import metrics as metrics
 from . import networks as networks

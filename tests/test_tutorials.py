@@ -403,6 +403,28 @@ def _(found):
     assert all(row["spread of pixels"] > 0 for row in found["by_guidance"].values())
 
 
+@tutorial("20_interventions")
+def _(found):
+    assert found["seen"] == pytest.approx(0.3)
+    assert found["done"] == pytest.approx(0.5)
+    assert found["sets"] == [["smoke"], ["lung"], ["either"]]
+    assert all(found["agree"])
+    assert list(found["claims"].values()) == [True, False, True, True]
+    assert "In a model of this graph" in found["refuted"]
+    assert found["apart"] < 1e-9
+    assert abs(found["effects"][0] - found["effects"][1]) > 0.01
+    assert found["door"] == ["tar"]
+
+
+@tutorial("21_what_your_guide_cannot_say")
+def _(found):
+    assert found["gaps"] == ["a ⟂ c | s"]
+    assert found["loss"] == pytest.approx(found["closed"], abs=0.1)
+    assert found["worst"] < 1e-4
+    counts = {"backwards": (0, 0), "broken": (2, 0), "crowded": (0, 1), "mean field": (6, 0)}
+    assert found["counts"] == counts
+
+
 @tutorial("22_missing_cells")
 def _(found):
     assert found["kinds"] == ("gaussian",) * 10 + (2,)

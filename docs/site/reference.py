@@ -53,6 +53,7 @@ MODULES = {
         "likelihoods": "Parts: likelihoods",
         "networks": "Parts: networks",
         "schedules": "Parts: schedules",
+        "guides": "Guides for Pyro programs",
         "sparse_coding": "Parts: sparse codes",
         "divergences": "Parts of games: divergences",
         "critics": "Parts of games: critics",

@@ -1,0 +1,475 @@
+"""Amortized guides are the posterior where tables or linear maps can be, and are trained to it."""
+
+import copy
+import random
+from itertools import product
+
+import networkx as nx
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from pyro.ops.indexing import Vindex
+
+import graphs
+import ppl_gen
+from ppl_gen.guides import amortized
+from ppl_gen.guides.families import FLOOR
+
+# --- Linear Gaussian programs ---------------------------------------------------------------------
+
+
+def linear_gaussian(seed):
+    """A program of Normals with random coefficients, its data, and the joint covariance by node."""
+    rng, numbers = random.Random(seed), np.random.default_rng(seed)
+    order = "abcdef"[: rng.randint(3, 6)]
+    parents = {v: [u for u in order[:i] if rng.random() < 0.6] for i, v in enumerate(order)}
+    weights = {(u, v): float(numbers.normal()) for v in order for u in parents[v]}
+    scales = {v: float(numbers.uniform(0.5, 1.5)) for v in order}
+    observed = rng.sample(order, rng.randint(1, len(order) - 1))
+    data = {v: torch.tensor(numbers.normal(), dtype=torch.float64) for v in sorted(observed)}
+
+    def model(data):
+        values = {}
+        for v in order:
+            mean = sum((weights[u, v] * values[u] for u in parents[v]), torch.zeros(()).double())
+            values[v] = pyro.sample(v, dist.Normal(mean, scales[v]), obs=data.get(v))
+
+    place = {v: i for i, v in enumerate(order)}
+    mix = np.eye(len(order))
+    for (u, v), weight in weights.items():
+        mix[place[v], place[u]] = -weight
+    root = np.linalg.inv(mix) @ np.diag([scales[v] for v in order])
+    return model, data, root @ root.T, place
+
+
+def set_exactly(guide, covariance, place):
+    """Give a guide of scalar Normals the coefficients of the true conditionals."""
+    for (name, inputs), head in zip(guide.inputs.items(), guide.heads, strict=True):
+        given, own = [place[i.name] for i in inputs], place[name]
+        weights = np.linalg.solve(covariance[np.ix_(given, given)], covariance[given, own])
+        variance = covariance[own, own] - weights @ covariance[given, own]
+        raw = np.log(np.expm1(np.sqrt(variance) - FLOOR))
+        with torch.no_grad():
+            if given:
+                head.linear.weight.copy_(torch.tensor(np.stack([weights, 0 * weights])))
+                head.linear.bias.copy_(torch.tensor([0.0, raw]))
+            else:
+                head.rows.copy_(torch.tensor([[0.0, raw]]))
+
+
+def log_evidence(data, covariance, place):
+    rows = [place[v] for v in data]
+    normal = dist.MultivariateNormal(
+        torch.zeros(len(rows)).double(), torch.tensor(covariance[np.ix_(rows, rows)])
+    )
+    return float(normal.log_prob(torch.stack(list(data.values()), -1)).sum())
+
+
+def log_weight(model, guide, data):
+    """log p(x, z) - log q(z | x) for a z of the guide: log p(x) wherever q is the posterior."""
+    drawn = poutine.trace(guide).get_trace(data)
+    replayed = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(data)
+    return float((replayed.log_prob_sum() - drawn.log_prob_sum()).detach())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_with_exact_coefficients_nothing_is_lost(seed):
+    model, data, covariance, place = linear_gaussian(seed)
+    guide = amortized(model, data)
+    set_exactly(guide, covariance, place)
+    assert set(guide.structure.edges) == set(graphs.inverse(graphs.from_pyro(model, data)).edges)
+    for other in (data, {v: 2 * x - 1 for v, x in data.items()}):
+        truth = log_evidence(other, covariance, place)
+        assert log_weight(model, guide, other) == pytest.approx(truth, abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mean_field_loses_what_its_closed_form_says(seed):
+    """The best q has the posterior's means and precisions; E log p(x, z) is a quadratic form, which
+    the points μ ± √n σ_i e_i integrate exactly."""
+    model, data, covariance, place = linear_gaussian(seed)
+    seen, hidden = [place[v] for v in data], [i for v, i in place.items() if v not in data]
+    names = [v for v in place if v not in data]
+    gain = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[np.ix_(seen, hidden)]).T
+    mean = gain @ np.array([float(x) for x in data.values()])
+    posterior = covariance[np.ix_(hidden, hidden)] - gain @ covariance[np.ix_(seen, hidden)]
+    precision = np.linalg.inv(posterior)
+    scale = np.diag(precision) ** -0.5
+    steps = np.sqrt(len(hidden)) * np.diag(scale)
+    points = [mean + sign * step for step in steps for sign in (-1, 1)]
+    expected = np.mean([
+        float(poutine.trace(poutine.condition(model, {
+            v: torch.tensor(x) for v, x in zip(names, point, strict=True)
+        })).get_trace(data).log_prob_sum()) for point in points
+    ])  # fmt: skip
+    entropy = np.log(scale * np.sqrt(2 * np.pi * np.e)).sum()
+    gap = log_evidence(data, covariance, place) - expected - entropy
+    closed = (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1]) / 2
+    assert gap == pytest.approx(closed, abs=1e-8)
+    coupled = graphs.guide_gaps(model, lambda data: [
+        pyro.sample(v, dist.Normal(0.0, 1.0)) for v in names
+    ], data)  # fmt: skip
+    assert bool(coupled) == (closed > 1e-9)
+
+
+def test_training_reaches_the_evidence_of_every_row(fresh_store):
+    rows = 2048
+    program, data, covariance, place = linear_gaussian(3)
+    draws = np.random.default_rng(0).multivariate_normal(np.zeros(len(place)), covariance, rows)
+    data = {v: torch.tensor(draws[:, place[v]]) for v in data}
+
+    def model(data):
+        with pyro.plate("rows", rows):
+            program(data)
+
+    pyro.set_rng_seed(0)
+    guide = amortized(model, data, hidden=(4,))
+    svi = SVI(model, guide, pyro.optim.ClippedAdam({"lr": 0.05, "lrd": 0.985}), Trace_ELBO())
+    before = log_weight(model, guide, data)
+    for _ in range(400):
+        svi.step(data)
+    truth = log_evidence(data, covariance, place)
+    bound = np.mean([log_weight(model, guide, data) for _ in range(20)])
+    assert (truth - before) / rows > 0.1
+    assert (truth - bound) / rows < 1e-3
+
+
+# --- Discrete networks ----------------------------------------------------------------------------
+
+
+def rows_of(network):
+    """The program of a network with a row of data in each place of a plate."""
+    tree, order = graphs.JunctionTree(network), list(nx.topological_sort(network))
+    tables = {}
+    for cpd in network.cpds:
+        axes = [cpd.variables.index(u) for u in [*network.predecessors(cpd.variable), cpd.variable]]
+        tables[cpd.variable] = torch.tensor(np.transpose(cpd.values, axes))
+
+    def model(data):
+        values = {}
+        with pyro.plate("rows", len(next(iter(data.values())))):
+            for v in order:
+                given = tuple(values[u] for u in network.predecessors(v))
+                probs = Vindex(tables[v])[(*given, slice(None))] if given else tables[v]
+                values[v] = pyro.sample(v, dist.Categorical(probs), obs=data.get(v))
+
+    return model, tree
+
+
+def every_row(tree, observed):
+    codes = list(product(*(range(len(tree.states[v])) for v in observed)))
+    return {v: torch.tensor([c[i] for c in codes]) for i, v in enumerate(observed)}
+
+
+def distance(guide, tree, observed, data):
+    """The largest error of a joint posterior probability over all evidence."""
+    latent, errors = list(guide.inputs), []
+    codes = list(product(*(range(len(tree.states[v])) for v in latent)))
+    rows = len(data[observed[0]])
+    found = []
+    for code in codes:
+        fixed = {v: torch.full((rows,), c) for v, c in zip(latent, code, strict=True)}
+        trace = poutine.trace(poutine.condition(guide, fixed)).get_trace(data)
+        trace.compute_log_prob()
+        found.append(sum(trace.nodes[v]["log_prob"] for v in latent).exp())
+    weights = torch.stack(found).detach()
+    for row in range(rows):
+        seen = {v: tree.states[v][int(data[v][row])] for v in observed}
+        truth = tree.query(latent, seen).flatten()
+        errors.append((weights[:, row] - truth).abs().max())
+    return float(torch.stack(errors).max())
+
+
+def set_tables(guide, tree):
+    """Give every table of a guide of discrete sites the logarithms of the true conditionals."""
+    for (name, inputs), head in zip(guide.inputs.items(), guide.heads, strict=True):
+        given = [i.name for i in inputs]
+        joint = tree.query((*given, name))
+        logits = joint.log().clamp(min=-80)  # no evidence leads to what is impossible
+        logits = logits.flatten(0, -2) if given else logits[None]
+        with torch.no_grad():
+            head.rows.copy_(logits)
+
+
+@pytest.mark.parametrize(
+    ("network", "observed"),
+    [
+        ("sprinkler", ["wet_grass"]),
+        ("student", ["L", "S"]),
+        ("student", ["G"]),
+        ("asia", ["xray", "dysp"]),
+    ],
+)
+def test_tables_can_be_the_posterior_for_all_evidence(network, observed):
+    model, tree = rows_of(getattr(graphs.textbook, network)())
+    observed = [v for v in tree.states if v in observed] or list(tree.states)[-2:]
+    data = every_row(tree, observed)
+    guide = amortized(model, data)
+    set_tables(guide, tree)
+    assert distance(guide, tree, observed, data) < 1e-5
+
+
+@pytest.mark.parametrize(("network", "observed"), [("sprinkler", "wet_grass"), ("student", "G")])
+def test_training_reaches_the_posterior_of_the_junction_tree(fresh_store, network, observed):
+    model, tree = rows_of(getattr(graphs.textbook, network)())
+    data = every_row(tree, [observed])
+    guide = amortized(model, data)
+    elbo, summed = TraceEnum_ELBO(max_plate_nesting=1), config_enumerate(guide, "parallel")
+    optimizer = torch.optim.LBFGS(guide.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = elbo.differentiable_loss(model, summed, data)
+        value.backward()
+        return value.detach()
+
+    assert distance(guide, tree, [observed], data) > 0.1
+    optimizer.step(loss)
+    assert distance(guide, tree, [observed], data) < 1e-3
+
+
+# --- Plates ---------------------------------------------------------------------------------------
+
+
+def hierarchy(y):
+    mean = pyro.sample("mean", dist.Normal(0.0, 5.0))
+    spread = pyro.sample("spread", dist.HalfNormal(1.0))
+    with pyro.plate("groups", 3):
+        theta = pyro.sample("theta", dist.Normal(mean, spread))
+        with pyro.plate("rows", 4):
+            pyro.sample("y", dist.Normal(theta, 1.0), obs=y)
+
+
+def mixture(x):
+    weights = pyro.sample("weights", dist.Dirichlet(torch.ones(3)))
+    with pyro.plate("kinds", 3):
+        place = pyro.sample("place", dist.Normal(torch.zeros(2), 5.0).to_event(1))
+    with pyro.plate("data", len(x)):
+        kind = pyro.sample("kind", dist.Categorical(weights))
+        pyro.sample("x", dist.Normal(place[kind], 1.0).to_event(1), obs=x)
+
+
+def local(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def test_what_every_latent_of_a_hierarchy_looks_at(fresh_store):
+    y = torch.randn(4, 3)
+    guide = amortized(hierarchy, y)
+    looked = {v: {(i.name, i.whole) for i in inputs} for v, inputs in guide.inputs.items()}
+    assert looked["theta"] == {("mean", ()), ("spread", ()), ("y", ("rows",))}
+    assert ("y", ("groups", "rows")) in looked[next(iter(looked))] or (
+        "y", ("rows", "groups")) in looked[next(iter(looked))]  # fmt: skip
+    assert guide(y)["theta"].shape == (3,)
+    assert guide(y)["mean"].shape == ()
+    assert (guide(y)["spread"] > 0).all()
+    gaps = graphs.guide_gaps(hierarchy, guide, y)
+    assert (gaps.sufficient, gaps.spare) == (True, ())
+
+
+@pytest.mark.parametrize("elbo", [Trace_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)])
+def test_a_mixture_draws_and_sums_its_kinds(fresh_store, elbo):
+    x = torch.randn(5, 2)
+    guide = amortized(mixture, x)
+    assert list(guide.inputs) == ["weights", "place", "kind"]
+    drawn = guide(x)
+    assert {v: tuple(value.shape) for v, value in drawn.items()} == {
+        "weights": (3,), "place": (3, 2), "kind": (5,),
+    }  # fmt: skip
+    used = config_enumerate(guide, "parallel") if isinstance(elbo, TraceEnum_ELBO) else guide
+    svi = SVI(mixture, used, pyro.optim.Adam({"lr": 0.01}), elbo)
+    before = [p.detach().clone() for p in guide.parameters()]
+    assert np.isfinite(svi.step(x))
+    assert any(not torch.equal(p, q) for p, q in zip(guide.parameters(), before, strict=True))
+
+
+def test_a_sum_over_kinds_is_the_mean_of_draws(fresh_store):
+    x = torch.tensor([[0.5, -1.0], [2.0, 0.3]])
+    guide = amortized(mixture, x)
+    for p in guide.parameters():
+        torch.nn.init.normal_(p.detach(), std=0.1)
+    pyro.set_rng_seed(0)
+    fixed = {v: value for v, value in guide(x).items() if v != "kind"}
+    model, given = poutine.condition(mixture, fixed), poutine.condition(guide, fixed)
+    given = poutine.block(given, hide=list(fixed))
+    model = poutine.block(model, hide=list(fixed))
+    summed = TraceEnum_ELBO(max_plate_nesting=1).loss(model, config_enumerate(given, "parallel"), x)
+    by_hand = 0.0
+    for kinds in product(range(3), repeat=2):
+        kind = {"kind": torch.tensor(kinds)}
+        q = poutine.trace(poutine.condition(given, kind)).get_trace(x).log_prob_sum()
+        p = poutine.trace(poutine.condition(model, kind)).get_trace(x).log_prob_sum()
+        by_hand += float((q.exp() * (q - p)).detach())
+    assert summed == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_gaps_name_the_members_that_a_mixture_couples(fresh_store):
+    x = torch.randn(5, 2)
+    gaps = graphs.guide_gaps(mixture, amortized(mixture, x), x)
+    assert {frozenset(v.split("[")[0] for v in (*gap.x, *gap.y)) for gap in gaps} == {
+        frozenset({"place"})
+    }
+
+
+def topics(words):
+    with pyro.plate("topics", 2):
+        topic = pyro.sample("topic", dist.Dirichlet(torch.ones(4)))
+    with pyro.plate("documents", 3):
+        theta = pyro.sample("theta", dist.Dirichlet(torch.ones(2)))
+        with pyro.plate("words", 5):
+            z = pyro.sample("z", dist.Categorical(theta))
+            pyro.sample("word", dist.Categorical(topic[z]), obs=words)
+
+
+def test_topics_are_summed_over(fresh_store):
+    words = torch.randint(4, (5, 3))
+    guide = amortized(topics, words)
+    assert list(guide.inputs)[-1] == "z"
+    assert {v: tuple(value.shape) for v, value in guide(words).items()} == {
+        "topic": (2, 4), "theta": (3, 2), "z": (5, 3),
+    }  # fmt: skip
+    elbo = TraceEnum_ELBO(max_plate_nesting=2)
+    assert np.isfinite(elbo.loss(topics, config_enumerate(guide, "parallel"), words))
+
+
+def test_fit_trains_it_on_batches_and_other_data_follow(fresh_store):
+    x = 2**0.5 * torch.randn(256, generator=torch.Generator().manual_seed(0))
+    guide = amortized(local, x, hidden=(8,))
+    pair = ppl_gen.Pair(local, guide)
+    ppl_gen.fit(pair, x, epochs=40, batch_size=64, lr=0.02, staged=False, progress=False, seed=0)
+    new = torch.tensor([-1.0, 0.0, 2.0])
+    fn = poutine.trace(guide).get_trace(new).nodes["z"]["fn"]
+    torch.testing.assert_close(fn.mean, new / 2, atol=0.1, rtol=0)
+    torch.testing.assert_close(fn.stddev, torch.full((3,), 0.5**0.5), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_local_latents_take_any_number_of_rows(fresh_store, rows):
+    guide, x = amortized(local, torch.randn(4)), torch.randn(rows)
+    assert guide(x)["z"].shape == (rows,)
+    assert np.isfinite(Trace_ELBO().loss(local, guide, x))
+
+
+def test_data_of_another_size_are_refused_where_all_of_them_matter(fresh_store):
+    guide = amortized(hierarchy, torch.randn(4, 3))
+    for rows in (1, 5):
+        with pytest.raises(ValueError, match=f"expected 4 members of the plate 'rows'.*got {rows}"):
+            guide(torch.randn(rows, 3))
+
+
+def test_a_copy_of_a_guide_draws_alike(fresh_store):
+    def model(x):
+        scale = pyro.param("scale", torch.tensor(2.0))
+        z = pyro.sample("z", dist.Normal(0.0, 3 * scale))
+        pyro.sample("x", dist.Normal(z, scale), obs=x)
+
+    x = torch.tensor(1.0)
+    guide = amortized(model, x)
+    drawn = []
+    for each in (guide, copy.deepcopy(guide)):
+        torch.manual_seed(0)
+        drawn.append(each(x)["z"])
+    torch.testing.assert_close(*drawn)
+
+
+@pytest.mark.parametrize("program", [local, hierarchy])
+def test_staged_steps_are_those_of_pyro(fresh_store, program):
+    x = torch.randn(4, 3) if program is hierarchy else torch.randn(6)
+    guide = amortized(program, x, hidden=(8,))
+    step = ppl_gen.stage(program, guide, Trace_ELBO(), staged=True, backend="eager")
+    for scale in (1.0, 2.0):
+        torch.manual_seed(0)
+        loss = step(scale * x)
+        torch.manual_seed(0)
+        expected = Trace_ELBO().differentiable_loss(program, guide, scale * x)
+        torch.testing.assert_close(loss, expected.detach())
+        gradients = torch.autograd.grad(expected, list(guide.parameters()))
+        torch.testing.assert_close([p.grad for p in guide.parameters()], list(gradients))
+
+
+@pytest.mark.parametrize(
+    ("fn", "shape"),
+    [
+        (dist.Normal(0.0, 1.0).expand([3]).to_event(1), (3,)),
+        (dist.Gamma(2.0, 1.0), ()),
+        (dist.Beta(2.0, 1.0).expand([2]).to_event(1), (2,)),
+        (dist.Dirichlet(torch.ones(4)), (4,)),
+        (dist.Bernoulli(0.3).expand([2]).to_event(1), (2,)),
+        (dist.OneHotCategorical(torch.ones(3)), (3,)),
+        (dist.LKJCholesky(3, 1.0), (3, 3)),
+        (dist.Normal(torch.zeros(2, 2), 1.0).to_event(2), (2, 2)),
+        (dist.Uniform(-1.0, 3.0), ()),
+    ],
+)
+def test_draws_lie_in_the_support_of_the_latent(fresh_store, fn, shape):
+    def model(x):
+        z = pyro.sample("z", fn)
+        pyro.sample("x", dist.Normal(z.sum(), 1.0), obs=x)
+
+    guide = amortized(model, torch.tensor(1.0))
+    value = guide(torch.tensor(0.5))["z"]
+    assert value.shape == shape
+    assert bool(torch.as_tensor(fn.support.check(value)).all())
+    assert np.isfinite(Trace_ELBO().loss(model, guide, torch.tensor(0.5)))
+
+
+# --- Bad input ------------------------------------------------------------------------------------
+
+
+def crossed(x):
+    with pyro.plate("rows", 2, dim=-1):
+        u = pyro.sample("u", dist.Bernoulli(0.5))
+    with pyro.plate("columns", 3, dim=-2):
+        v = pyro.sample("v", dist.Bernoulli(0.5))
+        with pyro.plate("rows again", 2, dim=-1):
+            pyro.sample("x", dist.Normal(u + v, 1.0), obs=x)
+
+
+def test_sums_over_members_that_others_depend_on_are_refused(fresh_store):
+    x = torch.randn(3, 2)
+    guide = amortized(crossed, x)
+    assert np.isfinite(Trace_ELBO().loss(crossed, guide, x))
+    with pytest.raises(ValueError, match=r"expected '[uv]' to be drawn and not enumerated"):
+        TraceEnum_ELBO(max_plate_nesting=2).loss(crossed, config_enumerate(guide, "parallel"), x)
+
+
+def subsampled(x):
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    with pyro.plate("data", 10, subsample_size=4) as rows:
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x[rows])
+
+
+def seen(x):
+    pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+
+def counted(x):
+    rate = pyro.sample("n", dist.Poisson(3.0))
+    pyro.sample("x", dist.Normal(rate, 1.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: amortized(subsampled, torch.zeros(10)), "plates of all their members"),
+        (lambda: amortized(counted, torch.tensor(1.0)), "got 'n' ~ Poisson"),
+        (lambda: amortized(lambda: pyro.sample("z", dist.Normal(0.0, 1.0))), "observed sites"),
+        (
+            lambda: amortized(
+                lambda x: pyro.sample("x", dist.Normal(0.0, 1.0), obs=x), torch.ones(())
+            ),
+            "latent sites",
+        ),
+        (lambda: amortized(local, torch.zeros(3), hidden=8), "a sequence of widths"),
+        (lambda: amortized(local, torch.zeros(3), hidden=(0,)), "widths of at least 1"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
