@@ -21,7 +21,6 @@ imported.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import os
@@ -43,7 +42,7 @@ from graphs.separation.markov import markov_blanket
 from graphs.structure.edges import edges, edges_latex, edges_text, has_choices, kind_of
 from graphs.structure.mixed import has_marks
 from graphs.structure.models import as_graph, factorization
-from graphs.structure.nodes import find_nodes
+from graphs.structure.nodes import did_you_mean, find_nodes
 from graphs.structure.parsing import parse, states_graph
 
 Record = dict[str, Any]
@@ -61,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.guide:
             return _guide(options)
         if options.model is None:
-            parser.error("the following arguments are required: MODEL")
+            parser.error(
+                "the following arguments are required: MODEL (QUERY is optional), as in\n"
+                '  python -m graphs "P(A)P(B|A)P(C|B)" "A _||_ C | B"'
+            )
         return _run(options)
     except SystemExit as stop:
         return int(stop.code or 0)
@@ -126,19 +128,12 @@ class _Version(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says of the arguments that are missing only the one that is required."""
+    """Says of an option that there is not which one was meant."""
 
     def error(self, message: str) -> NoReturn:
-        if "required: MODEL" in message:
-            message = (
-                "the following arguments are required: MODEL (QUERY is optional), as in\n"
-                '  python -m graphs "P(A)P(B|A)P(C|B)" "A _||_ C | B"'
-            )
         if message.startswith("unrecognized arguments: --"):
-            near = difflib.get_close_matches(
-                message.split()[2], re.findall(r"--[a-z-]+", self.format_usage()), n=1
-            )
-            message += f" (did you mean {near[0]!r}?)" if near else ""
+            options = re.findall(r"--[a-z-]+", self.format_usage())
+            message += did_you_mean(message.split()[2], options)
         super().error(message)
 
 

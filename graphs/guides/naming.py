@@ -6,10 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from graphs.guides.gaps import GuideGaps, guide_gaps
+from graphs.structure.nodes import did_you_mean
 
 
 def named_gaps(model: str, guide: str, arguments: str | None = None) -> GuideGaps:
@@ -50,7 +50,9 @@ def named(text: str) -> Any:
             f"expected a module that can be imported, got {module!r}: {reason}"
         ) from error
     if not hasattr(found, name):
-        raise ValueError(f"expected a name of module {module}, got {name!r}{_near(name, found)}")
+        raise ValueError(
+            f"expected a name of module {module}, got {name!r}{did_you_mean(name, dir(found))}"
+        )
     return getattr(found, name)
 
 
@@ -61,7 +63,7 @@ def _guide(text: str, program: Callable[..., Any]) -> Callable[..., Any]:
         return _callable(text)
     kind = getattr(autoguide, text, None) if text.startswith("Auto") else None
     if kind is None:
-        got = f"{text!r}{_near(text, autoguide)}"
+        got = f"{text!r}{did_you_mean(text, dir(autoguide))}"
         raise ValueError(f"expected module:name or an autoguide such as AutoNormal, got {got}")
     return kind(program)
 
@@ -71,8 +73,3 @@ def _callable(text: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError(f"expected a program, got {text!r}, a {type(found).__name__}")
     return found
-
-
-def _near(name: str, owner: Any) -> str:
-    near = get_close_matches(name, dir(owner), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -76,6 +76,12 @@ def contains(known: Container[Any], node: Any) -> bool:
         return False
 
 
+def did_you_mean(text: str, names: Iterable[str]) -> str:
+    """``" (did you mean 'smoke'?)"``, or nothing where no name is near."""
+    near = difflib.get_close_matches(text, names, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
 def unknown(known: Iterable[Node], node: Any) -> str:
     """``'smok' (did you mean 'smoke'?)``, for error messages."""
     names = {str(name): name for name in islice(known, 10_000)}
