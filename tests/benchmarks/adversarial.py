@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cells
 import torch
 from matplotlib.figure import Figure
 from mnist_results import Run, Store
@@ -210,20 +211,18 @@ def stores(out: Path, settings: dict[str, Any]) -> Iterator[tuple[str, str, Stor
 
 def table(store: Store) -> str:
     """Means over seeds, with the range of the KL and of the worst one."""
-    found = [(name, store.of(name)) for name in ROWS if store.of(name)]
-    lines = [f"| remedy | seeds | {' | '.join(heading for heading, _ in COLUMNS.values())} |"]
-    lines.append("| --- | --- |" + " --- |" * len(COLUMNS))
-    for name, runs in found:
-        cells = [name, str(len(runs))]
+    rows = []
+    for name, runs in ((name, store.of(name)) for name in ROWS if store.of(name)):
+        row = [name, str(len(runs))]
         for key, (_, form) in COLUMNS.items():
             values = [run["numbers"][key] for run in runs]
             finite = [value for value in values if math.isfinite(value)]
             cell = format(statistics.fmean(finite), form) if finite else "–"
             if key in ("kl", "worst_kl") and len(values) > 1:
                 cell += f" ({min(values):{form}} to {max(values):{form}})"
-            cells.append(cell)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            row.append(cell)
+        rows.append(row)
+    return cells.table(["remedy", "seeds", *(heading for heading, _ in COLUMNS.values())], rows)
 
 
 def figure(found: list[tuple[str, str, Store]]) -> Figure:

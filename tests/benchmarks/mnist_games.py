@@ -24,9 +24,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cells
 import numpy as np
 import torch
-from cells import cpu
 from matplotlib.figure import Figure
 from mnist_results import Run, Store
 from torch import Tensor, nn, optim
@@ -99,13 +99,13 @@ class Watch:
 
     def __init__(self, real: Tensor):
         self.real, self.away, self.fid, self.at = real, 0.0, [], []
-        self.begun = cpu()
+        self.begun = cells.cpu()
 
     def __call__(self, model: Any) -> float:
-        started = cpu()
+        started = cells.cpu()
         self.at.append(started - self.begun - self.away)
         self.fid.append(metrics.fid(self.real, model.sample(len(self.real), seed=0)).value)
-        self.away += cpu() - started
+        self.away += cells.cpu() - started
         return self.fid[-1]
 
 
@@ -219,13 +219,12 @@ def shown(runs: list[dict[str, Any]], key: str, form: str) -> str:
 
 
 def table(store: Store) -> str:
-    lines = [f"| model | seeds | {' | '.join(heading for heading, _ in COLUMNS.values())} |"]
-    lines.append("| --- | --- |" + " --- |" * len(COLUMNS))
-    for name in ROWS:
-        if runs := store.of(name):
-            cells = [shown(runs, key, form) for key, (_, form) in COLUMNS.items()]
-            lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [
+        [name, str(len(runs)), *(shown(runs, key, form) for key, (_, form) in COLUMNS.items())]
+        for name in ROWS
+        if (runs := store.of(name))
+    ]
+    return cells.table(["model", "seeds", *(heading for heading, _ in COLUMNS.values())], rows)
 
 
 def figures(store: Store, page: Path) -> None:
