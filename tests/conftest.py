@@ -36,6 +36,14 @@ def plain_sums(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are staged run as recorded, as where there is no compiler."""
+    monkeypatch.setattr(
+        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
+    )
+
+
+@pytest.fixture
 def fresh_store() -> Iterator[None]:
     """No parameters in Pyro's store, before and after, and draws from a seed."""
     import pyro

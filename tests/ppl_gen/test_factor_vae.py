@@ -98,14 +98,11 @@ def test_the_loss_is_the_elbo_and_the_losses_of_the_players():
 
 
 @pytest.mark.parametrize("staged", [False, True])
-def test_a_large_weight_makes_the_codes_less_dependent(staged, monkeypatch):
+def test_a_large_weight_makes_the_codes_less_dependent(staged, uncompiled, monkeypatch):
     """Images of two correlated factors; the total correlation of codes by that of a Gaussian.
 
     The KL, which asks for independent codes too, has no weight.
     """
-    monkeypatch.setattr(
-        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
-    )
     monkeypatch.setattr("ppl_gen.staging.costs.pays", lambda work, steps: True)
     factors = correlated(torch.tensor([[1.0, 0.9], [0.9, 1.0]]), 1000, 0)
     shown = torch.randn(2, 16, generator=torch.Generator().manual_seed(1))

@@ -180,10 +180,8 @@ def test_they_train_on_several_channels(name, network):
 
 @pytest.mark.filterwarnings("ignore:.*uncompiled")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_they_can_be_staged(name, monkeypatch):
+def test_they_can_be_staged(name, request):
     if name != "discretized_logistic":  # one is compiled, the others are only recorded
-        monkeypatch.setattr(
-            "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
-        )
+        request.getfixturevalue("uncompiled")
     losses = [trained(name, "mlp", staged)[1] for staged in (True, False)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

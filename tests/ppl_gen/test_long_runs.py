@@ -218,11 +218,7 @@ def test_turns_may_be_closures_and_players_must_be_known():
 
 
 @pytest.mark.filterwarnings("ignore:.*uncompiled")
-def test_every_loss_of_a_player_is_its_own_even_if_made_anew(monkeypatch):
-    monkeypatch.setattr(
-        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
-    )
-
+def test_every_loss_of_a_player_is_its_own_even_if_made_anew(uncompiled):
     class Chase:
         """Two losses for one player, the second with a target that moves."""
 

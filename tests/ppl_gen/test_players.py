@@ -33,13 +33,6 @@ def distance(model):
         return energy_distance(model.sample(1000), moons(1000, seed=1))
 
 
-@pytest.fixture
-def uncompiled(monkeypatch):
-    monkeypatch.setattr(
-        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
-    )
-
-
 @pytest.mark.filterwarnings("ignore:.*uncompiled")
 @pytest.mark.parametrize("staged", [False, True], ids=["eager", "staged"])
 @pytest.mark.parametrize("kind", [Adversarial, Diffusion])

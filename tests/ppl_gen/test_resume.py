@@ -178,13 +178,6 @@ def test_any_scheduler_goes_on_where_it_was(name, tmp_path):
 
 
 @pytest.fixture
-def uncompiled(monkeypatch):
-    monkeypatch.setattr(
-        "ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: "none is wanted"
-    )
-
-
-@pytest.fixture
 def interpreted(monkeypatch):
     """Graphs count as compiled, so that steps are taken whole, and run operation by operation."""
     monkeypatch.setattr("ppl_gen.staging.torch_internals.why_not_compiled", lambda devices: None)
