@@ -318,6 +318,7 @@ def test_sections_that_say_the_same_are_left_alone(visit):
     table = page.open("Model").locator("details").filter(has_text="P(tub | asia)").first
     assert table.locator("td").count() == 0
     table.locator("summary").click()
+    table.locator("td").nth(3).wait_for()
     assert table.locator("td").all_inner_texts() == ["0.05", "0.95", "0.01", "0.99"]
 
 
