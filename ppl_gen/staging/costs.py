@@ -73,6 +73,10 @@ class Work:
         )
 
 
+# Above all that compiled steps save on one CPU, 50 ms, at the least price.
+MOST = Work(operations=0, elements=200_000_000)
+
+
 def saved(work: Work) -> float:
     """Seconds that a step saves by being compiled; elsewhere than on a CPU those of Python only."""
     seconds = STEP * work.turns + OPERATION * work.operations
@@ -107,6 +111,15 @@ def spares(work: Work, steps: float, saved_by_others: float) -> bool:
     """
     worth_finding = steps * saved(work) >= FOUND * work.graphs
     return worth_finding and saved_by_others >= SPARE * price(work)
+
+
+def too_few(steps: float, saved_by_others: float = 0.0) -> bool:
+    """Whether so few steps pay for no compilation, whatever they do, so that none need be counted.
+
+    >>> too_few(31), too_few(300), too_few(31, saved_by_others=100.0)
+    (True, False, False)
+    """
+    return not pays(MOST, steps) and not spares(MOST, steps, saved_by_others)
 
 
 def explained(work: Work, steps: float, compiled: bool) -> str:

@@ -176,6 +176,11 @@ class Choice(Always):
         steps = self._foretold(kind) if known is None else known
         if steps is None:
             return
+        if costs.too_few(steps, self._saved):
+            self.reasons[kind] = f"eager, since {steps:,.0f} steps to come pay for no compilation"
+            if known is not None:
+                self.compiled[kind] = False
+            return
         work = measure()
         pays = costs.pays(work, steps)
         if known is not None:
