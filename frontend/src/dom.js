@@ -22,7 +22,13 @@ export function form(onsubmit, attributes, ...children) {
     event.preventDefault();
     onsubmit(event.target);
   };
-  return h("form", {onsubmit: submit, ...attributes}, ...children);
+  // JupyterLab keeps a field from sending its form, so that Enter does it here, wherever we are.
+  const enter = (event) => {
+    if (event.key !== "Enter" || event.isComposing || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    event.currentTarget.requestSubmit();
+  };
+  return h("form", {onsubmit: submit, onkeydown: enter, ...attributes}, ...children);
 }
 
 export function select(label, options, chosen, onchange) {

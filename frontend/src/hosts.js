@@ -24,25 +24,30 @@ export function serverHost() {
   };
 }
 
+// Every view of a widget hears every reply; what another view has changed is asked for anew.
 export function kernelHost(model) {
   const waiting = new Map();
+  const asking = new Set(["open", "bars", "export"]);
   let number = 0;
   const receive = (message) => {
-    waiting.get(message.id)?.(message.reply);
+    const own = waiting.get(message.id);
     waiting.delete(message.id);
+    if (own) own(message.reply);
+    else if (!asking.has(String(message.id).split(" ")[0])) host.changed?.();
   };
   model.on("msg:custom", receive);
-  return {
+  const host = {
     send: (event) =>
       new Promise((resolve) => {
         number += 1;
-        const id = `${Date.now()}-${number}-${Math.random()}`;
+        const id = `${event.type} ${Date.now()}-${number}-${Math.random()}`;
         waiting.set(id, resolve);
         model.send({id, event});
       }),
     shown() {},
     close: () => model.off("msg:custom", receive),
   };
+  return host;
 }
 
 export function recordedHost(replies) {

@@ -272,6 +272,7 @@ function makePage(root, host, {embedded = false} = {}) {
       note.textContent = "";
     }
   });
+  host.changed = () => send({type: "open"});
   const start = host.link ? {type: "restore", link: host.link} : {type: "open"};
   send(start).then(async (latest) => {
     if (latest.ok || !host.link) return;
@@ -286,7 +287,8 @@ function makePage(root, host, {embedded = false} = {}) {
 }
 
 function render({model, el}) {
-  const root = h("div");
+  // JupyterLab takes no key for a shortcut of its own that is pressed in here.
+  const root = h("div", {"data-lm-suppress-shortcuts": "true"});
   el.append(root);
   return makePage(root, kernelHost(model), {embedded: true});
 }

@@ -224,7 +224,12 @@ def test_a_saved_study_opens_without_a_server(browser, tmp_path):
 
 # What a notebook does with a widget: its module is imported from text, its style is put into the
 # page, and messages go to the kernel and come back to whoever listens.
-HOST = """<!doctype html><div id="cell" style="width:900px"></div><script type="module">
+# It also keeps Enter from sending forms, as JupyterLab does, and shows the widget twice.
+HOST = """<!doctype html><div id="cell" style="width:900px"></div><div id="second" style="width:900px"></div>
+<script type="module">
+document.addEventListener("beforeinput", (event) => {
+  if (event.inputType === "insertLineBreak") event.preventDefault();
+});
 const style = document.createElement("style");
 style.textContent = window.widget.css;
 document.head.append(style);
@@ -241,6 +246,7 @@ const model = {
   off: (name, listen) => listeners.delete(listen),
 };
 window.close_page = widget.render({model, el: document.getElementById("cell")});
+window.show_twice = () => { widget.render({model, el: document.getElementById("second")}); };
 window.listening = () => listeners.size;
 </script>"""
 
@@ -285,9 +291,13 @@ def test_a_notebook_hosts_the_page(browser, monkeypatch):
     cell.ask("tub _||_ smoke")
     assert page.answer.holds
     assert cell.node("tub").locator(".gp-box").bounding_box()["height"] > 40
+    cell.page.evaluate("window.show_twice()")
+    cell.page.locator("#second .gp:not(.gp-busy) .gp-node").first.wait_for()
+    cell.press(cell.page.locator('#second g[data-node="xray"]'))
+    cell.page.locator('#cell .gp-nodes .gp-observed[data-node="xray"]').wait_for()
     assert cell.complaints == []
     cell.page.evaluate("window.close_page()")
-    assert cell.page.evaluate("window.listening()") == 0
+    assert cell.page.evaluate("window.listening()") == 1
     cell.context.close()
     widget._class.cache_clear()
 
