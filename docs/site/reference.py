@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphs.inference.queries import Queries
+
 ROOT = Path(__file__).resolve().parents[2]
 
 TASKS: dict[str, dict[str, str]] = {
@@ -132,7 +134,8 @@ def page(name: str) -> str:
     value = resolve(name)
     head = f"{name}\n{'=' * len(name)}\n\n"
     if inspect.isclass(value):
-        return f"{head}.. autoclass:: {name}\n   :members:\n   :member-order: bysource\n"
+        inherited = "   :inherited-members:\n" if issubclass(value, Queries) else ""
+        return f"{head}.. autoclass:: {name}\n   :members:\n{inherited}   :member-order: bysource\n"
     if inspect.isroutine(value):
         return f"{head}.. autofunction:: {name}\n"
     return f"{head}.. data:: {name}\n   :noindex:\n\n   {_described(value)}\n"
