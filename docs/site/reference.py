@@ -27,7 +27,8 @@ TASKS: dict[str, dict[str, str]] = {
         "Check a claim, compare models": "check Verdict is_imap is_perfect_map MapResult "
         "equivalent essential_graph",
         "Test a graph against data": "implications Implications",
-        "Compute with tables": "JunctionTree marginal Joint",
+        "Compute with tables": "JunctionTree marginal Joint BeliefPropagation MeanField "
+        "Convergence ConvergenceWarning",
         "Set variables from outside": "do effect adjustment Adjustment front_door FrontDoor "
         "instruments Instrument",
         "Question Pyro programs and their guides": "from_pyro to_pyro guide_gaps GuideGaps inverse",
