@@ -76,14 +76,14 @@ class FactorGroups:
         self.kinds = sorted(set(sizes))  # the different numbers of states
         self.variables = [np.flatnonzero(np.array(sizes) == k) for k in self.kinds]
         self.place = np.empty(len(sizes), np.int64)  # of a variable among those of its kind
-        for members in self.variables:
-            self.place[members] = np.arange(len(members))
+        for own in self.variables:
+            self.place[own] = np.arange(len(own))
         self.kind = [self.kinds.index(k) for k in sizes]
         edges: list[list[Tensor]] = [[] for _ in self.kinds]
         count = [0] * len(self.kinds)
         shapes: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
         for k, scope in enumerate(scopes):
-            axes = tuple(sorted(range(len(scope)), key=lambda i, scope=scope: sizes[scope[i]]))
+            axes = tuple(np.argsort([sizes[v] for v in scope], kind="stable").tolist())
             shapes.setdefault(tuple(sizes[scope[i]] for i in axes), []).append((k, axes))
         self.groups: list[Group] = []
         for shape, listed in shapes.items():
