@@ -15,8 +15,12 @@ from .files.load_save import save as save
 from .guides.gaps import GuideGaps as GuideGaps
 from .guides.gaps import guide_gaps as guide_gaps
 from .guides.inverse import inverse as inverse
+from .inference.belief_propagation import BeliefPropagation as BeliefPropagation
+from .inference.fixed_points import Convergence as Convergence
+from .inference.fixed_points import ConvergenceWarning as ConvergenceWarning
 from .inference.joint import Joint as Joint
 from .inference.junction_tree import JunctionTree as JunctionTree
+from .inference.mean_field import MeanField as MeanField
 from .inference.pruning import marginal as marginal
 from .interactive.pages import Page as Page
 from .interactive.pages import page as page

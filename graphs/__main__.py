@@ -256,8 +256,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., Any]) -> bool:
     """Whether the posteriors could be had; said or reported."""
-    from graphs.inference.junction_tree import model_tables
     from graphs.inference.posteriors import posteriors, probability, read_states
+    from graphs.inference.queries import model_tables
     from graphs.interventions.cutting import truncated
 
     tables = model_tables(_read_model(options.model, tables=True))

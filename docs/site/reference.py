@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphs.inference.queries import Queries
+
 ROOT = Path(__file__).resolve().parents[2]
 
 TASKS: dict[str, dict[str, str]] = {
@@ -25,7 +27,8 @@ TASKS: dict[str, dict[str, str]] = {
         "Check a claim, compare models": "check Verdict is_imap is_perfect_map MapResult "
         "equivalent essential_graph",
         "Test a graph against data": "implications Implications",
-        "Compute with tables": "JunctionTree marginal Joint",
+        "Compute with tables": "JunctionTree marginal Joint BeliefPropagation MeanField "
+        "Convergence ConvergenceWarning",
         "Set variables from outside": "do effect adjustment Adjustment front_door FrontDoor "
         "instruments Instrument",
         "Question Pyro programs and their guides": "from_pyro to_pyro guide_gaps GuideGaps inverse",
@@ -132,7 +135,8 @@ def page(name: str) -> str:
     value = resolve(name)
     head = f"{name}\n{'=' * len(name)}\n\n"
     if inspect.isclass(value):
-        return f"{head}.. autoclass:: {name}\n   :members:\n   :member-order: bysource\n"
+        inherited = "   :inherited-members:\n" if issubclass(value, Queries) else ""
+        return f"{head}.. autoclass:: {name}\n   :members:\n{inherited}   :member-order: bysource\n"
     if inspect.isroutine(value):
         return f"{head}.. autofunction:: {name}\n"
     return f"{head}.. data:: {name}\n   :noindex:\n\n   {_described(value)}\n"

@@ -1,4 +1,4 @@
-"""Exact inference in discrete models: from an elimination order to answers, one step a module.
+"""Inference in discrete models: from an elimination order to answers, one step a module.
 
 =====================  ===========================================================================
 module                 what it does
@@ -14,7 +14,13 @@ module                 what it does
 ``engine``             both
 ``evidence``           observations as integer codes
 ``junction_tree``      :class:`graphs.JunctionTree`, the answers by name
+``queries``            names, settings, what follows from marginals, exact or not
 ``pruning``            :func:`graphs.marginal`, one answer from the part of the model it needs
 ``joint``              :class:`graphs.Joint`, the model as a torch and Pyro distribution
+``factor_groups``      the factors by shape, for array operations on large graphs
+``fixed_points``       iterating, convergence, derivatives at a fixed point
+``approximation``      what the two below share
+``belief_propagation`` :class:`graphs.BeliefPropagation`, messages and the Bethe free energy
+``mean_field``         :class:`graphs.MeanField`, products and a lower bound on log Z
 =====================  ===========================================================================
 """

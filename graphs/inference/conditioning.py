@@ -100,7 +100,8 @@ def choose_cutset(
         f"{_largest(order, planner, names)}. "
         f"Conditioning on some of them would take more than {float(MOST_WORK):.0e} cells of work. "
         "What helps: name the nodes that will be observed as evidence_variables, or ask "
-        "graphs.marginal for one node, which leaves out what the answer does not need"
+        "graphs.marginal for one node, which leaves out what the answer does not need; "
+        "graphs.BeliefPropagation and graphs.MeanField approximate"
     )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from graphs.inference.junction_tree import model_tables
 from graphs.inference.pruning import marginal
+from graphs.inference.queries import model_tables
 from graphs.language.assignments import read_assignments
 from graphs.language.notation import Node
 from graphs.parameters.states import MISSING, StateNames

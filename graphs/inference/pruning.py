@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphs.inference.engine import Engine
 from graphs.inference.evidence import MISSING, Evidence, read_evidence
-from graphs.inference.junction_tree import (
+from graphs.inference.queries import (
     MAX_BYTES,
     checked_settings,
     model_tables,

@@ -228,7 +228,7 @@ def _may_have_tables(model: Any) -> bool:
 
 def _tables(model: Any) -> tuple[Tables | None, str]:
     """The tables of a model or, where those are missing or do not fit, why there are none."""
-    from graphs.inference.junction_tree import model_tables
+    from graphs.inference.queries import model_tables
 
     bare = not (isinstance(model, tuple) or type(model).__name__ == "Tables")
     if bare and not (getattr(model, "cpds", None) or getattr(model, "factors", None)):
