@@ -26,7 +26,7 @@ TASKS: dict[str, dict[str, str]] = {
         "equivalent essential_graph",
         "Test a graph against data": "implications Implications",
         "Compute with tables": "JunctionTree marginal Joint",
-        "Networks in time": "two_slice TwoSlice unroll DynamicTree",
+        "Networks in time": "two_slice TwoSlice unroll DynamicTree always Always",
         "Set variables from outside": "do effect adjustment Adjustment front_door FrontDoor "
         "instruments Instrument",
         "Question Pyro programs and their guides": "from_pyro to_pyro guide_gaps GuideGaps inverse",
