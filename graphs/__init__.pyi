@@ -10,6 +10,12 @@ from .claims.maps import is_imap as is_imap
 from .claims.maps import is_perfect_map as is_perfect_map
 from .claims.verdicts import Verdict as Verdict
 from .claims.verdicts import check as check
+from .dynamic.horizons import Always as Always
+from .dynamic.horizons import always as always
+from .dynamic.reading import two_slice as two_slice
+from .dynamic.tree import DynamicTree as DynamicTree
+from .dynamic.two_slice import TwoSlice as TwoSlice
+from .dynamic.unrolling import unroll as unroll
 from .files.load_save import load as load
 from .files.load_save import save as save
 from .guides.gaps import GuideGaps as GuideGaps

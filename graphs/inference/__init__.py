@@ -13,6 +13,7 @@ module                 what it does
 ``sums, assignments``  what is asked of them: sums, and states drawn or most probable
 ``engine``             both
 ``evidence``           observations as integer codes
+``potentials``         logarithms of factors in place of a model's own
 ``junction_tree``      :class:`graphs.JunctionTree`, the answers by name
 ``queries``            names, settings, what follows from marginals, exact or not
 ``pruning``            :func:`graphs.marginal`, one answer from the part of the model it needs

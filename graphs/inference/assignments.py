@@ -108,7 +108,7 @@ class Assignments(Router):
             for first in range(0, len(mine), step):
                 some = mine[first : first + step]
                 row = torch.from_numpy(which[some] - start).to(self.device)
-                for v, states in log_space.descend(plan, slots, row, method.choose).items():
+                for v, states in log_space.descend(plan.program, slots, row, method.choose).items():
                     found[v][some] = states.cpu()
             start += rows
         return found, values

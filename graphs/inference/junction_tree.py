@@ -32,9 +32,9 @@ from torch import Tensor
 from graphs.inference.assignments import MAXIMISE, SAMPLE
 from graphs.inference.engine import Engine
 from graphs.inference.evidence import Evidence, read_evidence
+from graphs.inference.potentials import LogPotentials
 from graphs.inference.queries import (
     MAX_BYTES,
-    LogPotentials,
     Queries,
     checked_settings,
     model_tables,

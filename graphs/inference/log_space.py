@@ -15,6 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from graphs.inference.contraction import Program
 from graphs.inference.plans import Leaf, Plan
 
 Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
@@ -76,7 +77,7 @@ def evaluate(
         if leaf.factor is None:
             (v,) = leaf.scope or leaf.observed
             slots.append(
-                _indicator(leaf, program.sizes[v], codes.get(v), (soft or {}).get(v), example)
+                indicator(leaf, program.sizes[v], codes.get(v), (soft or {}).get(v), example)
             )
             continue
         table = finite(log_tables[leaf.factor]).permute(leaf.axes)
@@ -88,6 +89,17 @@ def evaluate(
                 index = index * program.sizes[v] + codes[v]
             table = table[index]
         slots.append(table.T)
+    return contract(program, slots, reduce)
+
+
+def contract(program: Program, slots: list[Tensor], reduce: Reduce = log_sum) -> list[Tensor]:
+    """The slots of the scalar one and the leaves (cells, rows), and after them those of all steps.
+
+    Args:
+        program: the steps.
+        slots: logarithms; the list is appended to.
+        reduce: of those steps that come after ``program.sums``.
+    """
     for k, step in enumerate(program.steps):
         axes = program.axes(step)
         left, right = (
@@ -102,7 +114,7 @@ def evaluate(
     return slots
 
 
-def _indicator(
+def indicator(
     leaf: Leaf, size: int, code: Tensor | None, likelihood: Tensor | None, example: Tensor
 ) -> Tensor:
     """What is observed of one variable (states, rows), or (1, rows) where every row observes it."""
@@ -135,23 +147,29 @@ def columns(plan: Plan, slots: Sequence[Tensor], rows: int) -> Tensor:
     return torch.cat([slots[s].softmax(0).T.expand(rows, -1) for s in plan.read], 1)
 
 
-def descend(plan: Plan, slots: Sequence[Tensor], row: Tensor, choose: Choose) -> dict[int, Tensor]:
+def descend(
+    program: Program,
+    slots: Sequence[Tensor],
+    row: Tensor,
+    choose: Choose,
+    known: Mapping[int, Tensor] | None = None,
+) -> dict[int, Tensor]:
     """Assign every variable that was summed out, from the roots down.
 
     Given the variables that a step keeps, those it sums out have weights
     :math:`T_{left} T_{right}`; all of them are chosen together.
 
     Args:
-        plan: a plan without reads; variables it sums out before maxima are not assigned.
+        program: one without reads; variables it sums out before maxima are not assigned.
         slots: its slots.
         row: for each assignment wanted, the row of evidence that it is given (n,).
         choose: maps log-weights (n, choices) to the chosen index (n,).
+        known: the states (n,) of the variables left in the roots.
 
     Returns:
-        For each variable the state (n,).
+        For each variable the state (n,), those known among them.
     """
-    program = plan.program
-    chosen: dict[int, Tensor] = {}
+    chosen = dict(known or {})
     for step in reversed(program.forward[program.sums :]):
         kept = set(program.scopes[step.out])
         free = tuple(v for v in program.union(step) if v not in kept)

@@ -7,14 +7,15 @@ that follows from marginals and joint distributions, however they are had.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphs.inference.evidence import MISSING, Evidence, all_or, read_evidence
+from graphs.inference.evidence import MISSING, Evidence, read_evidence
+from graphs.inference.potentials import LogPotentials, replaced
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
@@ -24,8 +25,6 @@ from graphs.structure.models import Model
 from graphs.structure.nodes import contains, unknown
 
 MAX_BYTES = 1 << 31
-
-LogPotentials: TypeAlias = Sequence[Tensor] | Mapping[int, Tensor] | None
 
 
 def model_tables(model: Model) -> Tables:
@@ -231,41 +230,7 @@ class Queries:
             ValueError: another number of tensors, another shape, a position that is none, NaN or
                 plus infinity.
         """
-        count = len(self.factors)
-        if log_potentials is None:
-            given = {}
-        elif isinstance(log_potentials, Mapping):
-            given = dict(log_potentials)
-        elif not isinstance(log_potentials, Iterable):
-            raise ValueError(
-                f"expected tensors of log-potentials, one per factor, got {log_potentials!r}"
-            )
-        else:
-            given = dict(enumerate(log_potentials))
-            if len(given) != count:
-                raise ValueError(
-                    f"expected {count} log-potentials, one per factor, got {len(given)}"
-                )
-        tables = list(self._logarithms)
-        for k, tensor in given.items():
-            if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < count:
-                raise ValueError(f"expected positions in tree.factors, 0 to {count - 1}, got {k!r}")
-            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-                raise ValueError(
-                    f"expected a tensor of log-potentials for factor {k}, got {tensor!r}"
-                )
-            if tensor.shape != tables[k].shape:
-                raise ValueError(
-                    f"expected shape {tuple(tables[k].shape)} for factor {k} over "
-                    f"{self.factors[k]}, got {tuple(tensor.shape)}"
-                )
-            if not all_or(tensor.detach() < torch.inf, otherwise=True):
-                raise ValueError(
-                    f"expected log-potentials below infinity for factor {k} over "
-                    f"{self.factors[k]}, got NaN or infinity"
-                )
-            tables[k] = tensor.to(self.device, tables[k].dtype)
-        return tables
+        return replaced(self._logarithms, self.factors, log_potentials)
 
     def _unobserved(self, nodes: tuple[int, ...], observed: Evidence) -> tuple[int, ...]:
         if not nodes:

@@ -1,0 +1,1 @@
+"""Networks that repeat in time: unrolled, filtered, and questioned for every horizon."""
