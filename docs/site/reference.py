@@ -26,6 +26,7 @@ TASKS: dict[str, dict[str, str]] = {
         "equivalent essential_graph",
         "Test a graph against data": "implications Implications",
         "Compute with tables": "JunctionTree marginal Joint",
+        "Learn tables from data": "learn Learned",
         "Set variables from outside": "do effect adjustment Adjustment front_door FrontDoor "
         "instruments Instrument",
         "Question Pyro programs and their guides": "from_pyro to_pyro guide_gaps GuideGaps inverse",
