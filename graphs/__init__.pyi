@@ -41,6 +41,8 @@ from .interventions.instruments import Instrument as Instrument
 from .interventions.instruments import instruments as instruments
 from .language.graph_texts import read_graph as read_graph
 from .language.notation import ParseError as ParseError
+from .learning.learn import learn as learn
+from .learning.learned import Learned as Learned
 from .parameters.networks import bayesian_network as bayesian_network
 from .parameters.networks import markov_network as markov_network
 from .pictures.drawing import draw as draw

@@ -30,6 +30,7 @@ TASKS: dict[str, dict[str, str]] = {
         "Compute with tables": "JunctionTree marginal Joint BeliefPropagation MeanField "
         "Convergence ConvergenceWarning",
         "Networks in time": "two_slice TwoSlice unroll DynamicTree always Always",
+        "Learn tables from data": "learn Learned",
         "Set variables from outside": "do effect adjustment Adjustment front_door FrontDoor "
         "instruments Instrument",
         "Question Pyro programs and their guides": "from_pyro to_pyro guide_gaps GuideGaps inverse",

@@ -25,8 +25,8 @@ from graphs.inference.fixed_points import (
     warn,
 )
 from graphs.inference.log_space import restore_zeros
+from graphs.inference.potentials import LogPotentials
 from graphs.inference.queries import (
-    LogPotentials,
     Queries,
     checked_settings,
     model_tables,

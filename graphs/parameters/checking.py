@@ -33,7 +33,7 @@ def checked(
     Raises:
         ValueError: shapes, entries, states or scopes that no model may have.
     """
-    known: States = {v: _state_names(v, names) for v, names in dict(states or {}).items()}
+    known: States = {v: state_names(v, names) for v, names in dict(states or {}).items()}
     factors = []
     for scope, array in _arranged(entries, known, directed):
         for v, size in zip(scope, array.shape, strict=True):
@@ -117,7 +117,7 @@ def _check_scope(scope: Scope) -> None:
         raise ValueError(f"expected distinct variables in a scope, got {scope!r}")
 
 
-def _state_names(node: Node, names: Any) -> tuple[Hashable, ...]:
+def state_names(node: Node, names: Any) -> tuple[Hashable, ...]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"expected a sequence of state names for {node!r}, got {names!r}")
     result = tuple(names)

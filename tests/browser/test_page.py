@@ -225,7 +225,8 @@ def test_a_saved_study_opens_without_a_server(browser, tmp_path):
 # What a notebook does with a widget: its module is imported from text, its style is put into the
 # page, and messages go to the kernel and come back to whoever listens.
 # It also keeps Enter from sending forms, as JupyterLab does, and shows the widget twice.
-HOST = """<!doctype html><div id="cell" style="width:900px"></div><div id="second" style="width:900px"></div>
+HOST = """<!doctype html>
+<div id="cell" style="width:900px"></div><div id="second" style="width:900px"></div>
 <script type="module">
 document.addEventListener("beforeinput", (event) => {
   if (event.inputType === "insertLineBreak") event.preventDefault();

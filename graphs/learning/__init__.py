@@ -1,0 +1,1 @@
+"""Parameters from data: tables of a given structure, fitted to rows, with standard errors."""
