@@ -10,7 +10,8 @@ observed nodes and the other latents,
 assert, so that some such q is the posterior, and *minimal* if no edge can be left out. It is read
 off a variable elimination in the order of the arrows: the parents of a latent are its neighbours in
 the moral graph when it is eliminated (Webb et al. 2018, *Faithful Inversion of Generative Models
-for Effective Amortized Inference*, algorithm 1).
+for Effective Amortized Inference*, algorithm 1), less those of which it is independent given the
+others: moralizing couples the parents of latents too that nothing observed depends on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from itertools import combinations
 import networkx as nx
 
 from graphs.language.notation import Node
+from graphs.separation.independence import independence_of
 from graphs.structure.chordal import moralize
 from graphs.structure.models import Model, as_graph
 from graphs.structure.nodes import NodeSet, node_set
@@ -64,7 +66,8 @@ def inverse(model: Model, observed: NodeSet | None = None) -> nx.DiGraph:
     found.add_nodes_from((v, graph.nodes[v]) for v in [*rest, *reversed(parents)])
     for v in reversed(parents):
         rank = {u: i for i, u in enumerate(found)}
-        found.add_edges_from((u, v) for u in sorted(parents[v], key=rank.__getitem__))
+        needed = _needed(graph, v, frozenset(parents[v]))
+        found.add_edges_from((u, v) for u in sorted(needed, key=rank.__getitem__))
     return found
 
 
@@ -100,6 +103,12 @@ def _eliminated(graph: nx.DiGraph, latent: list[Node]) -> dict[Node, set[Node]]:
         moral.remove_node(node)
         del left[node]
     return neighbours
+
+
+def _needed(graph: nx.DiGraph, node: Node, parents: frozenset[Node]) -> list[Node]:
+    """The Markov boundary of a node among nodes that hold one."""
+    one = frozenset((node,))
+    return [u for u in parents if not independence_of(graph, one, frozenset((u,)), parents - {u})]
 
 
 def _fill_in(graph: nx.Graph, node: Node) -> int:

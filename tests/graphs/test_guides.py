@@ -108,6 +108,34 @@ def test_an_inverse_is_faithful_and_minimal(seed):
     assert best_gap(inverse, latent, covariance) < 1e-9
 
 
+def conditional_variance(covariance, place, v, given):
+    """Of a node of a Gaussian given others."""
+    own, rows = place[v], [place[u] for u in given]
+    between = covariance[rows, own]
+    return covariance[own, own] - between @ np.linalg.solve(covariance[np.ix_(rows, rows)], between)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_without_any_edge_an_inverse_loses_the_posterior_of_some_parameters(seed):
+    """The mean over data of the best KL(posterior, q) is ½ log of a ratio of two variances."""
+    rng = random.Random(100 + seed)
+    names = "abcdefg"[: rng.randint(2, 7)]
+    model = random_dag(rng, names, rng.choice([0.3, 0.6]))
+    observed = rng.sample(names, rng.randint(1, len(names) - 1))
+    inverse = graphs.inverse(model, observed)
+    nodes, covariance = posterior_covariance(model, [], seed)
+    place, before = {v: i for i, v in enumerate(nodes)}, list(observed)
+    for v in list(inverse)[len(observed) :]:
+        parents = list(inverse.predecessors(v))
+        whole = conditional_variance(covariance, place, v, parents)
+        assert conditional_variance(covariance, place, v, before) == pytest.approx(whole, rel=1e-9)
+        for u in parents:
+            rest = [w for w in parents if w != u]
+            lost = np.log(conditional_variance(covariance, place, v, rest) / whole) / 2
+            assert lost > 1e-9
+        before.append(v)
+
+
 # --- Programs that people write -----------------------------------------------------------------
 
 
