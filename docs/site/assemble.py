@@ -26,6 +26,12 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "site"
 SOURCE, EXTRA, HTML = BUILD / "source", BUILD / "extra", BUILD / "html"
 RUN_MINUTES = HERE / "minutes.json"  # of full runs, measured by `make docs-full`
+PAGES = (
+    "docs/*.md", "docs/figures/*", "docs/results/*.md", "docs/results/*.png", "CHANGELOG.md",
+    # What benchmarks wrote; their readings and remarks are parts of pages of docs/results.
+    "tests/benchmarks/results/*/README.md", "tests/benchmarks/results/*/table.md",
+    "tests/benchmarks/results/*/*.png",
+)  # fmt: skip
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 200, 20
 
 
@@ -41,15 +47,12 @@ def assemble(run: str | None = "smoke", jobs: int = 2) -> None:
         run: whether tutorials are run with ``"smoke"`` settings, ``"full"`` ones, or not at all.
         jobs: how many are run at once.
     """
-    for folder in (SOURCE, EXTRA):
+    for folder in (SOURCE, EXTRA, HTML):
         shutil.rmtree(folder, ignore_errors=True)
     for page in HERE.rglob("*.md"):
         _copy(page, SOURCE / page.relative_to(HERE))
-    for pattern in ("docs/*.md", "docs/results/*.md", "docs/figures/*", "CHANGELOG.md"):
+    for pattern in PAGES:
         for path in ROOT.glob(pattern):
-            _copy(path, SOURCE / path.relative_to(ROOT))
-    for path in (ROOT / "tests/benchmarks/results").rglob("*"):
-        if path.suffix in (".md", ".png", ".csv"):
             _copy(path, SOURCE / path.relative_to(ROOT))
     _copy(ROOT / "CONTRIBUTING.md", SOURCE / "CONTRIBUTING.md")
     _list_results()
@@ -131,7 +134,9 @@ def executed(path: Path) -> Any:
     found = notebook(path.read_text(encoding="utf-8"))
     where = {"metadata": {"path": str(path.parent)}}
     began = time.perf_counter()
-    nbclient.NotebookClient(found, timeout=None, resources=where).execute()
+    client = nbclient.NotebookClient(found, timeout=None, resources=where)
+    client.create_kernel_manager().transport = "ipc"  # no port that others could reach
+    client.execute()
     found.metadata["seconds"] = time.perf_counter() - began
     return found
 

@@ -55,7 +55,8 @@ def amortized(
 
     Args:
         model: a Pyro program.
-        *args, **kwargs: its arguments.
+        *args: its arguments.
+        **kwargs: its keyword arguments.
         hidden: the widths of the hidden layers of every network.
         assume: edges ``(u, v)`` of the program that tracing cannot see, as in
             :func:`graphs.from_pyro`.
