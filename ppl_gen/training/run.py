@@ -343,8 +343,14 @@ class Run:
                 found = trainables.nonfinite_sites(self.trainable, *turn.args)
         except Exception:  # whatever the programs do with such numbers must not hide where they are
             found = []
-        if not all(p.isfinite().all() for p in self.parameters):
-            found.append("the parameters, since an earlier step")
+        broken = [
+            player
+            for player, rule in self.rules.items()
+            if not all(p.isfinite().all() for p in rule.parameters)
+        ]
+        if broken:
+            of = f" of {' and '.join(broken)}" if len(self.rules) > 1 else ""
+            found.append(f"the parameters{of}, since an earlier step")
         whose = "loss" if self._is_of_all(turn) else f"loss of {' and '.join(turn.players)}"
         sites = f"; not finite: {', '.join(found)}" if found else ""
         raise NonFiniteLossError(f"the {whose} became {loss} at {where}{sites}")

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import avg_pool2d, cross_entropy
 
 import ppl_gen
-from ppl_gen import critics, divergences, priors, transforms, zoo
+from ppl_gen import critics, divergences, metrics, priors, transforms, zoo
 from ppl_gen.critics import Critic, Noisy, Packed, Rotations, Views
 from ppl_gen.models.adversarial import Game
 from ppl_gen.objectives.divergences import Divergence
@@ -151,6 +151,25 @@ def test_angles_of_held_out_images_are_learnt():
     assert game.critic.accuracy(x[:16]) < 0.6
     ppl_gen.fit(game, x[16:], epochs=40, batch_size=16, lr=0.05, **QUIET)
     assert game.critic.accuracy(x[:16]) > 0.95
+
+
+def test_it_learns_digits_and_by_how_much_they_were_turned():
+    digits = ppl_gen.data.mnist()
+    known, held = avg_pool2d(digits.train.images[:2000], 2), avg_pool2d(digits.test.images[:500], 2)
+    torch.manual_seed(0)
+    game = zoo.ssgan((1, 14, 14), 32, network="mlp", hidden=128)
+
+    def distance(x):
+        return metrics.fid(held, x, "pixels").value
+
+    # The mean of the data is what a generator could draw that has learnt no digits.
+    blurred = distance(known.mean(0).expand_as(held))
+    assert distance(game.sample(500, seed=0)) > 3 * blurred
+    ppl_gen.fit(game, known, epochs=15, batch_size=64, lr=1e-3, ema=None, seed=0, **QUIET)
+    x = game.sample(500, seed=0)
+    assert distance(x) < 0.85 * blurred
+    assert metrics.neighbours(held, x, "pixels").coverage > 0.25
+    assert game.critic.accuracy(held) > 0.9
 
 
 # --- Views ----------------------------------------------------------------------------------------

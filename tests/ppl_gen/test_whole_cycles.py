@@ -208,6 +208,14 @@ def test_a_loss_that_is_not_finite_is_named_with_its_player_and_batches(player, 
         torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_the_player_whose_weights_are_not_finite_is_named(player):
+    game = zoo.gan((2,), 2, hidden=4)
+    next(getattr(game, player).parameters()).data.fill_(math.nan)
+    with pytest.raises(NonFiniteLossError, match=f"not finite: the parameters of {player}, "):
+        ppl_gen.fit(game, rows(60), epochs=1, **EAGER)
+
+
 # --- The contract ---------------------------------------------------------------------------------
 
 
