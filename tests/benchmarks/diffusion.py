@@ -186,7 +186,7 @@ class Rows:
         torch.save((255 * drawn[:SHOWN]).round().byte(), self.kept(key))
 
     def kept(self, key: str) -> Path:
-        return self.path.parent / "samples" / f"{re.sub('[^a-z0-9=]+', '_', key)}.pt"
+        return self.path.parent / "samples" / f"{re.sub('[^a-z0-9=]+', '_', key.lower())}.pt"
 
     def add(self, key: str, numbers: dict[str, float]) -> None:
         self.found[key], self.date = numbers, datetime.date.today().isoformat()
@@ -322,6 +322,9 @@ def draw_calls(rows: Rows, models: list[str], calls: list[int], path: Path) -> N
                 ax.plot(list(found), list(found.values()), marker="o", markersize=4, label=sampler)
         ax.set(title=model, xlabel="calls of the network", xscale="log", yscale="log")
         ax.set_xticks(calls, map(str, calls))
+        low, high = ax.get_ylim()
+        ticks = [value for value in (1, 2, 5, 10, 20, 50, 100) if low <= value <= high]
+        ax.set_yticks(ticks, map(str, ticks))
         ax.minorticks_off()
         ax.legend(fontsize=8)
     (axes[0] if len(models) > 1 else axes).set_ylabel("FID")
@@ -387,7 +390,9 @@ def main() -> None:
         plain = [m for m in drawn if "T=" not in m and m != GUIDED]
         if plain:
             draw_calls(rows, plain, options.calls, options.out / "calls.png")
-        shown = [key for key in rows.found if key.split(" | ")[1] == "0" and "bound" not in key]
+        some = {*options.calls[1::2], *FEW}  # every other number of calls
+        kept = (key for key in rows.found if "| 0 |" in key)
+        shown = [key for key in kept if int(key.split(" | ")[-1]) in some]
         draw_samples(rows, shown, split.test.images, options.out / "samples.png")
     text = page(rows, options.models, options.calls)
     print(text)
