@@ -19,7 +19,7 @@ from torch.distributions import constraints
 
 from ppl_gen._checks import is_whole, require_shape
 from ppl_gen._modes import evaluating
-from ppl_gen.denoisers import Denoiser
+from ppl_gen.denoisers import Clipped, Denoiser
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import ResidualMLP, Shape
@@ -52,7 +52,7 @@ class DiffusionPrior(nn.Module):
         scale: :math:`s`, their running standard deviation.
 
     Raises:
-        ValueError: a diffusion of other codes, or of pixels, which would be clipped; less than two
+        ValueError: a diffusion of other codes, or of pixels, or whose denoiser clips; less than two
             levels.
 
     >>> prior = ppl_gen.priors.DiffusionPrior(2)
@@ -80,6 +80,8 @@ class DiffusionPrior(nn.Module):
             )
         if self.diffusion.levels is not None:
             raise ValueError("expected a diffusion of numbers, levels=None: codes are not clipped")
+        if any(isinstance(part, Clipped) for part in self.diffusion.denoiser.modules()):
+            raise ValueError("expected a denoiser that clips nothing, codes are not clipped")
         if not is_whole(likelihood_steps, 2):
             raise ValueError(f"expected likelihood_steps >= 2, got {likelihood_steps!r}")
         self.likelihood_steps = likelihood_steps

@@ -63,7 +63,9 @@ class LatentDiffusion(FromNoise):
             )
         if not frozen and any(isinstance(m, PIController) for m in autoencoder.modules()):
             raise ValueError("expected an autoencoder without a controller, or frozen=True")
-        self.fit_defaults: dict[str, Any] = {"ema": 0.999, "scheduler": "falling"}
+        rates = {"autoencoder": "constant", "denoiser": "falling"}
+        rate = "falling" if frozen else rates  # an autoencoder still learns when training ends
+        self.fit_defaults: dict[str, Any] = {"ema": 0.999, "scheduler": rate}
         self.train(self.training)
 
     def __repr__(self) -> str:
@@ -71,10 +73,11 @@ class LatentDiffusion(FromNoise):
         given = f" given {self.condition}" if self.condition.size else ""
         kind = (self.autoencoder.recipe and self.autoencoder.recipe.name) or "autoencoder"
         what = "images" if len(self.data_shape) == 3 else "data"
+        article = "a frozen" if self.frozen else "an" if kind[0] in "aeiou" else "a"
         return (
             f"<{name}: {what} {'×'.join(map(str, self.data_shape))}{given}, codes "
-            f"{'×'.join(map(str, self.prior.shape))} of {'a frozen' if self.frozen else 'a'} "
-            f"{kind}, {self.prior.diffusion.steps} steps, "
+            f"{'×'.join(map(str, self.prior.shape))} of {article} {kind}, "
+            f"{self.prior.diffusion.steps} steps, "
             f"{sum(p.numel() for p in self.parameters()):,} parameters>"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ppl_gen._suggestions import did_you_mean
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Sampler
 from ppl_gen.samplers.flow import Euler, Heun
@@ -38,5 +39,7 @@ def by_name(sampler: str | Sampler) -> Sampler:
     if isinstance(sampler, Sampler):
         return sampler
     if not isinstance(sampler, str) or sampler not in NAMED:
-        raise ValueError(f"expected a Sampler or one of {', '.join(NAMED)}, got {sampler!r}")
+        hint = did_you_mean(sampler, NAMED) if isinstance(sampler, str) else ""
+        known = ", ".join(NAMED)
+        raise ValueError(f"expected a Sampler or one of {known}, got {sampler!r}{hint}")
     return NAMED[sampler]()

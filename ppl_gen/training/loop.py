@@ -60,7 +60,7 @@ def fit(
     override: str | Iterable[str] = (),
     callbacks: Iterable[Callback] = (),
     optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] | None = None,
-    scheduler: MakeScheduler | str | None = None,
+    scheduler: MakeScheduler | str | Mapping[str, MakeScheduler | str] | None = None,
     clip_norm: float | Mapping[str, float | None] | None = None,
     ema: float | Mapping[str, float | None] | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -78,8 +78,8 @@ def fit(
     store and the random generators belong to the process, so nothing that draws from torch or runs
     Pyro programs should go on in other threads meanwhile. A callback may train something else.
 
-    Where there are several players, ``lr``, ``optimizer``, ``clip_norm`` and ``ema`` may each be a
-    dictionary with a value for every player; ``None`` is no clipping and no averages.
+    Where there are several players, ``lr``, ``optimizer``, ``scheduler``, ``clip_norm`` and ``ema``
+    may each be a dictionary with a value for every player; ``None`` is no clipping and no averages.
 
     Args:
         model: a model of :mod:`ppl_gen.zoo`, a :class:`Pair` or any :class:`Trainable`.

@@ -57,20 +57,9 @@ def settings(trainable: Trainable, **given: Any) -> dict[str, Any]:
         given[name] = own.get(name, FALLBACKS.get(name)) if value is None else value
         several = isinstance(given[name], Mapping)
         players = list(trainable.players) if several else ["all"]
-        for each in _by_player(name, given[name], players).values():
+        for each in trainables.by_player(name, given[name], players).values():
             _require(name, each)
     return given
-
-
-def _by_player(name: str, value: Any, players: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return dict.fromkeys(players, value)
-    if set(value) != set(players):
-        raise ValueError(
-            f"expected {name} for each of the players {', '.join(players)}, got "
-            f"{', '.join(map(str, value)) or 'none'}"
-        )
-    return {player: value[player] for player in players}
 
 
 def _require(name: str, value: Any) -> None:
@@ -104,7 +93,7 @@ def update_rules(
     """
     schedulers = schedulers or {}
     rules, held = {}, {player: list(ps) for player, ps in trainable.players.items()}
-    own = {name: _by_player(name, value, list(held)) for name, value in found.items()}
+    own = {name: trainables.by_player(name, value, list(held)) for name, value in found.items()}
     for player, parameters in held.items():
         decay = own["ema"][player]
         made = _usable_optimizer(own["optimizer"][player](parameters, own["lr"][player]))
@@ -135,7 +124,7 @@ def _summary(value: Any) -> Any:
 
 def _kinds(parts: Mapping[str, Any]) -> str:
     """The kinds of some optimisers or schedulers by player."""
-    named = {player: type(part).__name__ for player, part in parts.items() if part is not None}
+    named = {k: "none" if part is None else type(part).__name__ for k, part in parts.items()}
     if len(set(named.values())) < 2:
         return next(iter(named.values()), "none")
     return ", ".join(f"{player} {name}" for player, name in named.items())

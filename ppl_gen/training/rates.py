@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -59,14 +59,17 @@ class Falling(LRScheduler):
 
 
 def require(scheduler: Any) -> None:
-    """Raise ``ValueError`` unless it is ``None``, a word for a rate or makes schedulers."""
-    if scheduler is None or scheduler in WORDS:
-        return
-    if not callable(scheduler) or isinstance(scheduler, PyroOptim):
-        raise ValueError(
-            "expected 'constant', 'falling' or a function or class of torch.optim as scheduler, "
-            f"got {scheduler!r}"
-        )
+    """Raise ``ValueError`` unless it is ``None``, a word for a rate or makes schedulers.
+
+    Of a dictionary by player, each is looked at.
+    """
+    for each in scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]:
+        known = each in WORDS or (each is None and scheduler is None)
+        if not known and (not callable(each) or isinstance(each, PyroOptim)):
+            raise ValueError(
+                "expected 'constant', 'falling' or a function or class of torch.optim as "
+                f"scheduler, got {each!r}"
+            )
 
 
 def schedulers(
@@ -75,7 +78,8 @@ def schedulers(
     """What makes the scheduler of each player that has one.
 
     Args:
-        given: a function of an optimiser, a word, or ``None`` for the trainable's own.
+        given: a function of an optimiser, a word, either by player, or ``None`` for the trainable's
+            own.
         trainable: prepared on the batch.
         batch: one of the data.
         batches: how many there are in an epoch, where that is known.
@@ -83,26 +87,37 @@ def schedulers(
 
     Raises:
         ValueError: a rate that is to fall over steps whose number is not known. It is constant
-            there if it falls by default.
+            there if it falls by default. A dictionary that leaves players out or names others.
     """
-    wanted = trainables.fit_defaults(trainable).get("scheduler") if given is None else given
-    if wanted is None or wanted == "constant":
-        return {}
-    if wanted != "falling":
-        return dict.fromkeys(trainable.players, _checked(wanted))
+    own = trainables.fit_defaults(trainable).get("scheduler", "constant")
+    wanted = own if given is None else given
+    each = trainables.by_player("scheduler", wanted, list(trainable.players))
+    falling = [player for player, rate in each.items() if rate == "falling"]
+    steps = _steps(trainable, batch, batches, given is not None) if falling else {}
+    found = {player: _checked(rate) for player, rate in each.items() if callable(rate)}
+    return found | {
+        player: partial(Falling, steps=max(1, epochs * steps[player]))
+        for player in falling
+        if player in steps
+    }
+
+
+def _steps(
+    trainable: Trainable, batch: Sequence[Any], batches: int | None, asked: bool
+) -> Mapping[str, int]:
+    """How many steps the players take in an epoch; nothing, unless asked, if it is not known."""
     cycle = trainables.cycle_of(trainable)
     if batches is None or cycle is None:
-        if given is None:
-            return {}
-        unknown = "the length of the data" if batches is None else "the turns of a batch"
-        raise ValueError(f"expected {unknown} to be known for a rate that falls, got 'falling'")
+        if asked:
+            unknown = "the length of the data" if batches is None else "the turns of a batch"
+            raise ValueError(f"expected {unknown} to be known for a rate that falls, got 'falling'")
+        return {}
     whole, rest = divmod(batches, cycle.batches)
     taken: Counter[str] = Counter()
     for size, times in ((cycle.batches, whole), (rest, 1)):
         for turn in map(trainables.as_turn, cycle.schedule(*[batch] * size) if size else ()):
             taken.update(dict.fromkeys(turn.players, times))
-    found = {player: max(1, epochs * n) for player, n in taken.items()}
-    return {player: partial(Falling, steps=n) for player, n in found.items()}
+    return taken
 
 
 def _checked(make: Callable[[Optimizer], Any]) -> MakeScheduler:

@@ -187,6 +187,22 @@ def fit_defaults(trainable: Trainable) -> Mapping[str, Any]:
     return getattr(trainable, "fit_defaults", {})
 
 
+def by_player(name: str, value: Any, players: Sequence[str]) -> dict[str, Any]:
+    """A setting of each player: of a dictionary that has one for each, or the same for all.
+
+    Raises:
+        ValueError: a dictionary that leaves players out or names others.
+    """
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(players, value)
+    if set(value) != set(players):
+        raise ValueError(
+            f"expected {name} for each of the players {', '.join(players)}, got "
+            f"{', '.join(map(str, value)) or 'none'}"
+        )
+    return {player: value[player] for player in players}
+
+
 def name_arguments(trainable: Trainable, names: Sequence[str]) -> None:
     """Be given batches whose tensors have names from now on, or no names."""
     if own := getattr(trainable, "name_arguments", None):

@@ -9,7 +9,7 @@
 A row is a model, a seed, a sampler and a number of calls of the network. Finished rows are kept in
 ``OUT/rows.json``, which is replaced as a whole after each; models are in ``OUT/MODEL-SEED.pt`` and
 go on from their checkpoints. ``--minutes`` stops after the row in which they are over. Runs of
-other settings need another ``--out``.
+other settings need another ``--out``. What is said of the tables is in ``OUT/remarks.md``.
 
 All are trained with Adam at 2e-3, falling linearly to 0, on batches of 64 of the 8,000 training
 images (see ``tests/benchmarks/mnist.py``). Distances are to the 2,000 test images. The nearest
@@ -20,6 +20,7 @@ likewise. Weights are kept in ``OUT/models``, the first samples of every row in 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import re
@@ -171,6 +172,7 @@ class Rows:
         folder.mkdir(parents=True, exist_ok=True)
         stored = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.settings, self.found = stored.get("settings", settings), stored.get("rows", {})
+        self.date = stored.get("date", "")
         if self.settings != settings:
             raise ValueError(f"expected rows of {settings} in {self.path}, got {self.settings}")
 
@@ -184,11 +186,12 @@ class Rows:
         torch.save((255 * drawn[:SHOWN]).round().byte(), self.kept(key))
 
     def kept(self, key: str) -> Path:
-        return self.path.parent / "samples" / f"{re.sub('[^a-z0-9=]+', '_', key)}.pt"
+        return self.path.parent / "samples" / f"{re.sub('[^a-z0-9=]+', '_', key.lower())}.pt"
 
     def add(self, key: str, numbers: dict[str, float]) -> None:
-        self.found[key] = numbers
-        text = json.dumps({"settings": self.settings, "rows": self.found}, indent=1)
+        self.found[key], self.date = numbers, datetime.date.today().isoformat()
+        kept = {"settings": self.settings, "date": self.date, "rows": self.found}
+        text = json.dumps(kept, indent=1)
         partial_file = self.path.with_suffix(".part")
         partial_file.write_text(text)
         os.replace(partial_file, self.path)
@@ -226,14 +229,18 @@ def exact_variances(steps: int, variance: float = 4.0) -> dict[str, float]:
 def settings_of(rows: Rows) -> str:
     told = rows.settings
     own = {
-        "epochs": told["epochs"] or f"30 epochs ({GUIDED}: {EPOCHS[GUIDED]})",
-        "channels": told["hidden"] or f"16 and 32 channels ({GUIDED}: 32 and 64)",
+        "epochs": f"{told['epochs']} epochs",
+        "channels": f"{(told['hidden'] or 0) // 2} and {told['hidden']} channels",
     }
+    if not told["epochs"]:
+        own["epochs"] = f"30 epochs ({GUIDED}: {EPOCHS[GUIDED]})"
+    if not told["hidden"]:
+        own["channels"] = f"16 and 32 channels ({GUIDED}: 32 and 64)"
     return (
-        f"`tests/benchmarks/diffusion.py`, {own['epochs']}, batches of {BATCH}, Adam at {RATE:g} "
-        f"falling to 0, network {told['network']}, {own['channels']}, {len(rows.seeds())} seed(s), "
-        f"{told['images']} samples a row, torch {told['torch']}, one core. Means ± standard "
-        "deviations over seeds; – is not run.\n"
+        f"`tests/benchmarks/diffusion.py`, {rows.date}, {own['epochs']}, batches of {BATCH}, Adam "
+        f"at {RATE:g} falling to 0, network {told['network']}, {own['channels']}, "
+        f"{len(rows.seeds())} seed(s), {told['images']} samples a row, torch {told['torch']}, one "
+        "core. Means ± standard deviations over seeds; – is not run.\n"
     )
 
 
@@ -243,10 +250,13 @@ def table(head: list[str], body: list[list[str]]) -> str:
 
 
 def page(rows: Rows, models: list[str], calls: list[int]) -> str:
-    """The tables in Markdown."""
+    """The tables in Markdown, after what is said of them, and the figures."""
     here = {key.split(" | ")[0] for key in rows.found}
     models = [model for model in models if model in here]
     parts = ["# Diffusions of pixels\n", settings_of(rows)]
+    folder = rows.path.parent
+    if (remarks := folder / "remarks.md").exists():
+        parts.append(remarks.read_text())
     for model in (name for name in models if "T=" not in name and name != GUIDED):
         parts.append(f"## `{model}`: FID by calls of the network\n")
         body = []
@@ -288,6 +298,10 @@ def page(rows: Rows, models: list[str], calls: list[int]) -> str:
         body.append([f"variance of samples by the exact denoiser of N(0, 4), {kind}", *cells])
     head = ["", *(f"T = {steps}" for steps in FEW)]
     parts.append(table(head, [row for row in body if set(row[1:]) != {"–"}]))
+    drawn = {"calls": "FID by calls of the network", "samples": "First samples of rows"}
+    for name, title in drawn.items():
+        if (file := folder / f"{name}.png").exists():
+            parts.append(f"![{title}]({os.path.relpath(file, PAGE.parent)})\n")
     return "\n".join(parts)
 
 
@@ -308,6 +322,9 @@ def draw_calls(rows: Rows, models: list[str], calls: list[int], path: Path) -> N
                 ax.plot(list(found), list(found.values()), marker="o", markersize=4, label=sampler)
         ax.set(title=model, xlabel="calls of the network", xscale="log", yscale="log")
         ax.set_xticks(calls, map(str, calls))
+        low, high = ax.get_ylim()
+        ticks = [value for value in (1, 2, 5, 10, 20, 50, 100) if low <= value <= high]
+        ax.set_yticks(ticks, map(str, ticks))
         ax.minorticks_off()
         ax.legend(fontsize=8)
     (axes[0] if len(models) > 1 else axes).set_ylabel("FID")
@@ -368,16 +385,19 @@ def main() -> None:
         if time.monotonic() - started > 60 * options.minutes:
             print("stopped; the same command goes on")
             break
-    text = page(rows, options.models, options.calls)
-    print(text)
     if options.table:
-        PAGE.write_text(text)
         drawn = [m for m in options.models if key_of(m, 0, "bound") in rows.found]
         plain = [m for m in drawn if "T=" not in m and m != GUIDED]
         if plain:
             draw_calls(rows, plain, options.calls, options.out / "calls.png")
-        shown = [key for key in rows.found if key.split(" | ")[1] == "0" and "bound" not in key]
+        some = {*options.calls[1::2], *FEW}  # every other number of calls
+        kept = (key for key in rows.found if "| 0 |" in key)
+        shown = [key for key in kept if int(key.split(" | ")[-1]) in some]
         draw_samples(rows, shown, split.test.images, options.out / "samples.png")
+    text = page(rows, options.models, options.calls)
+    print(text)
+    if options.table:
+        PAGE.write_text(text)
 
 
 if __name__ == "__main__":

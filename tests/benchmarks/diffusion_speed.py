@@ -1,185 +1,233 @@
-"""The time of diffusions: a training step beside torch by hand, a sample beside diffusers.
+"""Milliseconds of a training step of diffusions beside PyTorch by hand, and of samples.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/diffusion_speed.py train
-    OMP_NUM_THREADS=1 python tests/benchmarks/diffusion_speed.py sample   # pip install diffusers
-    OMP_NUM_THREADS=1 python tests/benchmarks/diffusion_speed.py train --steps 3 --only eager
+    OMP_NUM_THREADS=1 python tests/benchmarks/diffusion_speed.py          # what is missing
+    OMP_NUM_THREADS=1 python tests/benchmarks/diffusion_speed.py --rows mlp sample
+    python tests/benchmarks/diffusion_speed.py --page                     # only the page
 
-``train``: seconds to the first step, and milliseconds of a step as the median over the rest, for
-the residual MLP on 20 dimensions (batch 256) and the U-Net on 28 × 28 (batch 64). By hand is the
-simple loss with the same network, fused Adam and one index a datum into tables of scales; it
-reports no bound. Ours is :func:`ppl_gen.fit` with a bound beside each loss. Both are measured
-eagerly and compiled, one after the other in rounds; ratios are of the medians in this run.
+A step is one of Adam on a batch of 256 codes in 20 dimensions, denoised by the residual MLP of
+three blocks of 256, or of 64 images of 28 × 28, denoised by the U-Net of 32 and 64 channels. By
+hand is the simple loss with the same network, fused Adam and one index a datum into tables of
+scales; compiled, the same with ``torch.compile`` around the loss. ``fit`` trains the same model,
+with a bound beside each loss, and takes several steps of the MLP in a call. Each contestant runs in
+a process of its own with one thread and with nothing kept from before; times are those of the
+processor, medians over steps or calls, the first call without the C++ compilers that it starts.
 
-``sample``: the same weights in DDIM of both libraries, whose answers are compared first.
+Samples are those of DDIM, 64 images of 28 × 28 in 50 steps of the U-Net with random weights, beside
+the scheduler of ``diffusers`` with the same weights, steps and starting noise, whose images are
+compared first; the least of three runs, which take turns. Where that package is not installed, the
+row is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from cells import FOLDER, Cell, Cells, table, write_page
 
-import ppl_gen
-from ppl_gen import samplers
-from ppl_gen.denoisers import Denoiser
-from ppl_gen.models.diffusion import Diffusion
-from ppl_gen.networks import ResidualMLP, UNet
-from ppl_gen.noise import Cosine, Trailing
-from ppl_gen.noise import uniform as even
-from ppl_gen.training import adam
-
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "diffusion_speed.md"
+STORE = FOLDER / "diffusion_speed" / "cells.json"
 T = 1000
-CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
-    "MLP 256×3, 20 dimensions, batch 256": (lambda: ResidualMLP((20,), 256, 3), (20,), 256),
-    "U-Net 32-64, 28 × 28, batch 64": (lambda: UNet((1, 28, 28)), (1, 28, 28), 64),
-}
-Times = tuple[float, float]  # seconds to the first step, milliseconds of one
+# Shape of a datum, batch size, steps in a call, and calls.
+ROWS = {"mlp": ((20,), 256, 32, 12), "unet": ((1, 28, 28), 64, 2, 8)}
+CONTESTANTS = ("by hand", "compiled", "fit, eager", "fit")
+TITLES = {"mlp": "MLP 256×3, 20 dimensions, batch 256", "unet": "U-Net 32-64, 28 × 28, batch 64"}
+TARGETS = {"mlp": 0.6, "unet": 0.9, "sample": 0.8}
+IMAGES, STEPS, ROUNDS = 64, 50, 3
 
 
-def by_hand(network: nn.Module, x: Tensor, steps: int, compiled: bool) -> Times:
-    """The simple loss as one would write it."""
-    table = even(Cosine(), T)
-    alpha, sigma = table.alpha.float(), table.sigma.float()
-    optimizer = adam(list(network.parameters()), 1e-3)
+def network(row: str) -> Any:
+    """The denoiser's, from the same weights in every process."""
+    import torch
+
+    from ppl_gen.networks import ResidualMLP, UNet
+
+    torch.manual_seed(0)
+    return ResidualMLP((20,), 256, 3) if row == "mlp" else UNet((1, 28, 28))
+
+
+def by_hand(row: str, compiled: bool) -> Iterator[None]:
+    """A loop of PyTorch as one would write it, which yields after each call's worth of steps."""
+    import torch
+    from torch import Tensor
+
+    from ppl_gen.noise import Cosine, uniform
+    from ppl_gen.training import adam
+
+    shape, size, steps, calls = ROWS[row]
+    net, scales = network(row), uniform(Cosine(), T)
+    x, each = torch.randn(size * steps, *shape), (-1, *[1] * len(shape))
+    alpha, sigma = scales.alpha.float(), scales.sigma.float()
+    optimizer = adam(list(net.parameters()), 1e-3)
 
     def loss(batch: Tensor) -> Tensor:
-        t = torch.randint(1, T + 1, (len(batch),))
-        noise = torch.randn_like(batch)
-        shape = (-1, *[1] * (batch.dim() - 1))
-        noisy = alpha[t].reshape(shape) * batch + sigma[t].reshape(shape) * noise
-        return (network(noisy, t / T) - noise).square().sum()
+        t, noise = torch.randint(1, T + 1, (len(batch),)), torch.randn_like(batch)
+        noisy = alpha[t].reshape(each) * batch + sigma[t].reshape(each) * noise
+        return (net(noisy, t / T) - noise).square().sum()
 
     run = torch.compile(loss) if compiled else loss
-
-    def step() -> None:
-        optimizer.zero_grad()
-        run(x).backward()
-        optimizer.step()
-
-    return timed(step, steps)
-
-
-def timed(step: Callable[[], None], steps: int) -> Times:
-    started = time.perf_counter()
-    step()
-    first, each = time.perf_counter() - started, []
-    for _ in range(steps):
-        started = time.perf_counter()
-        step()
-        each.append(1e3 * (time.perf_counter() - started))
-    return first, statistics.median(each)
+    for call in range(calls + 1):
+        for i, part in enumerate(torch.randperm(len(x)).split(size)):
+            found = run(x[part])
+            optimizer.zero_grad()
+            found.backward()
+            optimizer.step()
+            found.item()
+            if i == 0 and call == 0:
+                yield
+        yield
 
 
-def ours(network: nn.Module, x: Tensor, steps: int, compiled: bool) -> Times:
-    """:func:`ppl_gen.fit` on as many copies of the batch; several steps a call where compiled."""
-    model = Diffusion(Denoiser(network, Cosine()), tuple(x.shape[1:]), steps=T)
-    data, size = x.repeat(steps, *[1] * (x.dim() - 1)), len(x)
+def by_fit(row: str, staged: bool, mark: Callable[[], None]) -> None:
+    import torch
 
-    def fit(rows: Tensor) -> float:
-        started = time.perf_counter()
-        ppl_gen.fit(model, rows, epochs=1, batch_size=size, staged=compiled, progress=False)
-        return time.perf_counter() - started
+    import ppl_gen
+    from ppl_gen.denoisers import Denoiser
+    from ppl_gen.models.diffusion import Diffusion
+    from ppl_gen.noise import Cosine
 
-    first = fit(x)
-    whole, short = fit(data), fit(x)
-    return first, 1e3 * (whole - short) / max(1, steps - 1)
-
-
-WAYS = {
-    "by hand, eager": (by_hand, False),
-    "ours, eager": (ours, False),
-    "by hand, torch.compile": (by_hand, True),
-    "ours, compiled": (ours, True),
-}
+    shape, size, steps, calls = ROWS[row]
+    model = Diffusion(Denoiser(network(row), Cosine()), shape, steps=T)
+    options: dict[str, Any] = {"batch_size": size, "progress": False, "steps_per_call": steps}
+    callbacks = [lambda metrics: mark()]
+    x = torch.randn(size * steps, *shape)
+    ppl_gen.fit(model, x, epochs=calls + 1, staged=staged, callbacks=callbacks, **options)
 
 
-def train(steps: int, rounds: int, only: str) -> None:
-    print("| case | way | first, s | step, ms | of by hand |\n| --- | --- | --- | --- | --- |")
-    for case, (build, shape, size) in CASES.items():
-        torch.manual_seed(0)
-        x, found = torch.randn(size, *shape), {}
-        for _ in range(rounds):
-            for way, (measure, compiled) in WAYS.items():
-                if only in way:
-                    found.setdefault(way, []).append(measure(build(), x, steps, compiled))
-        medians = {way: statistics.median(ms for _, ms in pairs) for way, pairs in found.items()}
-        for way, pairs in found.items():
-            peer = medians.get("by hand, torch.compile" if "compile" in way else "by hand, eager")
-            ratio = f"{medians[way] / peer:.2f}" if peer and way.startswith("ours") else ""
-            print(f"| {case} | {way} | {pairs[0][0]:.1f} | {medians[way]:.2f} | {ratio} |")
+def step(row: str, contestant: str) -> Cell:
+    """What a child process finds: milliseconds of a step, and seconds to the end of the first."""
+    import torch
+
+    torch.set_num_threads(1)
+    _, _, steps, _ = ROWS[row]
+    started, marks = time.process_time(), []
+
+    def mark() -> None:
+        marks.append(time.process_time())
+
+    if contestant.startswith("fit"):
+        by_fit(row, contestant == "fit", mark)
+        ends = marks[steps - 1 :: steps]
+    else:
+        for _ in by_hand(row, contestant == "compiled"):
+            mark()
+        ends = marks[1:]
+    ms = statistics.median(1e3 * (b - a) / steps for a, b in pairwise(ends))
+    return {"ms": ms, "first": marks[0] - started}
 
 
-class Unit(nn.Module):
-    """Times as diffusers has them, indices from 0, for a network that takes them in (0, 1]."""
+def sample(_: str, who: str) -> Cell:
+    """Milliseconds of an image by both libraries, and how far their images are apart."""
+    import torch
+    from diffusers import DDIMScheduler  # type: ignore[import-not-found,unused-ignore]
 
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
+    from ppl_gen import samplers
+    from ppl_gen.denoisers import Denoiser
+    from ppl_gen.noise import Cosine, Trailing, uniform
 
-    def forward(self, x: Tensor, index: Tensor) -> Tensor:
-        return self.network(x, ((index + 1) / T).to(x))
-
-
-def sample(steps: int, rounds: int, images: int) -> None:
-    try:
-        from diffusers import DDIMScheduler
-    except ImportError:
-        print("diffusers is not installed: nothing to compare with")
-        return
-    torch.manual_seed(0)
-    network = UNet((1, 28, 28)).eval()
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.02)
-    model = Diffusion(Denoiser(network, Cosine()), (1, 28, 28), steps=T)
-    table = even(Cosine(), T)
-    kept = (table.alpha[1:] / table.alpha[:-1]) ** 2
-    scheduler = DDIMScheduler(
-        T, trained_betas=(1 - kept).numpy(), clip_sample=False, timestep_spacing="trailing"
-    )
-    start, peer = torch.randn(images, 1, 28, 28), Unit(network)
+    torch.set_num_threads(1)
+    net, shape = network("unet").eval(), (1, 28, 28)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    scales, denoiser = uniform(Cosine(), T), Denoiser(net, Cosine())
+    betas = (1 - (scales.alpha[1:] / scales.alpha[:-1]) ** 2).numpy()
+    options = {"clip_sample": False, "timestep_spacing": "trailing"}
+    scheduler, start = DDIMScheduler(T, trained_betas=betas, **options), torch.randn(IMAGES, *shape)
 
     @torch.no_grad()
-    def theirs() -> Tensor:
-        scheduler.set_timesteps(steps)
+    def theirs() -> Any:
+        scheduler.set_timesteps(STEPS)
         x = start
-        for index in scheduler.timesteps:
-            x = scheduler.step(peer(x, index.expand(images)), index, x).prev_sample
+        for index in scheduler.timesteps:  # from 0, where ours are in (0, 1]
+            u = ((index.expand(IMAGES) + 1) / T).to(x)
+            x = scheduler.step(net(x, u), index, x).prev_sample
         return x
 
-    def own() -> Tensor:
+    def ours() -> Any:
         ddim = samplers.DDIM(grid=Trailing(T))
-        return ddim.sample(model.denoiser, images, steps=steps, start=start, shape=(1, 28, 28))
+        return ddim.sample(denoiser, IMAGES, steps=STEPS, start=start, shape=shape)
 
-    print(f"largest difference of answers: {(theirs() - own()).abs().max().item():.1e}")
-    seconds: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name, run in (("diffusers", theirs), ("ours", own)):
-            started = time.perf_counter()
+    apart, size = (theirs() - ours()).abs().max().item(), ours().abs().mean().item()
+    taken: dict[str, list[float]] = {}
+    for _round in range(ROUNDS):
+        for name, run in (("diffusers", theirs), ("ours", ours)):
+            started = time.process_time()
             run()
-            seconds.setdefault(name, []).append(time.perf_counter() - started)
-    medians = {name: statistics.median(found) for name, found in seconds.items()}
-    for name, found in medians.items():
-        print(f"{name}: {1e3 * found / images:.2f} ms an image, {steps} steps")
-    print(f"ratio {medians['ours'] / medians['diffusers']:.2f}")
+            taken.setdefault(name, []).append(time.process_time() - started)
+    found = {name: 1e3 * min(each) / IMAGES for name, each in taken.items()}
+    return {"apart": apart, "size": size, **found}
+
+
+def child(row: str, contestant: str) -> Cell:
+    with tempfile.TemporaryDirectory() as empty:
+        own = {"PPL_GEN_CACHE": empty, "TORCHINDUCTOR_CACHE_DIR": empty, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, __file__, "--child", row, contestant]
+        done = subprocess.run(command, env={**os.environ, **own}, stdout=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"{row}, {contestant} ended with {done.returncode}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def page(cells: Cells) -> None:
+    """The tables of what has been measured."""
+    rows, dates = [], set()
+    for row in ROWS:
+        found = {name: cells.get(f"{row}, {name}") for name in CONTESTANTS}
+        known = {name: cell for name, cell in found.items() if cell}
+        if "by hand" not in known:
+            continue
+        dates |= {cell["date"] for cell in known.values()}
+        for name, cell in known.items():
+            ratio = f"{cell['ms'] / known['by hand']['ms']:.2f}" if name != "by hand" else ""
+            aim = f"≤ {TARGETS[row]}" if name == "fit" else ""
+            numbers = [f"{cell['ms']:.3g}", ratio, aim, f"{cell['first']:.1f}"]
+            rows.append([TITLES[row], name, *numbers])
+    parts = [table(["denoiser", "loop", "ms a step", "of by hand", "aim", "s to the first"], rows)]
+    if made := cells.get("sample, both"):
+        dates.add(made["date"])
+        ratio = f"{made['ours'] / made['diffusers']:.2f}"
+        numbers = [f"{made['diffusers']:.1f}", f"{made['ours']:.1f}", ratio]
+        apart = f"{made['apart']:.0e}, of {made['size']:.1g} on average"
+        heads = ["ms an image", "diffusers", "ours", "ratio", "aim", "largest difference"]
+        line = [f"DDIM, {STEPS} steps", *numbers, f"≤ {TARGETS['sample']}", apart]
+        parts.append(table(heads, [line]))
+    write_page(
+        PAGE, "Speed of diffusions", __file__, __doc__ or "", sorted(dates), "\n\n".join(parts)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("what", choices=["train", "sample"])
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--only", default="", help="ways whose name holds this word")
+    names = [*ROWS, "sample"]
+    parser.add_argument("--rows", nargs="+", choices=names, default=names)
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    if options.what == "train":
-        train(options.steps, options.rounds, options.only)
-    else:
-        sample(options.steps, options.rounds, options.images)
+    if options.child:
+        row, contestant = options.child
+        print(json.dumps((sample if row == "sample" else step)(row, contestant)))
+        return
+    cells = Cells(STORE)
+    for row in () if options.page else options.rows:
+        if row == "sample":
+            try:
+                import diffusers  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+            except ImportError:
+                print("diffusers is not installed: nothing to compare samples with")
+                continue
+        for contestant in ("both",) if row == "sample" else CONTESTANTS:
+            cells.measure(f"{row}, {contestant}", lambda r=row, c=contestant: child(r, c))
+    page(cells)
 
 
 if __name__ == "__main__":

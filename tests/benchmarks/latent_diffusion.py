@@ -48,6 +48,8 @@ PAGE = ROOT / "docs" / "results" / "latent_diffusion.md"
 
 LATENT, WIDE = 20, 40
 FIRST, SECOND, LONG, BOTH, PIXELS = 60, 160, 320, 90, 12  # epochs of each kind of training
+LONGER = 170  # epochs of both in turns that take five minutes
+EACH, FEW = 60, (3, 40, 80)  # epochs of each denoiser of few steps, and how many steps
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
 SCORED, PARTICLES, LEVELS = 100, 20, 96  # images, importance samples and noise levels of log p(x)
 SHOWN = 20
@@ -150,13 +152,31 @@ def latent(kind: str, num_classes: int = 0, epochs: int = SECOND) -> Callable[[W
     return run
 
 
-def together(work: Work) -> Numbers:
+def together(epochs: int) -> Callable[[Work], Numbers]:
     """The defaults: a turn of the autoencoder, one of the denoiser."""
-    model = work.fit(zoo.latent_diffusion(), BOTH)
-    return {
-        "reconstructed": distance(work, model.autoencoder.reconstruct(work.real)),
-        **unconditional(work, model),
-    }
+
+    def run(work: Work) -> Numbers:
+        model = work.fit(zoo.latent_diffusion(), epochs, scheduler=None)
+        return {
+            "reconstructed": distance(work, model.autoencoder.reconstruct(work.real)),
+            **unconditional(work, model),
+        }
+
+    return run
+
+
+def few(work: Work) -> Numbers:
+    """Few steps: by denoisers trained at so many times, and by one of a thousand, respaced."""
+    vae = work.fit(AUTOENCODERS["autoencoder"](), FIRST, scheduler="constant")
+    found = {}
+    for kind, times in (("respaced", 1000), *(("trained", steps) for steps in FEW)):
+        model = zoo.latent_diffusion(latent_dim=LATENT, autoencoder=vae, steps=times)
+        work.fit(model, EACH, batch_size=256)
+        for steps in FEW if kind == "respaced" else (times,):
+            images = model.sample(len(work.real), steps=steps, sampler="ancestral", seed=0)
+            work.shown[f"{kind} {steps}"] = images[:SHOWN]
+            found[f"{kind}_{steps}"] = distance(work, images)
+    return found
 
 
 def guided(work: Work, model: LatentDiffusion | Diffusion, steps: int = 50) -> Numbers:
@@ -238,10 +258,12 @@ def unet(name: str) -> Callable[[Work], Numbers]:
 
 
 ROWS: dict[str, tuple[str, Callable[[Work], Numbers]]] = {
-    "together": ("latents", together),
+    "together": ("latents", together(BOTH)),
+    "together, longer": ("latents", together(LONGER)),
     **{name: ("latents", latent(name)) for name in AUTOENCODERS},
     "autoencoder, longer": ("latents", latent("autoencoder", epochs=LONG)),
     "guided": ("guidance", latent("autoencoder", 10)),
+    "few steps": ("few", few),
     **{
         f"prior {name}": ("evidence", evidence(name))
         for name in ("standard", "vamp", "two stages", "joint")
@@ -321,6 +343,7 @@ def cell(values: list[float]) -> str:
 TITLES = {
     "latents": "Samples without labels: FID by sampler, DDIM 50 where no other is named",
     "guidance": "Guidance: FID and class accuracy by the weight w, DDIM 50",
+    "few": "Few steps, ancestral: FID of a denoiser trained at T times, and of one respaced",
     "evidence": f"log p(x) of {SCORED} binary test images, {PARTICLES} importance samples each",
     "unet": "A U-Net of pixels with a part left out, at equal parameters, class-conditional",
 }

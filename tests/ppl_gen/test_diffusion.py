@@ -293,6 +293,7 @@ PLAIN = build()
         (lambda: PLAIN.sample(2, steps=21), "expected at most 20 steps, got 21"),
         (lambda: PLAIN.sample(2, steps=0), "expected at least one step, got 0"),
         (lambda: PLAIN.sample(2, sampler="dpm"), "a Sampler or one of ancestral"),
+        (lambda: PLAIN.sample(2, sampler="hean"), "did you mean .heun."),
         (lambda: LABELLED.sample(2), "expected labels below 3 for y, got none"),
         (lambda: LABELLED.sample(2, guidance=2.0), "expected labels below 3 for y, got none"),
         (lambda: LABELLED.sample(2, [0, 3]), "expected labels from 0 to 2, got 0 to 3"),

@@ -10,7 +10,7 @@ from torch import nn
 
 import ppl_gen
 from ppl_gen import metrics
-from ppl_gen.denoisers import Denoiser, Gaussian
+from ppl_gen.denoisers import Clipped, Denoiser, Gaussian
 from ppl_gen.likelihoods import Gaussian as GaussianLikelihood
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import ResidualMLP
@@ -240,6 +240,10 @@ def test_a_vae_with_such_a_prior_is_saved_and_loaded(tmp_path):
         (lambda: DiffusionPrior(3, small(2).diffusion), r"codes \(3,\), got \(2,\)"),
         (lambda: DiffusionPrior(2, likelihood_steps=1), "likelihood_steps >= 2"),
         (lambda: small(levels=256), "codes are not clipped"),
+        (
+            lambda: DiffusionPrior(2, Diffusion(Clipped(small().diffusion.denoiser), (2,))),
+            "a denoiser that clips nothing",
+        ),
         (lambda: small().on(ppl_gen.zoo.vae((4,), 3, hidden=4)), r"codes of shape \(2,\)"),
         (
             lambda: small().on(ppl_gen.zoo.conditional_vae((4,), 2, num_classes=3, hidden=4)),

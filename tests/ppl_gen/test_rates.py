@@ -81,6 +81,35 @@ def test_a_rate_falls_with_the_turns_of_its_own_player(critic_steps):
         assert kept.rates == pytest.approx([0.1 * (1 - i / taken) for i in range(taken)])
 
 
+def test_the_rate_of_one_player_falls(tmp_path):
+    """Beside one that is constant and one by a scheduler of torch; not to be resumed otherwise."""
+    halving = {"denoiser": "falling", "autoencoder": lambda o: optim.lr_scheduler.StepLR(o, 1, 0.5)}
+    for mixed, factor in ((None, 1.0), (halving, 0.5)):
+        torch.manual_seed(0)
+        kept = {"autoencoder": Kept(optim.Adam), "denoiser": Kept(optim.Adam)}
+        model = zoo.latent_diffusion((3,), 2, hidden=4, width=4)
+        how = {
+            "checkpoint": tmp_path / f"{factor}.pt",
+            "resume": True,
+            "optimizer": kept,
+            "batch_size": 5,
+            "epochs": 2,
+        }
+        ppl_gen.fit(model, X, scheduler=mixed, lr=0.01, **how, **QUIET)
+        assert kept["denoiser"].rates == pytest.approx([0.01 * (1 - i / 10) for i in range(10)])
+        assert kept["autoencoder"].rates == pytest.approx([0.01 * factor**i for i in range(10)])
+        with pytest.raises(ValueError, match="scheduler"):
+            ppl_gen.fit(model, X, scheduler="falling", lr=0.01, **how, **QUIET)
+
+
+@pytest.mark.parametrize("wrong", [{"denoiser": "falling"}, {"mean": "falling", "b": "constant"}])
+def test_a_rate_for_other_players_is_refused(wrong):
+    with pytest.raises(ValueError, match="expected scheduler for each of the players mean, got"):
+        rates_of(Line(), scheduler=wrong)
+    with pytest.raises(ValueError, match="'falling' or a function or class"):
+        rates_of(Line(), scheduler={"mean": "linear"})
+
+
 def test_several_steps_a_call_have_the_same_rates(monkeypatch):
     monkeypatch.setattr(torch_internals, "why_not_compiled", lambda devices: None)
     monkeypatch.setattr(backends, "compiled", lambda module, _: lambda *values: module(*values))

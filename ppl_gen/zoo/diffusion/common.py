@@ -23,8 +23,8 @@ def diffusion_of(
     denoiser: DenoiserBase, data_shape: Shape, levels: int = 256, **parts: Any
 ) -> Diffusion:
     """A diffusion, of pixels where data are images: a rate that falls to 0, averaged weights."""
-    levels_of_pixels = levels if len(data_shape) == 3 else None
-    model = Diffusion(denoiser, data_shape, levels=levels_of_pixels, **parts)
-    optimizer = partial(adam, betas=(0.9, 0.99))
-    model.fit_defaults = {"ema": 0.999, "optimizer": optimizer, "scheduler": "falling"}
+    pixels = len(data_shape) == 3
+    model = Diffusion(denoiser, data_shape, levels=levels if pixels else None, **parts)
+    optimizer, lr = partial(adam, betas=(0.9, 0.99)), 2e-3 if pixels else 1e-3
+    model.fit_defaults = {"ema": 0.999, "lr": lr, "optimizer": optimizer, "scheduler": "falling"}
     return model

@@ -32,7 +32,7 @@ def ddpm(
     drop: float = 0.1,
     classes: tuple | list | None = None,
 ) -> Diffusion:
-    """Noise predicted at random times of a cosine schedule; Adam at 1e-3 falling to 0.
+    """Noise predicted at random times of a cosine schedule; Adam at 2e-3, for rows 1e-3, falling.
 
     Args:
         data_shape: ``(C, H, W)`` of images with pixels in [0, 1], ``(D,)`` of rows.
