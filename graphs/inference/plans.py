@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,9 +142,19 @@ class Planner:
         rows: float = 2,
     ):
         self.sizes, self.scopes, self.seconds, self.rows = sizes, scopes, seconds, rows
-        self._orders: Callable[..., Order]
-        self._orders = lru_cache(MOST_PLANS)(self._order)
+        self._orders: dict[tuple[frozenset[int], ...], Order] = {}
+        self._keep_plans()
+
+    def _keep_plans(self) -> None:
         self.plan: Callable[[Pattern], Plan] = lru_cache(MOST_PLANS)(self._plan)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but plans, which are soon made from the orders that took long to find."""
+        return {name: value for name, value in vars(self).items() if name != "plan"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keep_plans()
 
     def order(
         self,
@@ -153,7 +163,14 @@ class Planner:
         last: frozenset[int] = frozenset(),
     ) -> Order:
         """The order in which to sum out what is neither removed nor kept, some of it last."""
-        return self._orders(removed, keep, last)
+        key = removed, keep, last
+        if (found := self._orders.get(key)) is None:
+            found = self._order(*key)
+            if len(self._orders) >= MOST_PLANS:
+                oldest, *_ = self._orders  # at one stroke, as threads may share a tree
+                self._orders.pop(oldest, None)
+            self._orders[key] = found
+        return found
 
     def cells(self, removed: frozenset[int]) -> int:
         """Cells of all joins without the removed variables."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -86,12 +86,20 @@ class Router:
         self.dtype, self.device = dtype, torch.device(device)
         self.max_bytes, self.progress = max_bytes, progress
         self.planner = Planner(sizes, scopes, order_seconds, order_rows)
+        self._keep_plans()
+
+    def _keep_plans(self) -> None:
         self.linear: Callable[[Pattern], LinearPlan]
         self.linear = lru_cache(MOST_PLANS)(self._linear)
         self.cutset: Callable[[Pattern, bool], tuple[int, ...]]
-        self.cutset = lru_cache(MOST_PLANS)(
-            lambda pattern, logs: choose_cutset(self.planner, pattern, logs, max_bytes, names)
-        )
+        self.cutset = lru_cache(MOST_PLANS)(self._cutset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: v for name, v in vars(self).items() if name not in ("linear", "cutset")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keep_plans()
 
     def plan(self, pattern: Pattern) -> Plan:
         """The plan of a pattern, from the store or made now."""
@@ -101,6 +109,9 @@ class Router:
     def normalised(self) -> list[Normalised]:
         """The factors, each with largest entry one."""
         return list(map(normalised, self.tables))
+
+    def _cutset(self, pattern: Pattern, logarithms: bool) -> tuple[int, ...]:
+        return choose_cutset(self.planner, pattern, logarithms, self.max_bytes, self.names)
 
     def _linear(self, pattern: Pattern) -> LinearPlan:
         from graphs.inference.linear import LinearPlan
