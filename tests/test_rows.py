@@ -56,9 +56,10 @@ def test_another_process_gives_the_same_answers(tree, patients, vae, pixels):
     )
     assert done.returncode == 0, done.stderr.decode()
     marginals, codes = pickle.loads(done.stdout)
+    # To rounding: what runs compiled by now is not in a process that has just begun.
     for node, expected in tree.marginals(patients).items():
-        assert torch.equal(marginals[node], expected), node
-    assert np.array_equal(codes, ppl_gen.embed(vae, pixels.to_numpy()))
+        torch.testing.assert_close(marginals[node], expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(codes, ppl_gen.embed(vae, pixels.to_numpy()), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -25,7 +25,17 @@ State: TypeAlias = Sequence[Tensor]  # each (states, rows, ...)
 
 
 class ConvergenceWarning(UserWarning):
-    """An iteration ended before its tolerance was met: the answers are those of its last step."""
+    """An iteration ended before its tolerance was met: the answers are those of its last step.
+
+    Examples:
+        >>> import warnings
+        >>> hasty = graphs.BeliefPropagation(graphs.textbook.asia(), iterations=1)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     found = hasty.marginals({"dysp": "yes"})
+        >>> issubclass(caught[0].category, graphs.ConvergenceWarning)
+        True
+    """
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,15 @@ class Convergence:
         converged: whether the residual met the tolerance, (rows,) or a scalar.
         iterations: how many were done.
         residual: the largest change in the last of them.
+
+    Examples:
+        >>> chain = graphs.bayesian_network(
+        ...     [("A", (), [0.2, 0.8]), ("B", "A", [[0.9, 0.1], [0.3, 0.7]])]
+        ... )
+        >>> messages = graphs.BeliefPropagation(chain)
+        >>> posterior = messages.marginals({"B": 1})["A"]
+        >>> bool(messages.convergence), messages.convergence.residual.shape
+        (True, torch.Size([]))
     """
 
     converged: Tensor
