@@ -93,9 +93,7 @@ class DynamicTree:
         max_bytes: int = MAX_BYTES,
         order_seconds: float = 2.0,
     ):
-        self.dtype, self.device = dtype, checked_settings(dtype, device, max_bytes)
-        if isinstance(order_seconds, bool) or not isinstance(order_seconds, (int, float)):
-            raise ValueError(f"expected a number of seconds, got {order_seconds!r}")
+        self.dtype, self.device = dtype, checked_settings(dtype, device, max_bytes, order_seconds)
         self.model = found = two_slice(model)
         if found.states is None or found.initial_tables is None or found.tables is None:
             raise ValueError(

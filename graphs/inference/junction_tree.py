@@ -103,9 +103,7 @@ class JunctionTree(Queries):
         order_seconds: float = 2.0,
         progress: bool = False,
     ):
-        where = checked_settings(dtype, device, max_bytes)
-        if isinstance(order_seconds, bool) or not isinstance(order_seconds, (int, float)):
-            raise ValueError(f"expected a number of seconds, got {order_seconds!r}")
+        where = checked_settings(dtype, device, max_bytes, order_seconds)
         tables = model_tables(model)
         super().__init__(tables, dtype, where)
         self._engine = Engine(

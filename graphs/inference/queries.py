@@ -54,18 +54,23 @@ def model_tables(model: Model) -> Tables:
 
 
 def checked_settings(
-    dtype: torch.dtype, device: torch.device | str | None, max_bytes: int
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+    max_bytes: int,
+    order_seconds: float = 0.0,
 ) -> torch.device:
     """The device named, by default the CPU, after a look at all settings.
 
     Raises:
         ValueError: a type that is not of real numbers, a device that torch does not know or this
-            machine does not have, no memory.
+            machine does not have, no memory, a time that is no number.
     """
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"expected torch.float32 or torch.float64, got {dtype}")
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, (int, np.integer)) or max_bytes < 1:
         raise ValueError(f"expected a positive number of bytes, got {max_bytes!r}")
+    if isinstance(order_seconds, bool) or not isinstance(order_seconds, (int, float)):
+        raise ValueError(f"expected a number of seconds, got {order_seconds!r}")
     try:
         zero = torch.zeros((), device=device or "cpu")
         zero.item()
