@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ppl_gen.estimators.families import describe, log_prob, sample
+from ppl_gen.staging.lean_optimizers import Adam
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -184,7 +185,7 @@ class Estimator(nn.Module):
         """Bring the estimator's own state to where training at fixed parameters would bring it."""
         self.prepare(draw())
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(parameters, lr=ADAPTATION_RATE) if parameters else None
+        optimiser = Adam(parameters, lr=ADAPTATION_RATE) if parameters else None
         if optimiser is None and not self.follows_cost:
             return
         for step in range(steps):

@@ -20,6 +20,7 @@ from ppl_gen._modes import seeded
 from ppl_gen.data import ImageSet, mnist
 from ppl_gen.data.batches import as_batches
 from ppl_gen.data.cache import Arrays, cached_arrays
+from ppl_gen.staging.lean_optimizers import Adam
 
 _EPOCHS = 4
 _SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
@@ -89,7 +90,7 @@ def _untrained() -> DigitClassifier:
 def _train() -> Arrays:
     digits = mnist()
     classifier = _untrained()
-    optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
+    optimizer = Adam(classifier.parameters(), fused=True)
     batches = as_batches(_shifted(digits.train), 100, seed=0)
     for epoch in range(_EPOCHS):
         for images, labels in batches.epoch(epoch):

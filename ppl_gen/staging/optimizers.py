@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from ppl_gen.staging import lean_optimizers
 from ppl_gen.staging.torch_internals import has_step_hooks
 
 Group = Mapping[str, Any]
@@ -262,6 +263,8 @@ KINDS: dict[type[Optimizer], type[Steps]] = {
     AdamW: AdamSteps,
     SGD: SGDSteps,
     RMSprop: RMSpropSteps,
+    lean_optimizers.Adam: AdamSteps,
+    lean_optimizers.RMSprop: RMSpropSteps,
 }
 
 

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ppl_gen._checks import is_positive
+from ppl_gen.staging import lean_optimizers
 from ppl_gen.staging.averages import EMA
 from ppl_gen.staging.updates import UpdateRule
 from ppl_gen.training import trainable as trainables
@@ -35,7 +36,7 @@ def adam(
     tensor([0.5000, 0.5000])
     """
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=fused)
+    return lean_optimizers.Adam(parameters, lr=lr, betas=betas, fused=fused)
 
 
 FALLBACKS: dict[str, Any] = {"lr": 1e-3, "optimizer": adam}

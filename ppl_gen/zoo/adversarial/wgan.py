@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import torch
-
 from ppl_gen.models.adversarial import Game
 from ppl_gen.networks import Shape
 from ppl_gen.regularizers import Clip
+from ppl_gen.staging.lean_optimizers import RMSprop
 from ppl_gen.zoo.adversarial.gan import gan
 from ppl_gen.zoo.entries import named
 from ppl_gen.zoo.parts import WassersteinParts
@@ -41,5 +40,5 @@ def wgan(
     """
     fixed: dict[str, Any] = {"loss": "wasserstein", "regularizer": Clip(clip)}
     game = gan(data_shape, latent_dim, critic_steps=critic_steps, **fixed, **parts)
-    game.fit_defaults = {"lr": 5e-5, "optimizer": torch.optim.RMSprop}
+    game.fit_defaults = {"lr": 5e-5, "optimizer": RMSprop}
     return game
