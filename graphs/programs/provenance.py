@@ -18,6 +18,7 @@ code, custom autograd functions and ``out=`` arguments.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -377,6 +378,15 @@ class _Operations(TorchDispatchMode):
         if self.provenance._paused:
             return func(*args, **kwargs or {})
         return self.provenance.operation(func, args, kwargs or {})
+
+    def __enter__(self) -> _Operations:
+        # torch wraps the method to keep torch.compile out of it, and imports that: two seconds.
+        needed = "torch._dynamo" in sys.modules
+        _Operations.__torch_dispatch__ = _KEPT_OUT if needed else inspect.unwrap(_KEPT_OUT)  # type: ignore[method-assign]
+        return super().__enter__()
+
+
+_KEPT_OUT = _Operations.__torch_dispatch__
 
 
 class _Functions(TorchFunctionMode):

@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from ppl_gen.staging.torch_internals import LeanMode
 
 # Seconds that a compiled step saves: in all, and for each operation, element of the result of an
 # operation other than a product, and multiplication of a product of matrices or a convolution,
@@ -131,7 +132,7 @@ def explained(work: Work, steps: float, compiled: bool) -> str:
     )
 
 
-class Counter(TorchDispatchMode):
+class Counter(LeanMode):
     """Counts the work that is done in its context."""
 
     def __init__(self) -> None:

@@ -1,33 +1,28 @@
 """torch's optimisers without torch's compiler, whose import takes longer than many a short run.
 
-The methods of :class:`torch.optim.Optimizer` keep themselves out of ``torch.compile`` and import it
-for that: two seconds, where fifty steps take a tenth. What is recorded here is recorded by
-:mod:`ppl_gen.staging`, so that the same steps, to the bit, are taken without.
+They take the same steps to the bit, and are known to :mod:`ppl_gen.staging.optimizers`.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TypeVar
 
 import torch
 
-Kind = TypeVar("Kind", bound=type[torch.optim.Optimizer])
+from ppl_gen.staging.torch_internals import without_compiler
+
+_METHODS = "add_param_group", "zero_grad", "state_dict", "load_state_dict"
 
 
-def _lean(kind: Kind) -> Kind:
-    """Take what the methods of a kind wrap, or the methods where they wrap nothing."""
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step"):
-        method = inspect.unwrap(getattr(kind, name))
-        setattr(kind, name, torch.no_grad()(method) if name == "step" else method)
-    return kind
-
-
-@_lean
+@without_compiler(*_METHODS)
 class Adam(torch.optim.Adam):
-    """Adam (Kingma and Ba 2015) as torch's, which it is in all but the time of its import."""
+    """Adam (Kingma and Ba 2015)."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
-@_lean
+@without_compiler(*_METHODS)
 class RMSprop(torch.optim.RMSprop):
-    """RMSprop (Tieleman and Hinton 2012), likewise."""
+    """RMSprop (Tieleman and Hinton 2012)."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.RMSprop.step))

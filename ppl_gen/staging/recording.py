@@ -31,12 +31,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, fx
 from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ppl_gen._modes import unreadable
 from ppl_gen.staging.assumptions import is_same
+from ppl_gen.staging.torch_internals import LeanMode
 
 aten = torch.ops.aten
 TORCH = str(Path(torch.__file__).parent)
@@ -106,7 +106,7 @@ def record(
     return recorder.finish(results)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(LeanMode):
     """Writes every operation into a graph, and follows which values are constants.
 
     A tensor is constant while nothing in its storage came from an input or a random draw. Storages

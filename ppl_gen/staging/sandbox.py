@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ppl_gen.staging.recording import storage_of, written_to
+from ppl_gen.staging.torch_internals import LeanMode
 
 
-class Sandbox(TorchDispatchMode):
+class Sandbox(LeanMode):
     """While active, remembers what tensors contained before they were first written to.
 
     Attributes:

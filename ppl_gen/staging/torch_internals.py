@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, fx
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+
+T = TypeVar("T")
 
 ENTRY = "_Z19inductor_entry_implPP16AtenTensorOpaqueS1_"  # as g++ and clang spell it
 
@@ -285,6 +288,40 @@ def handles_of(tensors: Sequence[Tensor]) -> Any:
 def tensors_of(handles: Any) -> Sequence[Tensor]:
     """The tensors of handles that compiled code returned, which are used up."""
     return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(handles)
+
+
+def without_compiler(*names: str) -> Callable[[type[T]], type[T]]:
+    """A class whose methods of these names do without torch's compiler.
+
+    Methods of torch's classes keep themselves out of ``torch.compile`` and import it for that,
+    which takes two seconds, where fifty steps take a tenth.
+    """
+
+    def changed(kind: type[T]) -> type[T]:
+        for name in names:
+            setattr(kind, name, inspect.unwrap(getattr(kind, name)))
+        return kind
+
+    return changed
+
+
+class LeanMode(TorchDispatchMode):
+    """A mode that is kept out of ``torch.compile`` only where somebody has imported it.
+
+    Derived classes define ``__torch_dispatch__``.
+    """
+
+    _kept_out: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._kept_out = cls.__torch_dispatch__
+
+    def __enter__(self) -> Any:
+        kind, needed = type(self), "torch._dynamo" in sys.modules
+        method = kind._kept_out if needed else inspect.unwrap(kind._kept_out)
+        kind.__torch_dispatch__ = method  # type: ignore[method-assign]
+        return super().__enter__()
 
 
 def has_step_hooks(optimizer: Optimizer) -> bool:

@@ -1,8 +1,5 @@
 """Optimisers without torch's compiler take the steps of torch's, and spare its import."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -62,23 +59,3 @@ def test_a_default_run_is_one_with_the_optimizer_of_torch():
     expected, others = trained(optimizer=lambda p, lr: torch.optim.Adam(p, lr, fused=True))
     assert list(losses) == list(expected)
     assert all(torch.equal(a, b) for a, b in zip(parameters, others, strict=True))
-
-
-SHORT = """
-import sys, torch, ppl_gen
-vae = ppl_gen.zoo.beta_vae((4,), 2, hidden=8)
-data = (torch.rand(64, 4) < 0.5).float()
-ppl_gen.fit(vae, data, validation=data, epochs=2, progress=False, checkpoint=sys.argv[1])
-vae.sample(3), ppl_gen.metrics.log_likelihood(vae, data, 2), ppl_gen.save(vae, sys.argv[2])
-ppl_gen.load(sys.argv[2]).reconstruct(data)
-game = ppl_gen.zoo.wgan((4,), 2, hidden=8)
-ppl_gen.fit(game, data, epochs=2, progress=False)
-print(sorted(name for name in sys.modules if name in ("torch._dynamo", "torch._inductor")))
-"""
-
-
-def test_a_short_run_does_not_import_the_compiler(tmp_path):
-    places = [str(tmp_path / "run.ckpt"), str(tmp_path / "vae.pt")]
-    command = [sys.executable, "-W", "ignore", "-c", SHORT, *places]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
