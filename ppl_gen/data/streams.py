@@ -55,7 +55,13 @@ class Unpaired(Arranged):
                 f"expected one set of data for this {type(reader.vae).__name__}, got two that are "
                 "unpaired"
             )
-        sides = [_with_order(make(part, i), "Unpaired") for i, part in enumerate((self.a, self.b))]
+        sides = []
+        for i, part in enumerate((self.a, self.b)):
+            try:
+                sides.append(_with_order(make(part, i), "Unpaired"))
+            except ValueError as error:
+                which = ("first", "second")[i]
+                raise ValueError(f"{error}, in the {which} set of Unpaired") from error
         if reader.names:
             raise ValueError("expected arrays or sets of data as Unpaired, got a dictionary")
         length = max(order.size for _, order in sides)

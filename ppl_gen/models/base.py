@@ -38,9 +38,12 @@ class GenerativeModel(nn.Module):
         recipe: how a constructor of :mod:`ppl_gen.zoo` built it.
         streams: how many sets of data it learns from at once, 2 for those of
             :class:`ppl_gen.data.Unpaired`.
+        instead: why a model has no likelihood, and what to do instead, as the end of a sentence.
 
     Raises:
         ValueError: an invalid shape.
+        AttributeError: of a model that has no likelihood, ``elbo``, ``log_likelihood`` or
+            ``log_prob``.
 
     >>> class Coin(ppl_gen.GenerativeModel):
     ...     def __init__(self):
@@ -55,6 +58,7 @@ class GenerativeModel(nn.Module):
     """
 
     streams: int = 1
+    instead: str = ""
 
     def __init__(
         self,
@@ -68,6 +72,11 @@ class GenerativeModel(nn.Module):
         names = None if classes is None else tuple(classes)
         self.condition = Condition(num_classes, num_covariates, names)
         self.recipe: Recipe | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self.instead and name in ("elbo", "log_likelihood", "log_prob"):
+            raise AttributeError(f"expected no {name} of a {type(self).__name__}{self.instead}")
+        return super().__getattr__(name)
 
     # --- Training -------------------------------------------------------------------------------
 

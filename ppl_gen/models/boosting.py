@@ -150,6 +150,10 @@ class Mixture(GenerativeModel):
     """
 
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", a mixture of games, whose data have no density: likelihoods and bounds are infinite. "
+        "Compare its samples, by ppl_gen.metrics.fid for example"
+    )
 
     def __init__(
         self,

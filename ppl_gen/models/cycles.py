@@ -86,6 +86,10 @@ class Cycle(GenerativeModel):
 
     streams = 2
     column_kinds = ("gaussian",)  # of the tables it can be given
+    instead = (
+        ", which maps data and has no density of them: compare what it translates with data of the "
+        "other kind, ppl_gen.metrics.fid(y, cycle.translate(x, to='y')) for example"
+    )
 
     def __init__(
         self, there: Game, back: Game, cycle_weight: float = 10.0, identity_weight: float = 0.0

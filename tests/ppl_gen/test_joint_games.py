@@ -271,3 +271,23 @@ def joint(vae, **options):
 def test_parts_that_do_not_fit_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan_gp", "veegan", "cycle_gan", "adagan"])
+def test_a_likelihood_is_refused_with_the_reason_and_a_remedy(name):
+    game = getattr(zoo, name)((2,), hidden=8)
+    for asked in ("log_likelihood", "log_prob", "elbo"):
+        with pytest.raises(AttributeError, match=r"no density.*(ompare|width)"):
+            getattr(game, asked)
+        assert not hasattr(game, asked)
+    with pytest.raises(ValueError, match=r"no density"):
+        metrics.log_likelihood(game, torch.zeros(4, 2), 2)
+    with pytest.raises(AttributeError, match="no attribute 'log_porb'"):
+        game.log_porb
+
+
+@pytest.mark.parametrize(("sizes", "which"), [((0, 4), "first"), ((4, 0), "second")])
+def test_an_empty_one_of_two_sets_is_named(sizes, which):
+    both = data.Unpaired(*(torch.zeros(n, 2) for n in sizes))
+    with pytest.raises(ValueError, match=f"lengths \\[0\\], in the {which} set of Unpaired"):
+        ppl_gen.fit(zoo.cycle_gan((2,), hidden=8), both, epochs=1, progress=False)
