@@ -158,10 +158,11 @@ class Sampler:
 
         Raises:
             ValueError: numbers below one, seeds, conditions or a start of which there are not
-                ``n``, an unknown data shape.
+                ``n``, an unknown data shape; weights or samples that are not finite.
         """
         _require_counts(n, batch_size)
         shape = _shape_of(denoiser, shape)
+        _require_finite_weights(denoiser)
         keys, y = keys_of(seed, n), conditions_of(y, n)
         start = None if start is None else _require_start(start, (n, *shape))
         levels = self.grid(denoiser.noise, steps)
@@ -172,6 +173,7 @@ class Sampler:
                 path = _Path(denoiser, None if y is None else y[rows].to(denoiser.like.device))
                 x = _beginning(denoiser, levels[-1], streams, start, rows)
                 parts.append(self._run(path, x, levels, streams, frames, bar))
+                _require_finite(parts[-1][0][-1], self)
         return _joined(parts, levels, frames)
 
     def _bar(self, chunks: list[slice], levels: Level, progress: bool) -> Any:
@@ -218,6 +220,23 @@ def _require_counts(n: int, batch_size: int | None) -> None:
         raise ValueError(f"expected at least one sample, got {n!r}")
     if batch_size is not None and not is_whole(batch_size, 1):
         raise ValueError(f"expected batch_size >= 1, got {batch_size!r}")
+
+
+def _require_finite_weights(denoiser: Any) -> None:
+    for name, p in denoiser.named_parameters():
+        if not p.isfinite().all():
+            raise ValueError(
+                f"expected finite weights to sample with, got NaN or infinity in {name}"
+            )
+
+
+def _require_finite(x: Tensor, sampler: Sampler) -> None:
+    lost = int((~x.isfinite().flatten(1).all(1)).sum())
+    if lost:
+        raise ValueError(
+            f"expected finite samples, got {lost} of {len(x)} that are not: the steps of "
+            f"{type(sampler).__name__} are too large for this denoiser, or its values overflow"
+        )
 
 
 def _shape_of(denoiser: Any, shape: Shape | None) -> Shape:

@@ -283,7 +283,7 @@ def test_a_likelihood_is_refused_with_the_reason_and_a_remedy(name):
     with pytest.raises(ValueError, match=r"no density"):
         metrics.log_likelihood(game, torch.zeros(4, 2), 2)
     with pytest.raises(AttributeError, match="no attribute 'log_porb'"):
-        game.log_porb
+        game.log_porb  # noqa: B018
 
 
 @pytest.mark.parametrize(("sizes", "which"), [((0, 4), "first"), ((4, 0), "second")])

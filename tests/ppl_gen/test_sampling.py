@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import ppl_gen
 from ppl_gen.denoisers import Clipped, Denoiser, Gaussian, Guided
 from ppl_gen.noise import Cosine, Linear, Trailing, uniform
 from ppl_gen.samplers import (
@@ -221,3 +222,22 @@ def test_a_sampler_of_ones_own_overrides_a_step():
     assert x.shape == (5, 1)
     with pytest.raises(NotImplementedError):
         Sampler().sample(data_of(Cosine(), 1.0), 5, steps=3, seed=0)
+
+
+def test_weights_that_are_not_finite_are_named_before_a_step_is_taken():
+    model = ppl_gen.zoo.ddpm((2,), hidden=8)
+    name, weights = list(model.named_parameters())[-1]
+    weights.data[0] = float("nan")
+    with pytest.raises(ValueError, match=f"NaN or infinity in {name.split('.', 1)[1]}"):
+        model.sample(3, steps=2)
+
+
+def test_samples_that_overflow_are_refused():
+    class Wild(ppl_gen.denoisers.DenoiserBase):
+        def forward(self, x, u, y=None):
+            level = self.noise.level(u)
+            return ppl_gen.denoisers.Prediction("data", 1e30 * x**3, x, level)
+
+    wild = Wild(ppl_gen.noise.Linear(), (2,))
+    with pytest.raises(ValueError, match="got 3 of 3 that are not: the steps of DDIM"):
+        ppl_gen.samplers.DDIM().sample(wild, 3, steps=4, seed=0)
