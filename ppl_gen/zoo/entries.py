@@ -25,6 +25,7 @@ _WORDS = {
     float: "a finite number",
     bool: "True or False",
     str: "a name",
+    Callable: "a function",
     type(None): "None",
 }
 

@@ -14,6 +14,7 @@ from torch import nn
 from ppl_gen.likelihoods.pixels import Likelihood
 from ppl_gen.networks import Widths
 from ppl_gen.noise import Noise
+from ppl_gen.objectives.denoising import Weight
 from ppl_gen.objectives.divergences import Divergence
 from ppl_gen.objectives.elbo import Objective
 from ppl_gen.posteriors import Family
@@ -175,7 +176,7 @@ class _SampleSteps(TypedDict, total=False):
 
 
 class _Weighting(TypedDict, total=False):
-    weighting: str
+    weighting: str | Weight
     sampler: str | Sampler
 
 

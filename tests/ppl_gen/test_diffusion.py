@@ -388,3 +388,18 @@ def test_a_schedule_a_weighting_a_law_and_a_sampler_of_ones_own():
 
 def fit(model, data):
     return ppl_gen.fit(model, data, epochs=1, staged=False, progress=False)
+
+
+def test_a_weighting_of_ones_own_is_that_of_its_name():
+    def like_data(s, t):
+        return torch.ones_like(t.snr)
+
+    losses = []
+    for weighting in (like_data, "data"):
+        torch.manual_seed(0)
+        model = ppl_gen.zoo.ddpm((2,), weighting=weighting, steps=5, hidden=8)
+        data = torch.linspace(-1, 1, 32).reshape(16, 2)
+        losses.append(ppl_gen.fit(model, data, epochs=3, seed=0, progress=False)["loss"])
+    assert losses[0] == losses[1]
+    with pytest.raises(ValueError, match="expected a name or a function for weighting, got 3"):
+        ppl_gen.zoo.ddpm((2,), weighting=3)

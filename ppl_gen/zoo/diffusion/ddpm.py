@@ -9,6 +9,7 @@ from ppl_gen.models.base import require_shape
 from ppl_gen.models.diffusion import Diffusion
 from ppl_gen.networks import Shape
 from ppl_gen.noise import Cosine, Noise
+from ppl_gen.objectives.denoising import Weight
 from ppl_gen.samplers import Sampler
 from ppl_gen.zoo.diffusion.common import diffusion_of, network_of
 from ppl_gen.zoo.entries import named
@@ -21,7 +22,7 @@ def ddpm(
     steps: int = 1000,
     noise: Noise | None = None,
     predicts: str = "noise",
-    weighting: str = "simple",
+    weighting: str | Weight = "simple",
     variance: str = "large",
     network: str | nn.Module = "auto",
     hidden: int | None = None,
