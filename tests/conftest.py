@@ -10,6 +10,8 @@ pytest.register_assert_rewrite("model_laws")
 
 # Tests compile what they run, and leave their user's cache as it is.
 os.environ.setdefault("PPL_GEN_CODE_CACHE", "0")
+# They compile often enough to compile torch's headers first.
+os.environ.setdefault("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 

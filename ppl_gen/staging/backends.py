@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from ppl_gen.staging.torch_internals import (
 aten = torch.ops.aten
 
 BACKENDS = ("inductor", "eager")
+_PRECOMPILE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 
 
 def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
@@ -37,7 +39,8 @@ def compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
         "fallback_random": True,
         "cpp_wrapper": on_cpu,
         "size_asserts": False,
-        "cpp_cache_precompile_headers": False,  # which takes longer than two compilations save
+        # Takes longer than two compilations save, so it is for those who ask torch for it.
+        "cpp_cache_precompile_headers": os.environ.get(_PRECOMPILE) == "1",
         "aot_inductor.enable_line_tables": False,  # for profilers; a tenth of a compilation
         "aot_inductor.enable_frame_pointer": False,
         "layout_optimization": not on_cpu,  # on a CPU the gradients of convolutions lose by it
