@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-TEST_ARGS ?= -n 2
+# Neighbours stay in one worker, as they share imports, compiled code and fixtures.
+TEST_ARGS ?= -n 2 --dist worksteal
 TOUR_ARGS ?=
 # A path instead of an import hook, which type checkers and editors do not follow.
 EDITABLE := --config-settings editable_mode=compat
@@ -12,6 +13,8 @@ EDITABLE := --config-settings editable_mode=compat
 export MPLBACKEND = Agg
 # The models are small: a second thread gains little, and costs much where cores are shared.
 export OMP_NUM_THREADS ?= 1
+# The suite starts many processes, which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
