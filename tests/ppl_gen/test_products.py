@@ -9,7 +9,11 @@ from torch.testing import assert_close
 from ppl_gen.staging import backends, matmul
 from ppl_gen.staging.recording import record
 
-available = pytest.mark.skipif(not matmul._available(), reason="torch lacks MKL or oneDNN")
+
+@pytest.fixture
+def available():
+    if not matmul._available():
+        pytest.skip("torch lacks MKL or oneDNN")
 
 
 def every(x, w, y, bias):
@@ -26,7 +30,7 @@ def every(x, w, y, bias):
     ]
 
 
-@available
+@pytest.mark.usefixtures("available")
 def test_products_agree_with_mkl_for_every_layout(monkeypatch):
     monkeypatch.setattr(matmul, "LARGE", 0)
     torch.manual_seed(0)
@@ -42,7 +46,7 @@ def test_products_agree_with_mkl_for_every_layout(monkeypatch):
     assert "aoti_torch_cpu_mm_out" not in names
 
 
-@available
+@pytest.mark.usefixtures("available")
 @pytest.mark.parametrize(
     ("a", "b", "large"),
     [
