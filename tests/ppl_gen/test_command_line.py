@@ -99,7 +99,10 @@ def test_an_interrupted_run_can_be_resumed(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    began = time.monotonic()
     while process.poll() is None and not (tmp_path / "run" / "checkpoint.pt").exists():
+        if time.monotonic() - began > 120:
+            process.kill()
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
