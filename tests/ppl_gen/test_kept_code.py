@@ -203,13 +203,13 @@ def test_an_interrupted_write_leaves_nothing_behind(folder, made, monkeypatch):
 
 
 AT_ONCE = """
-import sys, time
+import sys
 from pathlib import Path
 from ppl_gen.staging import kept_code
 kept_code.MOST_FILES = 3
-made, start, found = Path(sys.argv[1]), float(sys.argv[2]), 0
-while time.time() < start:
-    pass
+made, found = Path(sys.argv[1]), 0
+print("ready", flush=True)
+sys.stdin.readline()
 for i in range(300):
     key = 64 * "abcdef"[i % 6]
     kept = kept_code.find(key)
@@ -224,8 +224,12 @@ print(found)
 
 
 def test_processes_at_once_leave_whole_files(folder, made):
-    arguments = [sys.executable, "-c", AT_ONCE, str(made), str(time.time() + 6)]
-    running = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    arguments = [sys.executable, "-c", AT_ONCE, str(made)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    running = [subprocess.Popen(arguments, **pipes) for _ in range(2)]
+    assert all(process.stdout.readline() == "ready\n" for process in running)
+    for process in running:
+        process.stdin.write("\n")
     assert all(process.communicate()[0].strip().isdigit() for process in running)
     assert not any(process.returncode for process in running)
     left = list(folder.iterdir())
