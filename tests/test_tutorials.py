@@ -450,7 +450,7 @@ def load(name: str) -> ModuleType:
 
 # As a script a tutorial runs the cells that it runs as a notebook, where all are tried; these show
 # what the script adds: its options, and figures as files.
-SCRIPTS = ["01_bayesian_networks", "09_discrete_latents", "13_generative_adversarial_networks"]
+SCRIPTS = ["01_bayesian_networks", "09_discrete_latents"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
