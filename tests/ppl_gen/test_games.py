@@ -199,7 +199,7 @@ def test_staged_training_is_the_eager_one(name, recorded):
 def test_a_second_derivative_is_compiled_without_a_word(recwarn):
     found = []
     for staged in (True, False):
-        game = built("wgan_gp", critic_steps=1)
+        game = built("wgan_gp", critic_steps=1, hidden=(16,))
         ppl_gen.fit(game, rows(40), epochs=2, batch_size=20, staged=staged, progress=False)
         found.append(game.state_dict())
     for name, value in found[0].items():
