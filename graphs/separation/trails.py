@@ -232,9 +232,10 @@ def _paths(
     joined = _component(graph, x)
     if joined.isdisjoint(y):
         return
+    near = cache(lambda node: tuple(_neighbours(graph, node)))
     steps = 0
     for start in sorted(x, key=str):
-        path, stack = {start: None}, [_neighbours(graph, start)]
+        path, stack = {start: None}, [iter(near(start))]
         while stack:
             node = next(stack[-1], None)
             steps += 1
@@ -248,7 +249,7 @@ def _paths(
                 yield (*path, node)
             elif node not in path and node not in ends:
                 path[node] = None
-                stack.append(_neighbours(graph, node))
+                stack.append(iter(near(node)))
 
 
 def _neighbours(graph: nx.Graph, node: Node) -> Iterator[Node]:
