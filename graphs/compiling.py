@@ -30,6 +30,10 @@ class Budget:
         self.asked += work
         return self.asked <= self.most
 
+    def end(self) -> None:
+        """Leave everything to compiled code from now on."""
+        self.asked = max(self.asked, self.most + 1)
+
 
 def compiled(signature: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile at once for a signature, else on the first call; keep it on disk where possible."""

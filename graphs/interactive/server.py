@@ -158,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.FORBIDDEN, "expected the token of the page's address")
         if self.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
-        self._send(as_json(self.server.page.session.handle(self._event())), "application/json")
+        session = self.server.page.session
+        self._send(as_json(session.handle(self._event())), "application/json")
+        session.compile_ahead()
 
     def _event(self) -> Any:
         length = self.headers.get("Content-Length", "")

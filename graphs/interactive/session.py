@@ -162,6 +162,17 @@ class Session:
             except RecursionError:
                 return _refusal("expected a text that is nested less deeply")
 
+    def compile_ahead(self) -> None:
+        """Have what bars need compiled beside everything else, so that no later event waits for it.
+
+        For hosts, once an event is answered; the first time on a machine it takes seconds.
+        """
+        subject = self.state.subject
+        if subject.engine_known and subject.tree is not None:
+            from graphs.inference.ahead import compiling
+
+            compiling()
+
     def _handle(self, event: Any) -> Json:
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             raise ValueError('expected an event such as {"type": "ask", "text": "A _||_ B"}')

@@ -50,5 +50,6 @@ def _class() -> Any:
             number = content.get("id") if isinstance(content, dict) else None
             event = content.get("event") if isinstance(content, dict) else content
             self.send({"id": number, "reply": self._session.handle(event)})
+            self._session.compile_ahead()
 
     return PageWidget
