@@ -163,9 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
         session.compile_ahead()
 
     def _event(self) -> Any:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
-            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
+        length, *others = self.headers.get_all("Content-Length", [""])
+        number = length.isascii() and length.isdigit() and not others
+        if not number or "Transfer-Encoding" in self.headers:
+            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "expected one Content-Length")
         if len(length) > 9 or int(length) > MOST_BYTES:
             why = f"expected at most {MOST_BYTES} bytes"
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
