@@ -12,7 +12,8 @@ layer by layer, each of which is an isotonic regression; large weights between b
 arrows straight. An undirected graph is placed by its shortest-path distances (Kamada and Kawai
 1989), of several local optima the least cluttered, and spread until no two nodes overlap; a large
 one as :mod:`graphs.pictures.springs` says.
-Components stand side by side. Lengths are in points.
+Components stand side by side and, where that makes a ribbon, on shelves one below the other.
+Lengths are in points.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import math
 import random
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
-from typing import Any, TypeAlias
+from itertools import accumulate, combinations, pairwise
+from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
 
@@ -37,6 +38,24 @@ NODE_GAP, LAYER_GAP, BEND_WIDTH, SPRING = 0.8, 1.2, 0.3, 2.6  # in heights of a 
 STEEPEST = 2.0
 SWEEPS, RELAXATIONS = 16, 60
 COUNTED, RESTARTS, MOST_TRIED = 400, 6, 60
+ASPECT, RIBBON, MOST_SHELVES = 2.0, 6.0, 60  # of width to height; beyond a ribbon there are shelves
+
+
+class Box(NamedTuple):
+    """What a component fills; y grows upwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Shelves(NamedTuple):
+    """The upper left corners of boxes, and the size of all together."""
+
+    corners: list[Point]
+    width: float
+    height: float
 
 
 def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tuple[Places, Routes]:
@@ -53,17 +72,55 @@ def arrange(graph: nx.Graph, widths: Mapping[Node, float], height: float) -> tup
     directed = graph.is_directed()
     components = nx.weakly_connected_components if directed else nx.connected_components
     rank = {v: i for i, v in enumerate(graph)}
-    left = 0.0
+    parts: list[tuple[Places, Routes]] = []
     for members in sorted(components(graph), key=lambda c: (-len(c), min(rank[v] for v in c))):
         part = nx.DiGraph() if directed else nx.Graph()
         part.add_nodes_from(sorted(members, key=rank.__getitem__))
         part.add_edges_from(graph.edges(part))
         where, through = (_layered if directed else _sprung)(part, widths, height)
-        shift = left - min(x - widths[v] / 2 for v, (x, _) in where.items())
-        places |= {v: (x + shift, y) for v, (x, y) in where.items()}
-        routes |= {edge: [(x + shift, y) for x, y in points] for edge, points in through.items()}
-        left = max(places[v][0] + widths[v] / 2 for v in where) + 2 * NODE_GAP * height
+        parts.append((where, through))
+    boxes = [_box(where, widths, height) for where, _ in parts]
+    for (where, through), (dx, dy) in zip(parts, _shelved(boxes, height), strict=True):
+        places |= {v: (x + dx, y + dy) for v, (x, y) in where.items()}
+        routes |= {e: [(x + dx, y + dy) for x, y in points] for e, points in through.items()}
     return places, routes
+
+
+def _box(where: Places, widths: Mapping[Node, float], height: float) -> Box:
+    return Box(
+        min(x - widths[v] / 2 for v, (x, _) in where.items()),
+        max(y for _, y in where.values()) + height / 2,
+        max(x + widths[v] / 2 for v, (x, _) in where.items()),
+        min(y for _, y in where.values()) - height / 2,
+    )
+
+
+def _shelved(boxes: Sequence[Box], height: float) -> list[Point]:
+    """How far every component moves, for all to stand side by side or on shelves."""
+    gap, below = 2 * NODE_GAP * height, LAYER_GAP * height
+    sizes = [(box.right - box.left + gap, box.top - box.bottom + below) for box in boxes]
+    ribbon = sum(width for width, _ in sizes)
+    if ribbon <= RIBBON * max((tall for _, tall in sizes), default=0.0):
+        starts = accumulate((width for width, _ in sizes), initial=0.0)
+        return [(start - box.left, 0.0) for start, box in zip(starts, boxes, strict=False)]
+    widest = max(width for width, _ in sizes)
+    tries = [max(widest, ribbon / k) for k in range(1, MOST_SHELVES)]
+    shelves = (_filled(sizes, most) for most in dict.fromkeys(tries))
+    best = min(shelves, key=lambda found: abs(math.log(found.width / found.height / ASPECT)))
+    return [(x - box.left, y - box.top) for (x, y), box in zip(best.corners, boxes, strict=True)]
+
+
+def _filled(sizes: Sequence[Point], most: float) -> Shelves:
+    """Boxes in their order on shelves of a width."""
+    x = y = tallest = width = 0.0
+    corners: list[Point] = []
+    for wide, tall in sizes:
+        if x and x + wide > most * (1 + 1e-9):
+            x, y, tallest = 0.0, y - tallest, 0.0
+        corners.append((x, y))
+        x, tallest = x + wide, max(tallest, tall)
+        width = max(width, x)
+    return Shelves(corners, width, tallest - y)
 
 
 # --- Lines --------------------------------------------------------------------------------------

@@ -159,3 +159,29 @@ def test_majorization_ends_where_stress_cannot_fall(seed):
     assert stress(found) < 0.5 * stress(start)
     slope = minimize(lambda p: stress(p.reshape(-1, 2)), found.ravel(), options={"maxiter": 500})
     assert stress(found) < 1.05 * slope.fun
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([(), ((0, 1),), ((0, 1), (1, 2)), ((0, 2), (1, 2))]), max_size=40),
+    st.booleans(),
+    st.booleans(),
+)
+def test_many_components_make_no_ribbon(parts, directed, rows):
+    graph = nx.DiGraph() if directed else nx.Graph()
+    graph.add_node("alone")
+    for i, part in enumerate(parts):
+        graph.add_node((i, 0))
+        graph.add_edges_from(((i, u), (i, v)) for u, v in part)
+    layout = lay_out(graph, dict.fromkeys(graph, 2) if rows else None)
+    assert not list(overlapping(layout))
+    boxes = []
+    for members in nx.connected_components(graph.to_undirected()):
+        centres = np.array([layout.places[v] for v in members])
+        halves = np.array([layout.sizes[v] for v in members]) / 2
+        boxes.append(((centres - halves).min(0), (centres + halves).max(0)))
+    for i, (low, high) in enumerate(boxes):
+        assert not any((low < top).all() and (bottom < high).all() for bottom, top in boxes[:i])
+    width, height = np.max([b for _, b in boxes], 0) - np.min([a for a, _ in boxes], 0)
+    if len(boxes) > 12:
+        assert 0.4 < width / height < 5
