@@ -163,7 +163,8 @@ export function makeCanvas(element, act) {
       return `gp-edge${on}${d.mark ? ` gp-${d.mark}` : ""}`;
     });
     if (active.size) edges.filter((d) => active.has(edgeName(d))).raise();
-    layers.edges.classed("gp-many", scene.nodes.length > MANY);
+    const many = scene.nodes.length > MANY ? " gp-many" : "";
+    layers.edges.call(set, "class", () => `gp-edges${many}`);
     const nodes = layers.nodes.selectAll("g.gp-node");
     nodes.call(set, "class", (d) => {
       const own = (roles.nodes[d.id] ?? []).map((role) => ` gp-${role}`).join("");
@@ -187,23 +188,23 @@ export function makeCanvas(element, act) {
     const all = group.selectAll("g").data(rows);
     all.exit().remove();
     const added = all.enter().append("g");
-    added.append("text").attr("class", "gp-state");
+    added.append("text").attr("class", "gp-state").attr("y", 7.5);
     added.append("title");
-    added.append("rect").attr("class", "gp-p");
-    added.append("rect").attr("class", "gp-prior");
-    added.append("text").attr("class", "gp-number").attr("text-anchor", "end");
+    added.append("rect").attr("class", "gp-p").attr("x", BAR.name).attr("height", 8.5);
+    added.append("rect").attr("class", "gp-prior").attr("x", BAR.name).attr("y", 0.5)
+      .attr("height", 7.5);
+    added.append("text").attr("class", "gp-number").attr("y", 7.5).attr("text-anchor", "end");
+    const [left, top] = [-d.w / 2 + BAR.left, -d.h / 2 + 24];
     const each = added.merge(all)
-      .attr("transform", (_, i) => `translate(${-d.w / 2 + BAR.left},${-d.h / 2 + 24 + ROW * i})`)
-      .attr("data-state", (row) => row.state)
-      .attr("data-p", (row) => row.p);
-    each.select(".gp-state").attr("y", 7.5).text((row) => clipped(row.state, 7));
-    each.select("title").text((row) => `${d.id} = ${row.state}: ${percent(row.p)}`);
-    each.select(".gp-p").attr("x", BAR.name).attr("height", 8.5)
-      .attr("width", (row) => Math.max(row.p * width, 0));
-    each.select(".gp-prior").attr("x", BAR.name).attr("y", 0.5).attr("height", 7.5)
-      .attr("width", (row) => Math.max(row.prior * width, 0));
-    each.select(".gp-number").attr("x", d.w - BAR.left - BAR.right).attr("y", 7.5)
-      .text((row) => percent(row.p));
+      .call(set, "transform", (_, i) => `translate(${left},${top + ROW * i})`)
+      .call(set, "data-state", (row) => row.state)
+      .call(set, "data-p", (row) => row.p);
+    each.select(".gp-state").call(tell, (row) => clipped(row.state, 7));
+    each.select("title").call(tell, (row) => `${d.id} = ${row.state}: ${percent(row.p)}`);
+    each.select(".gp-p").call(set, "width", (row) => Math.max(row.p * width, 0));
+    each.select(".gp-prior").call(set, "width", (row) => Math.max(row.prior * width, 0));
+    each.select(".gp-number").call(set, "x", () => d.w - BAR.left - BAR.right)
+      .call(tell, (row) => percent(row.p));
   }
 
   function label(d, reply) {
@@ -335,11 +336,19 @@ function edgeName(d) {
   return [d.tail, d.sign, d.head].join("\0");
 }
 
-// An attribute that already says so is left alone, and with it the style of what is inside.
+// An attribute or a text that already says so is left alone, and with it the style and the layout
+// of what is inside: to lay out a text again takes the browser longer than anything else here.
 function set(selection, name, value) {
+  selection.each(function (d, i) {
+    const wanted = String(value(d, i));
+    if (this.getAttribute(name) !== wanted) this.setAttribute(name, wanted);
+  });
+}
+
+function tell(selection, value) {
   selection.each(function (d) {
     const wanted = value(d);
-    if (this.getAttribute(name) !== wanted) this.setAttribute(name, wanted);
+    if (this.textContent !== wanted) this.textContent = wanted;
   });
 }
 

@@ -7,6 +7,16 @@ const OFFLINE =
 // The address is #TOKEN or #TOKEN/STATE; only the token goes to the server, in a header.
 export function serverHost() {
   const [token, link] = location.hash.slice(1).split("/");
+  let latest = null;
+  let timer = null;
+  // To the browser a new address is a navigation: it comes after the picture, once for many clicks.
+  const address = () => {
+    clearTimeout(timer);
+    timer = null;
+    if (latest) history.replaceState(null, "", `#${token}/${latest}`);
+    latest = null;
+  };
+  addEventListener("pagehide", address);
   return {
     link,
     async send(event) {
@@ -19,7 +29,8 @@ export function serverHost() {
       return response.json();
     },
     shown(reply) {
-      if (reply.link) history.replaceState(null, "", `#${token}/${reply.link}`);
+      latest = reply.link;
+      timer ??= setTimeout(address, 250);
     },
   };
 }

@@ -11,6 +11,8 @@ const VIEWS = [
   ["essential", "Equivalence class"],
 ];
 
+const NARROW = 760; // as in the style sheet
+
 export function makePanel(element, page) {
   const open = new Map();
   const made = new Map();
@@ -26,6 +28,7 @@ export function makePanel(element, page) {
       [practice, quiz, reply.hidden, reply.query, [...page.named]],
       [answer, reply.answer, reply.hidden, page.mode() === "ask"],
       [evidence, about, observed, quiz.on, page.monitors(), {...bars, nodes: null}, beside],
+      [numbers, about, bars.available, open.get("Numbers") ?? narrow(), listed() ? bars : null],
       [nodeSection, about, selected, beside, node?.randomised, page.scene().nodes.length > 0],
       [views, about.directed, reply.view, reply.members],
       [claim, reply.claim, page.error("claim")],
@@ -218,11 +221,26 @@ export function makePanel(element, page) {
     return section("Observed", content);
   }
 
-  function barTable(id) {
+  const narrow = () => element.clientWidth > 0 && element.parentNode.clientWidth <= NARROW;
+  const listed = () => reply.bars.available && (open.get("Numbers") ?? narrow());
+
+  // All the bars as a list: in the picture they are too small to read where there is little room.
+  function numbers() {
+    if (!reply.bars.available) return null;
+    const own = section("Numbers", listed()
+      ? [h("div", {class: "gp-numbers"}, Object.keys(reply.bars.nodes).map((id) =>
+        lit(barTable(id, id), [id])))]
+      : [], narrow());
+    own.addEventListener("toggle", () => show(reply));
+    return own;
+  }
+
+  function barTable(id, caption = null) {
     const own = reply.bars.nodes[id];
     if (!own) return null;
+    const given = Object.keys(reply.bars.evidence).length ? " | observed" : "";
     return h("table", {class: "gp-table"},
-      h("caption", {}, `P(${id}${Object.keys(reply.bars.evidence).length ? " | observed" : ""})`),
+      h("caption", {}, caption ?? `P(${id}${given})`),
       own.states.map((state, i) => h("tr", {}, h("th", {scope: "row"}, state),
         h("td", {}, h("meter", {value: own.p[i], min: 0, max: 1, "aria-label": state})),
         h("td", {"data-p": own.p[i]}, percent(own.p[i])))));

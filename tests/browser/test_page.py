@@ -100,6 +100,19 @@ def test_a_phone_scrolls_down_and_not_sideways(visit, scheme):
     assert min(ratio.values()) >= 4.5, ratio
 
 
+def test_numbers_too_small_for_a_phone_are_listed(visit):
+    page = visit("asia", evidence="dysp=yes")
+    numbers = page.page.locator(".gp-numbers")
+    assert numbers.count() == 0
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.press(page.node("smoke"))
+    cell = numbers.locator("table", has_text="bronc").locator("td[data-p]").first
+    assert float(cell.get_attribute("data-p")) == page.bar("bronc", "yes")
+    assert float(cell.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")) > 11
+    page.press(page.page.locator("summary", has_text="Numbers"))
+    assert numbers.count() == 0
+
+
 CONTRAST = """() => {
   const style = (s) => getComputedStyle(document.querySelector(s));
   const luminance = (text) => {
@@ -127,7 +140,10 @@ CONTRAST = """() => {
 
 def test_a_link_brings_the_page_back(visit):
     page = visit("asia", query="tub _||_ lung | dysp")
+    page.page.wait_for_url(re.compile("#.*/"))
+    before = page.page.url
     page.press(page.node("dysp"))
+    page.page.wait_for_url(lambda url: url != before)
     address = page.page.url
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[\w-]{32}/[\w-]+", address)
     page.press(page.button("Forget all"))
