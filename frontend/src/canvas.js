@@ -7,7 +7,7 @@ import {zoom, zoomIdentity} from "d3-zoom";
 const ROW = 13;
 const [ABOVE, BELOW] = [38, 34]; // room for what stands over the picture
 const MANY = 60; // nodes, among which lines are faint
-const BAR = {left: 6, right: 6, name: 42, number: 28};
+const BAR = {left: 6, right: 6, name: 41, number: 31};
 const LEGEND = [
   ["asked", "asked about"],
   ["observed", "observed"],
