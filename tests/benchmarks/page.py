@@ -1,13 +1,15 @@
 """How long the page takes from a click to its answer, in the browser and without it.
 
-    python tests/benchmarks/page.py [--screenshots FOLDER]
+    python tests/benchmarks/page.py [MODEL …] [--screenshots FOLDER]
 
 One row a model and a kind of event, milliseconds, the median of several after one to warm up; no
 event comes twice. ``session`` is the processor time of :meth:`Session.handle` and its JSON.
 ``browser`` is from the click in chromium to the first frame that shows what came of it, by the
 clock, which wants a quiet machine; ``server`` is the processor time of this process meanwhile,
 ``all CPU`` that of every process of chromium, its painting without a GPU included, with it. Without
-chromium or playwright those columns are empty.
+chromium or playwright those columns are empty. ``drag`` and ``zoom`` are frames a second while the
+mouse drags a node and while its wheel turns: the median, and what nineteen of twenty frames keep
+to. Compiled code is ready before anything is measured, as it is soon after a page is opened.
 ``--screenshots`` writes the pictures of the documentation and does not measure.
 """
 
@@ -27,11 +29,12 @@ import numpy as np
 
 import graphs
 from graphs.files.load_save import read_content
+from graphs.inference.ahead import compile_ahead
 from graphs.interactive.server import Server
 from graphs.interactive.session import Session
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "bif"
-ROUNDS = 9
+ROUNDS, MOVES, FEW = 9, 240, 200
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 # Resolves with the milliseconds from a click to the frame after the page is busy no more.
 CLICK = """(node) => new Promise((resolve) => {
@@ -70,6 +73,35 @@ MODELS: dict[str, tuple[Any, str, str, str]] = {
 }
 
 
+# Something to draw in every frame; resolves with the times of the frames.
+FRAMES = """([node, kind, frames]) => new Promise((resolve) => {
+  const target = document.querySelector(kind === "drag" ? `g[data-node="${node}"]` : ".gp-svg");
+  const {left, top, width, height} = target.getBoundingClientRect();
+  const [x, y] = [left + width / 2, top + height / 2];
+  const at = (i) => ({
+    view: window, bubbles: true, cancelable: true,
+    clientX: x + 80 * Math.sin(i / 9), clientY: y + 60 * Math.sin(i / 7),
+  });
+  const times = [];
+  if (kind === "drag") target.dispatchEvent(new MouseEvent("mousedown", at(0)));
+  const step = (now) => {
+    times.push(now);
+    if (times.length > frames) {
+      window.dispatchEvent(new MouseEvent("mouseup", at(0)));
+      resolve(times);
+      return;
+    }
+    if (kind === "drag") window.dispatchEvent(new MouseEvent("mousemove", at(times.length)));
+    else {
+      const deltaY = times.length % 60 < 30 ? -40 : 40;
+      target.dispatchEvent(new WheelEvent("wheel", {...at(0), deltaY}));
+    }
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
 def events(nodes: list[str]) -> dict[str, list[dict[str, Any]]]:
     """Events of every kind, no two of them alike, so that nothing is remembered."""
     return {
@@ -101,9 +133,11 @@ def drivable() -> bool:
     return shutil.which("chromium") is not None
 
 
-def measure() -> None:
+def measure(models: list[str]) -> None:
+    compile_ahead()
     print(f"{'model':<12} {'event':<8} {'session':>9} {'server':>9} {'browser':>9} {'all CPU':>9}")
-    for name, (make, x, y, z) in MODELS.items():
+    for name in models:
+        make, x, y, z = MODELS[name]
         start = time.process_time()
         session = Session(make())
         session.handle({"type": "bars"})
@@ -130,6 +164,9 @@ def measure() -> None:
                 session.handle({"type": "ask", "x": [x], "y": [y]})
                 row += clicked(session, nodes)
             print(row, flush=True)
+        if drivable() and len(drawn) > FEW:
+            for kind, found in fluency(Session(session.state.subject), nodes[0]).items():
+                print(f"{name:<12} {kind:<8} {found}", flush=True)
 
 
 def clicked(session: Session, nodes: list[str]) -> str:
@@ -151,6 +188,18 @@ def clicked(session: Session, nodes: list[str]) -> str:
         return f" {here:9.1f} {statistics.median(times):9.1f} {here + there:9.1f}"
 
 
+def fluency(session: Session, node: str) -> dict[str, str]:
+    """Frames a second while a node is dragged and while the picture is zoomed."""
+    with browser_page(session) as page:
+        return {kind: rate(page.evaluate(FRAMES, [node, kind, MOVES])) for kind in ("drag", "zoom")}
+
+
+def rate(times: list[float]) -> str:
+    gaps = sorted(b - a for a, b in pairwise(times))
+    usual, slow = (1e3 / gaps[int(share * len(gaps))] for share in (0.5, 0.95))
+    return f"{usual:.0f} frames a second; 95 % keep to {slow:.0f}"
+
+
 def screenshots(folder: Path) -> None:
     """The pictures of the documentation."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,6 +214,7 @@ def screenshots(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--screenshots", type=Path)
     options = parser.parse_args()
     if options.screenshots:
@@ -173,7 +223,7 @@ def main() -> None:
         screenshots(options.screenshots)
     else:
         print(f"graphs of {Path(graphs.__file__).parent}, Python {sys.version.split()[0]}")
-        measure()
+        measure(options.models or list(MODELS))
 
 
 if __name__ == "__main__":
