@@ -13,9 +13,15 @@ on in the browser: it prints the address, which works on this machine alone, unt
 about the graph in which X is set from outside, with ``--do X=yes`` marginals are too. ``--guide``
 runs two Pyro programs, module:model and module:guide, and tells what the guide cannot say.
 
-The exit status is 0 when the one query or claim holds, 1 when it does not, 2 after any error; where
-several were asked it is 0 or 2. Questions read only the structure: neither pgmpy nor torch is
-imported.
+``--learn DATA.csv`` finds tables for the model, ``--save FILE`` writes them. ``--approximate``
+answers where exact marginals would take too much memory. With ``--two-slice`` the model repeats in
+time, its nodes named X0 and Xt: a QUERY such as "X[t] _||_ X[t-2] | X[t-1]" is about every t,
+``--filter``, ``--smooth`` and ``--path`` read evidence of one slice a row; with ``--steps N`` alone
+questions are about N slices, X_0, X_1 and so on.
+
+The exit status is 0 when the one query or claim holds, 1 when it does not or when a search or an
+iteration did not converge, 2 after any error; where several were asked it is 0 or 2. Questions read
+only the structure: neither pgmpy nor torch is imported.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -35,6 +41,8 @@ from typing import Any, NoReturn
 import networkx as nx
 
 from graphs import textbook
+from graphs.app.reading import read_model, read_queries, require_alone, require_used
+from graphs.app.slices import OF_SLICES, asked_of_slices
 from graphs.language.notation import Node, Reader
 from graphs.language.signs import notations
 from graphs.separation.independence import Independence, independencies, query
@@ -43,7 +51,6 @@ from graphs.structure.edges import edges, edges_latex, edges_text, has_choices, 
 from graphs.structure.mixed import has_marks
 from graphs.structure.models import as_graph, factorization
 from graphs.structure.nodes import did_you_mean, find_nodes
-from graphs.structure.parsing import parse, states_graph
 
 Record = dict[str, Any]
 MOST_SETS = 9  # of minimal adjustment sets, the first that are listed
@@ -97,6 +104,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--latent", metavar="NODE", action="append", default=[], help="a node nobody observes")
     add("--marginals", metavar="NODES", action="append", default=[], help="posteriors; or all")
     add("--evidence", metavar="NODE=STATE", action="append", default=[], help="... given these")
+    add(
+        "--approximate",
+        metavar="METHOD",
+        nargs="?",
+        const="bp",
+        choices=("bp", "mean-field"),
+        help="... by belief propagation (bp) or mean-field",
+    )
+    add("--learn", metavar="CSV", help="learn tables from rows under a line of names")
+    words = "a word for a missing value in files of data, besides none (NA, NaN)"
+    add("--missing", metavar="WORD", action="append", default=[], help=words)
+    add("--prior", metavar="N", type=float, default=0.0, help="... with N pseudo-counts a cell")
+    add("--states", metavar="NODE=A,B", action="append", default=[], help="... states of a node")
+    add("--restarts", metavar="N", type=int, default=1, help="... the best of N searches (1)")
+    add("--seed", metavar="N", type=int, default=0, help="... whose starts are random (0)")
+    add("--save", metavar="FILE", help="... and write the network")
+    add("--two-slice", action="store_true", help="the model repeats in time")
+    add("--steps", metavar="N", type=int, help="how many slices there are")
+    add("--filter", metavar="CSV", help="every slice given evidence up to it")
+    add("--smooth", metavar="CSV", help="every slice given all evidence")
+    add("--path", metavar="CSV", help="the most probable states of all slices together")
     adjust = "what to adjust for to see the effect of X on Y"
     add("--adjust", metavar=("X", "Y"), nargs=2, action="append", default=[], help=adjust)
     add("--do", metavar="NODE[=STATE]", action="append", default=[], help="set from outside")
@@ -204,7 +232,12 @@ class _Session:
 def _run(options: argparse.Namespace) -> int:
     if options.page or options.quiz:
         return _page(options)
-    model = _read_model(options.model)
+    require_used(options)
+    if options.learn:
+        return _learn(options)
+    if asked_of_slices(options):
+        return _slices(options)
+    model = _unrolled(options, tables=False)
     as_graph(model, any_member=True)
     graph = as_graph(model, acyclic=False)
     if options.do:
@@ -213,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
         model = graph = do(graph, find_nodes(graph, _done(options.do, graph), "--do"))
     session = _Session(model, graph, find_nodes(graph, options.latent, "--latent"))
     jobs: list[tuple[str, Callable[[Any], Record], Sequence[Any]]] = [
-        ("answers", session.answer, _read_queries(options.query, options.queries)),
+        ("answers", session.answer, read_queries(options.query, options.queries)),
         ("blankets", session.blanket, options.blanket),
         ("adjustments", session.adjustment, options.adjust),
         ("claims", session.claim, options.check),
@@ -225,7 +258,7 @@ def _run(options: argparse.Namespace) -> int:
         structure, summary = _structure(model, graph)
         report |= structure
         say(structure["latex"] if options.latex else summary)
-    failed = False
+    failed, unsettled = False, False
     for section, job, texts in jobs:
         for text in texts:
             try:
@@ -237,7 +270,8 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"graphs: {error}", file=sys.stderr)
             report.setdefault(section, []).append(record)
     if options.marginals or options.evidence:
-        failed |= not _posteriors(options, report, say)
+        ended = _posteriors(options, report, say)
+        failed, unsettled = failed or ended == 2, ended == 1
     if options.list:
         report["independencies"] = []
         for found in independencies(graph, options.max_given, latent=session.latent):
@@ -251,34 +285,43 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     verdicts = session.verdicts
-    return 2 if failed else int(not verdicts[0]) if len(verdicts) == 1 else 0
+    return 2 if failed else int(not verdicts[0]) if len(verdicts) == 1 else int(unsettled)
 
 
-def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., Any]) -> bool:
-    """Whether the posteriors could be had; said or reported."""
+def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., Any]) -> int:
+    """Say or report posteriors; 2 after an error, 1 where an iteration did not converge."""
+    from graphs.app.approximating import Approximate, approximate
     from graphs.inference.posteriors import posteriors, probability, read_states
     from graphs.inference.queries import model_tables
     from graphs.interventions.cutting import truncated
 
-    tables = model_tables(_read_model(options.model, tables=True))
+    tables = model_tables(_unrolled(options, tables=True))
     nodes = [name for text in options.marginals for name in Reader(text).names()]
     every = not nodes or nodes == ["all"]
+    approximation: Approximate | None = None
     try:
         done = read_states(tables, options.do)
         tables = truncated(tables, done) if done else tables
         seen = read_states(tables, options.evidence)
         if both := [v for v in seen if v in done]:
             raise ValueError(f"expected a node to be set or seen, got both of {both[0]!r}")
-        found = list(posteriors(tables, () if every else nodes, options.evidence))
+        names = () if every else nodes
+        if options.approximate:
+            approximation = approximate(tables, options.approximate, names, seen)
+            found = list(approximation.posteriors)
+        else:
+            found = list(posteriors(tables, names, options.evidence))
         found = [replace(p, done=done) for p in found if not (every and p.node in done)]
-        report["probability"] = probability(tables, seen)
+        if not approximation:
+            report["probability"] = probability(tables, seen)
     except ValueError as error:
-        print(f"graphs: {error}", file=sys.stderr)
+        hint = "; --approximate does so" * ("graphs.BeliefPropagation" in str(error))
+        print(f"graphs: {error}{hint}", file=sys.stderr)
         report["error"] = str(error)
-        return False
+        return 2
     for posterior in found:
         say(posterior)
-    if seen:
+    if seen and not approximation:
         listed = ", ".join(f"{v} = {state}" for v, state in seen.items())
         under = f" | do({', '.join(f'{v} = {state}' for v, state in done.items())})" if done else ""
         say(f"P({listed}{under}) = {report['probability']:.6g}")
@@ -288,7 +331,11 @@ def _posteriors(options: argparse.Namespace, report: Record, say: Callable[..., 
     report["marginals"] = {
         str(p.node): {str(state): value for state, value in p.probabilities.items()} for p in found
     }
-    return True
+    if approximation:
+        say(approximation)
+        report["approximation"] = approximation.record()
+        return int(not approximation.converged)
+    return 0
 
 
 def _done(texts: Sequence[str], graph: nx.Graph) -> list[str]:
@@ -296,6 +343,42 @@ def _done(texts: Sequence[str], graph: nx.Graph) -> list[str]:
     known = {str(v) for v in graph}
     parts = [part for text in texts for part in ([text] if text in known else text.split(","))]
     return [part if part in known else part.partition("=")[0].strip() for part in parts]
+
+
+def _unrolled(options: argparse.Namespace, tables: bool) -> Any:
+    """The model, or its first slices where it repeats in time."""
+    if options.steps is None:
+        return read_model(options.model, tables)
+    from graphs.dynamic.unrolling import unroll
+
+    return unroll(read_model(options.model, tables), options.steps)
+
+
+def _learn(options: argparse.Namespace) -> int:
+    """Learn tables; 1 where a search did not converge."""
+    from graphs.app.learning import learned
+
+    require_alone(options, "--learn", {"learn", "latent"})
+    say = (lambda *_: None) if options.json else print
+    record, converged = learned(read_model(options.model, tables=True), options, say)
+    if options.json:
+        print(json.dumps({"model": options.model} | record, ensure_ascii=False, indent=2))
+    return int(not converged)
+
+
+def _slices(options: argparse.Namespace) -> int:
+    """Answer about every slice of a model that repeats in time."""
+    from graphs.app.slices import about_slices
+
+    require_alone(options, "slices", OF_SLICES)
+    say = (lambda *_: None) if options.json else print
+    queries = read_queries(options.query, options.queries)
+    inferred = any((options.filter, options.smooth, options.path))
+    model = read_model(options.model, tables=inferred)
+    record, verdicts = about_slices(model, queries, options, say)
+    if options.json:
+        print(json.dumps({"model": options.model} | record, ensure_ascii=False, indent=2))
+    return int(not verdicts[0]) if len(verdicts) == 1 else 0
 
 
 def _guide(options: argparse.Namespace) -> int:
@@ -328,8 +411,8 @@ def _page(options: argparse.Namespace) -> int:
     """Serve a page until interrupted; the address is printed at once."""
     from graphs.interactive.pages import page
 
-    texts = _read_queries(options.query, options.queries)
-    model = _read_model(options.model, tables=True)
+    texts = read_queries(options.query, options.queries)
+    model = read_model(options.model, tables=True)
     if options.adjust or options.do:
         raise ValueError("expected a page without --adjust and --do, got one of them")
     if len(texts) > 1 or len(options.check) > 1:
@@ -345,63 +428,6 @@ def _page(options: argparse.Namespace) -> int:
         print(shown.answer.explain(), flush=True)
     shown.serve(port=options.port, open=False)
     return 0
-
-
-# --- Reading ------------------------------------------------------------------------------------
-
-
-_FILE_NAME = re.compile(
-    r"[^\s{}();,]+\.(?:bif|xmlbif|bifxml|xml|uai|net|xdsl|dsc"
-    r"|dot|gv|gml|csv|tsv|edges|txt|dagitty)(?:\.gz)?"
-)
-
-
-def _read_model(text: str, tables: bool = False) -> Any:
-    if os.path.isfile(text):
-        from graphs.files.load_save import read_content
-
-        return read_content(text, tables)
-    if text in textbook.NAMES:
-        return textbook.parameters(text) if tables else textbook.structure(text)
-    if not _FILE_NAME.fullmatch(text):
-        if states_graph(text):
-            from graphs.language.graph_texts import read_graph
-
-            return read_graph(text)
-        if "(" in text:
-            return parse(text)
-    raise ValueError(
-        "expected a file (.bif, .xmlbif, .uai, .net, .xdsl, .dsc, .dot, .gml, .csv, also .gz), a "
-        "factorization such as P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
-        f"({', '.join(textbook.NAMES)}), got {text!r}"
-    )
-
-
-def _read_queries(texts: Sequence[str], path: str | None) -> list[str]:
-    """The queries in order; those of a file or of standard input, one a line."""
-    queries: list[str] = []
-    for text in texts:
-        queries += _lines(sys.stdin) if text == "-" else [text]
-    if path == "-":
-        queries += _lines(sys.stdin)
-    elif path is not None:
-        queries += _lines(_decoded(path).splitlines())
-    return queries
-
-
-def _decoded(path: str) -> str:
-    """The text of a file in UTF-8 or, with a byte order mark, UTF-16."""
-    data = Path(path).read_bytes()
-    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8 or UTF-16, got {error}") from None
-
-
-def _lines(file: Iterable[str]) -> Iterator[str]:
-    stripped = (line.removeprefix("\ufeff").strip() for line in file)
-    return (line for line in stripped if line and not line.startswith("#"))
 
 
 # --- Writing ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from graphs.dynamic.two_slice import Parent, TwoSlice
 from graphs.language.notation import Node
 from graphs.parameters.bridge import tables_of
 from graphs.parameters.checking import checked
-from graphs.parameters.tables import Scope, find_fault
+from graphs.parameters.tables import Scope, Tables, find_fault
 from graphs.structure.models import as_graph
 from graphs.structure.nodes import latent_nodes
 
@@ -86,7 +86,7 @@ def two_slice(model: Any, *args: Any, **kwargs: Any) -> TwoSlice:
         )
     if isinstance(model, TwoSlice):
         return model
-    graph = as_graph(model)
+    graph = model.graph if isinstance(model, Tables) else as_graph(model)
     if not graph.is_directed():
         raise ValueError("expected a directed model of two slices, got an undirected one")
     if not graph:
@@ -96,7 +96,7 @@ def two_slice(model: Any, *args: Any, **kwargs: Any) -> TwoSlice:
     places = _suffixes(graph)
     if any(slice_number == 1 for _, slice_number in places.values()):
         entries = None
-        if hasattr(model, "cpds") and model.cpds:
+        if isinstance(model, Tables) or getattr(model, "cpds", None):
             entries = [(scope, table) for scope, table in tables_of(model).factors]
         states = None if entries is None else tables_of(model).states
         return _of_two(graph, places, entries, states)

@@ -93,7 +93,10 @@ def unroll(model: Any, steps: int) -> Any:
     graph = unrolled_graph(found, steps)
     if found.tables is None:
         return graph
-    network = to_pgmpy(unrolled_tables(found, steps))
+    tables = unrolled_tables(found, steps)
+    if isinstance(model, Tables):
+        return tables
+    network = to_pgmpy(tables)
     for v, attributes in graph.nodes(data=True):
         network.nodes[v].update(attributes)
     return network

@@ -246,14 +246,22 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     from graphs.parameters.bridge import tables_of
 
     tables = tables_of(model)
+    require_network_file(path, tables.directed)
     if writer is not uai:
-        if not tables.directed:
-            raise ValueError(
-                f"expected a Bayesian network for {os.fspath(path)}, got a Markov network; "
-                "a .uai file holds it"
-            )
         _check_text(tables)
     _write(file, writer.write(tables), compressed)
+
+
+def require_network_file(path: str | os.PathLike[str], directed: bool) -> None:
+    """Raise ``ValueError`` unless :func:`save` could write tables to a file of this name."""
+    file = _path(path)
+    if _WRITERS[_extension(file, _WRITERS)] is not uai and not directed:
+        raise ValueError(
+            f"expected a Bayesian network for {os.fspath(path)}, got a Markov network; "
+            "a .uai file holds it"
+        )
+    if not file.parent.is_dir():
+        raise MissingFileError(f"expected an existing folder for {file.name}, got {file.parent}")
 
 
 class MissingFileError(ValueError, FileNotFoundError):
