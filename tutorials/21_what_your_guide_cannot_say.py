@@ -93,10 +93,18 @@ one_gap()
 # `graphs.inverse` turns the model round: who has to look at whom for q to be the posterior, with no
 # edge to spare (Webb et al. 2018). `ppl_gen.guides.amortized` builds networks along it. Here a map
 # is linear, so that with the right coefficients every single draw has log p(x, z) - log q(z) equal
-# to log p(x).
+# to log p(x). The guide reads and writes all values in units of its own, `guide.unit(name)`, so
+# that it trains alike whatever the scale of the data.
 
 
 # %%
+FIRST_SCALE = 0.1  # of a guide before training, in its units
+
+
+def softplus_inverse(value: float) -> float:
+    return float(np.log(np.expm1(value)))
+
+
 @tutorial.section
 def faithful() -> None:
     """An amortized guide with exact coefficients, at other data than it was built with."""
@@ -104,15 +112,19 @@ def faithful() -> None:
     print(f"{guide!r}\n{graphs.guide_gaps(sums, guide, torch.tensor(1.5)).explain()}")
     variance = {"c": 1 - 1 / (2 + NOISE**2), "a": 1 - 1 / (1 + NOISE**2)}
     exact = {
-        "c": [[1 / (2 + NOISE**2)]],
-        "a": [[1 / (1 + NOISE**2), -1 / (1 + NOISE**2)]],
+        "c": [1 / (2 + NOISE**2)],
+        "a": [1 / (1 + NOISE**2), -1 / (1 + NOISE**2)],
     }
+    units = {name: [float(u) for u in guide.unit(name)] for name in "acs"}
     with torch.no_grad():
-        for (name, _), head in zip(guide.inputs.items(), guide.heads, strict=True):
-            weights = torch.tensor(exact[name])
-            head.linear.weight.copy_(torch.cat([weights, torch.zeros_like(weights)]))
-            raw = np.log(np.expm1(variance[name] ** 0.5))
-            head.linear.bias.copy_(torch.tensor([0.0, raw]))
+        for (name, inputs), head in zip(guide.inputs.items(), guide.heads, strict=True):
+            middle, spread = units[name]
+            at, per = np.array([units[i.name] for i in inputs]).T
+            slopes = np.array(exact[name]) * per / spread
+            start = (np.array(exact[name]) @ at - middle) / spread
+            first, wanted = softplus_inverse(FIRST_SCALE), variance[name] ** 0.5 / spread
+            head.linear.weight.copy_(torch.tensor(np.stack([slopes, 0 * slopes])))
+            head.linear.bias.copy_(torch.tensor([start, softplus_inverse(wanted) - first]))
     rows, worst = [], 0.0
     for x in (-2.0, 0.3, 1.5):
         total = torch.tensor(x)

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.distributions import Distribution, biject_to, constraints
 from torch.nn.functional import one_hot, softplus
 
-FLOOR = 1e-6  # of scales and concentrations
+FLOOR = 1e-6  # of scales, in units, and of concentrations
+FIRST_SCALE = 0.1  # in units, where the parameters are 0
+FIRST_CONCENTRATION = 1.0
 MOST_JOINT = 32  # components up to which a vector has a covariance
 
 
@@ -21,16 +23,17 @@ class Family(NamedTuple):
 
     Attributes:
         size: the length of that vector.
-        make: from vectors ``(..., size)`` to a distribution of batch shape ``(...)``.
+        make: from vectors ``(..., size)`` and the units of the site, a place and a scale for every
+            component, to a distribution of batch shape ``(...)``.
     """
 
     size: int
-    make: Callable[[Tensor], Distribution]
+    make: Callable[[Tensor, Tensor, Tensor], Distribution]
 
 
 def states(fn: Any) -> int | None:
     """How many values a component of a discrete site has; ``None`` for other sites."""
-    support = _element(fn.support)
+    support = element(fn.support)
     if support is constraints.boolean:
         return 2
     if isinstance(support, type(constraints.integer_interval(0, 1))):
@@ -62,16 +65,18 @@ def family_of(name: str, fn: Any) -> Family:
     """
     shape, events = tuple(fn.event_shape), fn.event_dim
     numel, count = math.prod(shape), states(fn)
-    support = _element(fn.support)
+    support = element(fn.support)
     if isinstance(fn, dist.OneHotCategorical):
-        return Family(numel, lambda p: dist.OneHotCategorical(logits=p))
+        return Family(numel, lambda p, *_: dist.OneHotCategorical(logits=p))
     if count == 2 and support is constraints.boolean:
-        return Family(numel, lambda p: dist.Bernoulli(logits=_shaped(p, shape)).to_event(events))
+        return Family(
+            numel, lambda p, *_: dist.Bernoulli(logits=_shaped(p, shape)).to_event(events)
+        )
     if count is not None:
         whole = (*shape, count)
         return Family(
             numel * count,
-            lambda p: dist.Categorical(logits=_shaped(p, whole)).to_event(events),
+            lambda p, *_: dist.Categorical(logits=_shaped(p, whole)).to_event(events),
         )
     if fn.support.is_discrete or isinstance(_innermost(fn), dist.VonMises):
         raise ValueError(
@@ -79,39 +84,56 @@ def family_of(name: str, fn: Any) -> Family:
             f"bound, got {name!r} ~ {type(_innermost(fn)).__name__}"
         )
     if support is constraints.simplex:
-        return Family(numel, lambda p: dist.Dirichlet(softplus(p) + FLOOR))
+        first = inverse_softplus(FIRST_CONCENTRATION)
+        return Family(numel, lambda p, *_: dist.Dirichlet(softplus(p + first) + FLOOR))
     if support is constraints.real and events == 1 and 1 < numel <= MOST_JOINT:
-        return Family(numel + numel * (numel + 1) // 2, lambda p: _joint_normal(p, numel))
+        return Family(numel + numel * (numel + 1) // 2, _joint_normal)
     if support is constraints.real:
-        return Family(2 * numel, lambda p: _normal(p, shape))
+        return Family(2 * numel, lambda p, m, s: _normal(p, m, s, shape))
     transform = biject_to(fn.support)
     inside = tuple(transform.inverse_shape(torch.Size(shape)))
     return Family(
         2 * math.prod(inside),
-        lambda p: dist.TransformedDistribution(_normal(p, inside), [transform]),
+        lambda p, m, s: dist.TransformedDistribution(_normal(p, m, s, inside), [transform]),
     )
 
 
-def _normal(parameters: Tensor, shape: tuple[int, ...]) -> Distribution:
+def is_scalar(fn: Any) -> bool:
+    """Whether every component of a site has a support of its own."""
+    return element(fn.support).event_dim == 0
+
+
+def inverse_softplus(value: float) -> float:
+    return math.log(math.expm1(value))
+
+
+def _normal(
+    parameters: Tensor, place: Tensor, unit: Tensor, shape: tuple[int, ...]
+) -> Distribution:
     loc, raw = parameters.chunk(2, -1)
-    scale = softplus(raw) + FLOOR
+    loc, scale = place + unit * loc, unit * _scale(raw)
     return dist.Normal(_shaped(loc, shape), _shaped(scale, shape)).to_event(len(shape))
 
 
-def _joint_normal(parameters: Tensor, size: int) -> Distribution:
+def _joint_normal(parameters: Tensor, place: Tensor, unit: Tensor) -> Distribution:
+    size = len(unit)
     loc, diagonal, below = parameters.split([size, size, size * (size - 1) // 2], -1)
     rows, columns = torch.tril_indices(size, size, -1)
     lower = loc.new_zeros(*loc.shape, size)
     lower[..., rows, columns] = below
-    root = lower + torch.diag_embed(softplus(diagonal) + FLOOR)
-    return dist.MultivariateNormal(loc, scale_tril=root)
+    root = unit.unsqueeze(-1) * (lower + torch.diag_embed(_scale(diagonal)))
+    return dist.MultivariateNormal(place + unit * loc, scale_tril=root)
+
+
+def _scale(raw: Tensor) -> Tensor:
+    return softplus(raw + inverse_softplus(FIRST_SCALE)) + FLOOR
 
 
 def _shaped(vector: Tensor, shape: tuple[int, ...]) -> Tensor:
     return vector.reshape((*vector.shape[:-1], *shape))
 
 
-def _element(support: Any) -> Any:
+def element(support: Any) -> Any:
     """The support of a component."""
     while isinstance(support, type(constraints.independent(constraints.real, 1))):
         support = support.base_constraint

@@ -13,7 +13,7 @@ data, as the components of a mixture are, :func:`graphs.guide_gaps` says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
 from typing import Any
@@ -30,10 +30,12 @@ from graphs.programs.reading import Edge
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import seeded
 from ppl_gen._store import register
-from ppl_gen.guides.families import encode, family_of, states
+from ppl_gen.guides.families import family_of, states
+from ppl_gen.guides.heads import Network, Table
 from ppl_gen.guides.structure import Input, inputs_of
-from ppl_gen.networks.plain import MLP, join
+from ppl_gen.guides.units import Units, features, units_of_data, units_of_prior
 
+PRIOR_DRAWS = 24  # runs of the program that tell the units of its latents
 MOST_CONFIGURATIONS = 1024  # of discrete inputs, up to which every one has its own parameters
 
 
@@ -79,18 +81,15 @@ def amortized(
     """
     if not isinstance(hidden, Sequence) or not all(is_whole(width, 1) for width in hidden):
         raise ValueError(f"expected a sequence of widths of at least 1, got {hidden!r}")
-    with poutine.block(), seeded(0), torch.no_grad():
-        trace = poutine.trace(model).get_trace(*args, **kwargs)
-    sites: dict[str, Any] = {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site)
-    }
+    sites, *others = _runs(model, args, kwargs)
     frames = {name: _plates(name, site) for name, site in sites.items()}
     plates = {name: tuple(around) for name, around in frames.items()}
     discrete = {name for name, site in sites.items() if site["fn"].support.is_discrete}
     inputs = inputs_of(model, args, kwargs, plates, discrete, assume)
-    return Amortized(model, sites, frames, inputs, tree_leaves((args, kwargs)), tuple(hidden))
+    draws = {v: [run[v] for run in (sites, *others) if v in run] for v in inputs}
+    return Amortized(
+        model, sites, frames, inputs, draws, tree_leaves((args, kwargs)), tuple(hidden)
+    )
 
 
 class Amortized(nn.Module):
@@ -116,6 +115,7 @@ class Amortized(nn.Module):
         sites: Mapping[str, Any],
         frames: Mapping[str, Mapping[str, Any]],
         inputs: Mapping[str, tuple[Input, ...]],
+        draws: Mapping[str, Sequence[Any]],
         arguments: Sequence[Any],
         hidden: tuple[int, ...],
     ):
@@ -134,6 +134,8 @@ class Amortized(nn.Module):
         self._whole = {i.name for around in inputs.values() for i in around if i.whole}
         self._together = {p: v for v, around in inputs.items() for i in around for p in i.whole}
         self.dtype = _dtype(sites)
+        self._number = {v: i for i, v in enumerate((*self._observed, *inputs))}
+        self.units = nn.ModuleList(self._units(sites, draws))
         self.heads = nn.ModuleList(self._head(v, sites, hidden) for v in inputs).to(self.dtype)
 
     def __repr__(self) -> str:
@@ -172,7 +174,7 @@ class Amortized(nn.Module):
                     if plate not in made:
                         made[plate] = pyro.plate(plate, sizes[plate], dim=frame.dim)
                     stack.enter_context(made[plate])
-                fn: Any = family.make(parameters)
+                fn: Any = family.make(parameters, *self.unit(name))
                 values[name] = pyro.sample(name, fn)
             if name in self._whole:
                 self._require_drawn(name, values[name], sizes)
@@ -227,22 +229,32 @@ class Amortized(nn.Module):
         known = [count for count in counts if count is not None]
         small = math.prod(known) <= MOST_CONFIGURATIONS
         if len(known) == len(counts) and small and not any(i.whole for i in inputs):
-            return _Table(known, size)
-        values = [self._widened(i, sites[i.name]["value"], sites[i.name]) for i in inputs]
-        encoded = [
-            self._features(i, value, fn) for i, value, fn in zip(inputs, values, fns, strict=True)
-        ]
-        return _Network([part.shape[-1] for part in encoded], hidden, size)
-
-    def _features(self, wanted: Input, value: Tensor, fn: Any) -> Tensor:
-        dims = [self._frames[wanted.name][p].dim for p in wanted.whole]
-        return _flattened(encode(value, fn, self.dtype), dims)
+            return Table(known, size)
+        drawn = {i.name: sites[i.name]["value"] for i in inputs}
+        widths = [self._value(i, drawn)[1].shape[-1] for i in inputs]
+        members = [math.prod(self._frames[i.name][p].size for p in i.whole) for i in inputs]
+        return Network(widths, members, hidden, size)
 
     def _value(self, wanted: Input, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The codes of an input and its features."""
-        site = self._sites[wanted.name]
-        value = self._widened(wanted, values[wanted.name], site)
-        return value, self._features(wanted, value, site["fn"])
+        """The codes of an input and its features, in its units."""
+        name, site = wanted.name, self._sites[wanted.name]
+        value = self._widened(wanted, values[name], site)
+        seen = features(value, site["fn"], self.dtype, name in self._observed)
+        dims = [self._frames[name][p].dim for p in wanted.whole]
+        return value, _flattened(self.units[self._number[name]](seen), dims)
+
+    def _units(self, sites: Mapping[str, Any], draws: Mapping[str, Any]) -> Iterator[Units]:
+        most = 0.0
+        for v in self._observed:
+            yield (units := units_of_data(sites[v]["value"], sites[v]["fn"], self.dtype))
+            most = max(most, units.magnitude)
+        for v in self.inputs:
+            yield units_of_prior(draws[v], self.dtype, most)
+
+    def unit(self, name: str) -> tuple[Tensor, Tensor]:
+        """The middle and the spread of a site by component, in which networks see and place it."""
+        units: Any = self.units[self._number[name]]
+        return units.loc, units.scale
 
     def _widened(self, wanted: Input, value: Tensor, site: Mapping[str, Any]) -> Tensor:
         """The value with a dimension for each plate that is to be flattened."""
@@ -251,40 +263,6 @@ class Amortized(nn.Module):
         while value.dim() - events < least:
             value = value.unsqueeze(0)
         return value
-
-
-class _Table(nn.Module):
-    """Parameters for every configuration of discrete inputs; one without any."""
-
-    def __init__(self, counts: Sequence[int], size: int):
-        super().__init__()
-        self.counts = tuple(counts)
-        self.rows = nn.Parameter(torch.zeros(math.prod(counts), size))
-
-    def forward(self, inputs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        if not self.counts:
-            return self.rows[0]
-        row: Any = 0
-        for (codes, _), count in zip(inputs, self.counts, strict=True):
-            row = row * count + codes.long()
-        return self.rows[row]
-
-
-class _Network(nn.Module):
-    """A linear map and what hidden layers add to it, at first nothing."""
-
-    def __init__(self, widths: Sequence[int], hidden: Sequence[int], size: int):
-        super().__init__()
-        self.widths = [(width,) for width in widths]
-        self.linear = nn.Linear(sum(widths), size)
-        self.deep = MLP([(sum(widths),)], hidden, (size,), nn.Tanh)
-        with torch.no_grad():
-            for parameter in self.deep.layers[-1].parameters():
-                parameter.zero_()
-
-    def forward(self, inputs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        joined = join([features for _, features in inputs], self.widths)
-        return self.linear(joined) + self.deep(joined)
 
 
 def _flattened(features: Tensor, dims: Sequence[int]) -> Tensor:
@@ -296,6 +274,24 @@ def _flattened(features: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 # --- Sites --------------------------------------------------------------------------------------
+
+
+def _runs(model: Any, args: Any, kwargs: Any) -> list[dict[str, Any]]:
+    """The sites of runs of a program; only the first one has to succeed."""
+    found: list[dict[str, Any]] = []
+    for seed in range(PRIOR_DRAWS):
+        try:
+            with poutine.block(), seeded(seed), torch.no_grad():
+                nodes: Any = poutine.trace(model).get_trace(*args, **kwargs).nodes
+        except (ValueError, RuntimeError):  # parameters out of range, by a draw far out
+            if not found:
+                raise
+            continue
+        found.append({
+            name: site for name, site in nodes.items()
+            if site["type"] == "sample" and not site_is_subsample(site)
+        })  # fmt: skip
+    return found
 
 
 def _plates(name: str, site: Mapping[str, Any]) -> dict[str, Any]:

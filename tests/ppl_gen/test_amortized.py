@@ -12,12 +12,13 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from pyro.infer.autoguide import AutoNormal
 from pyro.ops.indexing import Vindex
 
 import graphs
 import ppl_gen
 from ppl_gen.guides import amortized
-from ppl_gen.guides.families import FLOOR
+from ppl_gen.guides.families import FIRST_SCALE, FLOOR, inverse_softplus
 
 # --- Linear Gaussian programs ---------------------------------------------------------------------
 
@@ -52,13 +53,18 @@ def set_exactly(guide, covariance, place):
         given, own = [place[i.name] for i in inputs], place[name]
         weights = np.linalg.solve(covariance[np.ix_(given, given)], covariance[given, own])
         variance = covariance[own, own] - weights @ covariance[given, own]
-        raw = np.log(np.expm1(np.sqrt(variance) - FLOOR))
+        units = {v: [float(u) for u in guide.unit(v)] for v in [name, *(i.name for i in inputs)]}
+        middle, scale = units[name]
+        at, per = np.array([units[i.name] for i in inputs]).reshape(-1, 2).T
+        raw = np.log(np.expm1(np.sqrt(variance) / scale - FLOOR)) - inverse_softplus(FIRST_SCALE)
+        bias = torch.tensor([(weights @ at - middle) / scale, raw])
         with torch.no_grad():
             if given:
-                head.linear.weight.copy_(torch.tensor(np.stack([weights, 0 * weights])))
-                head.linear.bias.copy_(torch.tensor([0.0, raw]))
+                linear = weights * per / scale
+                head.linear.weight.copy_(torch.tensor(np.stack([linear, 0 * linear])))
+                head.linear.bias.copy_(bias)
             else:
-                head.rows.copy_(torch.tensor([[0.0, raw]]))
+                head.rows.copy_(bias)
 
 
 def log_evidence(data, covariance, place):
@@ -417,6 +423,78 @@ def test_draws_lie_in_the_support_of_the_latent(fresh_store, fn, shape):
     assert value.shape == shape
     assert bool(torch.as_tensor(fn.support.check(value)).all())
     assert np.isfinite(Trace_ELBO().loss(model, guide, torch.tensor(0.5)))
+
+
+# --- Units ----------------------------------------------------------------------------------------
+
+
+def schools(y):
+    mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+    tau = pyro.sample("tau", dist.HalfCauchy(25.0))
+    with pyro.plate("schools", 8):
+        theta = pyro.sample("theta", dist.Normal(mu, tau))
+        noise = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+        pyro.sample("y", dist.Normal(theta, noise), obs=y)
+
+
+def test_eight_schools_train_as_well_as_under_mean_field(fresh_store):
+    """Rubin (1981), with a step at which networks of raw numbers diverged."""
+    y, reached = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]), []
+    for guide in (amortized(schools, y), AutoNormal(schools)):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        svi = SVI(schools, guide, pyro.optim.Adam({"lr": 0.02}), Trace_ELBO())
+        losses = [svi.step(y) for _ in range(160)]
+        assert np.isfinite(losses).all()
+        reached.append(np.mean(losses[-60:]))
+    assert reached[0] < reached[1]
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_a_guide_is_as_wide_as_the_unit_of_its_data(fresh_store, rows):
+    x = torch.tensor(3.0) + torch.randn(rows, generator=torch.Generator().manual_seed(0))
+
+    def measured(unit):
+        def model(x):
+            z = pyro.sample("z", dist.Normal(0.0, 4.0 * unit))
+            spread = pyro.sample("spread", dist.HalfNormal(unit))
+            with pyro.plate("rows", len(x)):
+                pyro.sample("x", dist.Normal(z, spread), obs=x)
+
+        guide = amortized(model, unit * x)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(1)
+            for p in guide.parameters():
+                p.normal_(0.0, 0.3)
+        draws = poutine.trace(poutine.condition(guide, {
+            "z": torch.tensor(2.0 * unit), "spread": torch.tensor(0.7 * unit),
+        })).get_trace(unit * (x + 1))  # fmt: skip
+        return float((draws.log_prob_sum() + 2 * np.log(unit)).detach())
+
+    assert measured(1000.0) == pytest.approx(measured(1.0), abs=1e-2)
+
+
+def test_units_are_saved_with_the_parameters(fresh_store):
+    other = torch.tensor([300.0, 500.0, 700.0])
+    guide, copied = amortized(local, torch.tensor([1.0, 2.0, 4.0])), amortized(local, other)
+    for p in (*guide.parameters(), *copied.parameters()):
+        torch.nn.init.constant_(p, 0.1)
+    drawn = []
+    for each in (guide, copied, copied):
+        torch.manual_seed(0)
+        drawn.append(each(other)["z"])
+        if len(drawn) == 2:
+            copied.load_state_dict(guide.state_dict())
+    assert not torch.allclose(drawn[0], drawn[1])
+    torch.testing.assert_close(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("value", [0.0, 5e4])
+def test_data_that_do_not_vary_are_no_obstacle(fresh_store, value):
+    x = torch.full((3,), value)
+    guide = amortized(local, x)
+    assert np.isfinite(Trace_ELBO().loss(local, guide, x))
+    assert guide(x + 1)["z"].isfinite().all()
 
 
 # --- Bad input ------------------------------------------------------------------------------------
