@@ -190,18 +190,26 @@ def _require_apart(variables: Iterable[Node], static: Iterable[Node]) -> None:
             )
 
 
-def _parent(places: Mapping[Node, Place], parent: Node, child: Node) -> Parent:
+def _parent(
+    places: Mapping[Node, Place], parent: Node, child: Node, numbered: bool = False
+) -> Parent:
+    """A parent as its child sees it, of slices 0 and 1 or, if ``numbered``, of a sequence."""
     (u, start), (v, end) = places[parent], places[child]
     if start is None:
         return Parent(u, None)
     if end is None:
+        hint = "" if numbered else " (a name of a slice ends in 0 or t)"
         raise ValueError(
-            f"expected parents without time for {v!r}, which has none, got {parent!r} "
-            f"(a name of a slice ends in 0 or t)"
+            f"expected parents without time for {v!r}, which has none, got {parent!r}{hint}"
         )
-    if start == 1 and end != 1:
+    if end < start and not numbered:
         raise ValueError(f"expected no arrow back in time, got {parent!r} → {child!r}")
-    return Parent(u, 0 if start == end else 1)
+    if not 0 <= end - start <= 1:
+        side = "after it" if end < start else f"{end - start} slices before"
+        raise ValueError(
+            f"expected parents of {child!r} in its slice or the one before, got {parent!r}, {side}"
+        )
+    return Parent(u, end - start)
 
 
 def _mirrored(
@@ -352,7 +360,7 @@ def _of_sequence(graph: nx.DiGraph) -> TwoSlice:
                     f"expected {v!r} in every slice from {begins} to {last}, got none in slice {at}"
                 )
     parents = {
-        place: frozenset(_step_back(places, u, node) for u in graph.predecessors(node))
+        place: frozenset(_parent(places, u, node, numbered=True) for u in graph.predecessors(node))
         for node, place in places.items()
     }
     for v in variables:
@@ -402,22 +410,6 @@ def _numbered(graph: nx.DiGraph) -> dict[Node, Place]:
         taken[place] = node
         places[node] = place
     return places
-
-
-def _step_back(places: Mapping[Node, Place], parent: Node, child: Node) -> Parent:
-    (u, start), (_, end) = places[parent], places[child]
-    if start is None:
-        return Parent(u, None)
-    if end is None:
-        raise ValueError(
-            f"expected parents without time for {child!r}, which has none, got {parent!r}"
-        )
-    if not 0 <= end - start <= 1:
-        side = "after it" if end < start else f"{end - start} slices before"
-        raise ValueError(
-            f"expected parents of {child!r} in its slice or the one before, got {parent!r}, {side}"
-        )
-    return Parent(u, end - start)
 
 
 def _list(parents: Iterable[Parent]) -> str:

@@ -21,15 +21,16 @@ import torch
 from torch import Tensor
 
 from graphs.dynamic.interface import Slice, unseen
+from graphs.dynamic.messages import Messages
+from graphs.dynamic.paths import paths
 from graphs.dynamic.reading import two_slice
 from graphs.dynamic.slices import read_slices
 from graphs.dynamic.two_slice import Parent, TwoSlice
 from graphs.inference import log_space
-from graphs.inference.contraction import Program
 from graphs.inference.evidence import Evidence
-from graphs.inference.log_space import Choose, Reduce, log_sum
+from graphs.inference.log_space import log_sum
 from graphs.inference.potentials import LogPotentials, replaced
-from graphs.inference.queries import MAX_BYTES, checked_settings, require_possible
+from graphs.inference.queries import MAX_BYTES, checked_settings
 from graphs.language.notation import Node
 
 Answer = dict[Node, Tensor]
@@ -115,8 +116,12 @@ class DynamicTree:
             *(self._scope(v, ps, 0) for v, ps in found.initial.items()),
             *(self._scope(v, ps, None) for v, ps in found.parents.items()),
         )
-        self._first, self._later = self._slices(found, order_seconds)
-        self.bytes = max(self._first.bytes(), self._later.bytes())
+        first, later = self._slices(found, order_seconds)
+        self.bytes = max(first.bytes(), later.bytes())
+        cells = math.prod(len(self.states[v]) for v in self.interface)
+        self._messages = Messages(
+            first, later, self._log_tables, self.states, cells, self._require_room
+        )
         self._require_room(1)
 
     def _scope(self, node: Node, parents: Sequence[Parent], time: int | None) -> tuple[Node, ...]:
@@ -202,11 +207,13 @@ class DynamicTree:
             ValueError: unknown variables or states, impossible evidence, each with the slice.
         """
         rows: int | None = None
-        for _, observed, part, before in self._forward(self._read(evidence, likelihoods, steps)):
+        for _, observed, part, before in self._messages.forward(
+            self._read(evidence, likelihoods, steps)
+        ):
             rows = rows if observed.single else observed.rows
             asked = unseen(observed, part.members)
             program, slots = part.run(
-                "both", observed, self._log_tables, [before, self._end()], asked
+                "both", observed, self._log_tables, [before, self._messages.end()], asked
             )
             yield self._named(part.marginals(program, slots), rows)
 
@@ -234,14 +241,16 @@ class DynamicTree:
             raise ValueError(f"expected a lag of zero or more slices, got {lag!r}")
         held: deque[tuple[Evidence, Slice, Tensor]] = deque()
         rows: int | None = None
-        for _, observed, part, before in self._forward(self._read(evidence, likelihoods, steps)):
+        for _, observed, part, before in self._messages.forward(
+            self._read(evidence, likelihoods, steps)
+        ):
             rows = rows if observed.single else observed.rows
             held.append((observed, part, before))
             if len(held) > lag:
-                *_, last = self._back(list(held), self._end())
+                *_, last = self._messages.back(list(held), self._messages.end())
                 yield self._named(last, rows)
                 held.popleft()
-        answers = [*self._back(list(held), self._end())]
+        answers = [*self._messages.back(list(held), self._messages.end())]
         yield from (self._named(answer, rows) for answer in reversed(answers))
 
     # --- Of whole sequences ---------------------------------------------------------------------
@@ -260,7 +269,7 @@ class DynamicTree:
             ValueError: as :meth:`filter` does, before the first slice is yielded.
         """
         whole, rows = self._whole(evidence, likelihoods, steps)
-        for _, answer in self._smoothed(whole):
+        for _, answer in self._messages.smoothed(whole):
             yield self._named(answer, rows)
 
     def marginals(
@@ -283,7 +292,7 @@ class DynamicTree:
             found[node] = torch.empty(
                 rows or 1, *time, len(self.states[node]), dtype=self.dtype, device=self.device
             )
-        for t, answer in self._smoothed(whole):
+        for t, answer in self._messages.smoothed(whole):
             for node, table in found.items():
                 v = self._number[node]
                 if node in self.model.static:
@@ -336,9 +345,9 @@ class DynamicTree:
         )
         with torch.set_grad_enabled(wanted):
             total = tables[0].new_zeros(rows or 1)
-            message, log_total = self._end(), None
+            message, log_total = self._messages.end(), None
             for t, observed in enumerate(whole):
-                part = self._later if t else self._first
+                part = self._messages.later if t else self._messages.first
                 program, slots = part.run("forward", observed, tables, [message])
                 message, log_total = part.kept(program, slots, part.after, largest=False)
                 total = total + log_total
@@ -360,11 +369,11 @@ class DynamicTree:
             ValueError: as :meth:`filter` does.
         """
         whole, rows = self._whole(evidence, likelihoods, steps)
-        paths = self._paths(whole, rows, 1, log_space.maximum, log_space.best)
+        chosen = paths(self._messages, whole, rows, 1, log_space.maximum, log_space.best)
         answers: dict[Node, Any] = {}
         for v in self._free(whole):
             names = self.states[self._names[v]]
-            codes = paths[v].tolist()
+            codes = chosen[v].tolist()
             if self._names[v] in self.model.static:
                 found = [names[row[0]] for row in codes]
             else:
@@ -395,10 +404,10 @@ class DynamicTree:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"expected a number of draws of at least one, got {n!r}")
         whole, rows = self._whole(evidence, likelihoods, steps)
-        paths = self._paths(whole, rows, int(n), log_sum, log_space.draw)
+        chosen = paths(self._messages, whole, rows, int(n), log_sum, log_space.draw)
         answers: Answer = {}
         for v in self._free(whole):
-            drawn = paths[v].reshape(int(n), rows or 1, -1)
+            drawn = chosen[v].reshape(int(n), rows or 1, -1)
             drawn = drawn if rows else drawn[:, 0]
             static = self._names[v] in self.model.static
             answers[self._names[v]] = drawn[..., 0] if static else drawn
@@ -409,11 +418,6 @@ class DynamicTree:
         return [table.to(self.dtype, copy=True) for table in self._log_tables]
 
     # --- Messages -------------------------------------------------------------------------------
-
-    def _end(self) -> Tensor:
-        """The message that says nothing: before the first slice, and after the last."""
-        cells = math.prod(len(self.states[v]) for v in self.interface)
-        return self._log_tables[0].new_zeros(cells, 1)
 
     def _read(self, evidence: Any, likelihoods: Any, steps: int | None) -> Iterator[Evidence]:
         static = frozenset(self.model.static)
@@ -430,117 +434,6 @@ class DynamicTree:
         self._require_room(rows or 1)
         return whole, rows
 
-    def _forward(
-        self, slices: Iterator[Evidence] | Sequence[Evidence], reduce: Reduce = log_sum
-    ) -> Iterator[tuple[int, Evidence, Slice, Tensor]]:
-        """Each slice with its number and the message before it."""
-        message = self._end()
-        for t, observed in enumerate(slices):
-            part = self._later if t else self._first
-            self._require_room(observed.rows)
-            before = message
-            message = self._step(t, observed, part, before, reduce)[2]
-            yield t, observed, part, before
-
-    def _step(
-        self, t: int, observed: Evidence, part: Slice, before: Tensor, reduce: Reduce
-    ) -> tuple[Program, list[Tensor], Tensor]:
-        """The forward program of a slice, its slots, and the message after it."""
-        program, slots = part.run("forward", observed, self._log_tables, [before], reduce=reduce)
-        message, log_total = part.kept(program, slots, part.after, reduce is not log_sum)
-        impossible = torch.isneginf(log_total).cpu().numpy()
-        if impossible.any():
-            try:
-                rows = np.where(impossible, -np.inf, 0.0)
-                require_possible(rows, _filled(observed, len(rows)), self.states)
-            except ValueError as error:
-                raise ValueError(f"slice {t}: {error}") from None
-        return program, slots, message
-
-    def _back(
-        self, held: Sequence[tuple[Evidence, Slice, Tensor]], beta: Tensor
-    ) -> Iterator[dict[int, Tensor]]:
-        """Marginals of some slices in a row, the last one first, given the message after them."""
-        for i, (observed, part, before) in reversed(list(enumerate(held))):
-            asked = unseen(observed, part.members)
-            program, slots = part.run("both", observed, self._log_tables, [before, beta], asked)
-            yield part.marginals(program, slots)
-            if i:
-                beta = self._backward(observed, part, beta)
-
-    def _backward(self, observed: Evidence, part: Slice, beta: Tensor) -> Tensor:
-        program, slots = part.run("backward", observed, self._log_tables, [beta])
-        return part.kept(program, slots, part.before, largest=False).table
-
-    def _blocks(
-        self, whole: Sequence[Evidence], reduce: Reduce
-    ) -> Iterator[list[tuple[int, Evidence, Slice, Tensor]]]:
-        """The slices in blocks of about √T, the last block first, each with its messages."""
-        size = math.isqrt(len(whole) - 1) + 1
-        kept = [
-            before for t, _, _, before in self._forward(whole, reduce) if t % size == 0
-        ]  # one pass that keeps a message a block
-        for start in range((len(kept) - 1) * size, -1, -size):
-            message, block = kept.pop(), []
-            for t in range(start, min(start + size, len(whole))):
-                part = self._later if t else self._first
-                block.append((t, whole[t], part, message))
-                if t + 1 < min(start + size, len(whole)):
-                    message = self._step(t, whole[t], part, message, reduce)[2]
-            yield block
-
-    @torch.no_grad()
-    def _smoothed(self, whole: Sequence[Evidence]) -> Iterator[tuple[int, dict[int, Tensor]]]:
-        """The marginals of every slice, the last one first."""
-        beta = self._end()
-        for block in self._blocks(whole, log_sum):
-            while block:
-                t, observed, part, before = block.pop()
-                asked = unseen(observed, part.members)
-                program, slots = part.run("both", observed, self._log_tables, [before, beta], asked)
-                yield t, part.marginals(program, slots)
-                if t:
-                    beta = self._backward(observed, part, beta)
-
-    def _paths(
-        self,
-        whole: Sequence[Evidence],
-        rows: int | None,
-        n: int,
-        reduce: Reduce,
-        choose: Choose,
-    ) -> dict[int, Tensor]:
-        """States (n · rows, T) of all variables, chosen from the last slice to the first."""
-        row = torch.arange(rows or 1, device=self.device).repeat(n)
-        paths = {
-            v: torch.empty(len(row), len(whole), dtype=torch.long, device=self.device)
-            for v in range(len(self._names))
-        }
-        known: dict[int, Tensor] | None = None
-        for block in self._blocks(whole, reduce):
-            while block:
-                t, observed, part, before = block.pop()
-                program, slots, after = self._step(t, observed, part, before, reduce)
-                if known is None:
-                    known = self._chosen_end(part, after, row, choose)
-                chosen = log_space.descend(program, slots, row, choose, known)
-                for v, states in chosen.items():
-                    if v in paths:
-                        paths[v][:, t] = states
-                known = {v: chosen[u] for v, u in zip(part.after, part.before, strict=False)}
-        return paths
-
-    def _chosen_end(
-        self, part: Slice, after: Tensor, row: Tensor, choose: Choose
-    ) -> dict[int, Tensor]:
-        """The states of the last interface."""
-        if not part.after:
-            return {}
-        weights = after.T[row if after.shape[1] > 1 else torch.zeros_like(row)]
-        sizes = [part.sizes[v] for v in part.after]
-        picked = torch.unravel_index(choose(weights), sizes)
-        return dict(zip(part.after, picked, strict=True))
-
     # --- Names ----------------------------------------------------------------------------------
 
     def _free(self, whole: Sequence[Evidence]) -> list[int]:
@@ -556,12 +449,3 @@ class DynamicTree:
             table = table.to(self.dtype)
             named[self._names[v]] = table.expand(rows, -1) if rows else table[0]
         return named
-
-
-def _filled(evidence: Evidence, rows: int) -> Evidence:
-    """Evidence of one row as that of several, all alike."""
-    if evidence.rows == rows:
-        return evidence
-    codes = {v: np.repeat(code, rows) for v, code in evidence.codes.items()}
-    soft = {v: table.expand(rows, -1) for v, table in evidence.soft.items()}
-    return Evidence(codes, rows, False, soft)
