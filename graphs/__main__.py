@@ -375,7 +375,9 @@ def _slices(options: argparse.Namespace) -> int:
     queries = read_queries(options.query, options.queries)
     inferred = any((options.filter, options.smooth, options.path))
     model = read_model(options.model, tables=inferred)
-    record, verdicts = about_slices(model, queries, options, say)
+    record, verdicts, shown = about_slices(model, queries, options, say)
+    if options.draw:
+        _draw(shown, Path(options.draw))
     if options.json:
         print(json.dumps({"model": options.model} | record, ensure_ascii=False, indent=2))
     return int(not verdicts[0]) if len(verdicts) == 1 else 0

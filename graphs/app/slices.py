@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 TIMED = ("two_slice", "filter", "smooth", "path")  # options that ask of slices as such
-OF_SLICES = {*TIMED, "query", "queries", "marginals", "steps"}
+OF_SLICES = {*TIMED, "query", "queries", "marginals", "steps", "draw"}
+DRAWN = 3  # slices of a picture, unless a number of them is asked for
 Say = Callable[[str], object]
 
 
@@ -26,18 +27,18 @@ def asked_of_slices(options: argparse.Namespace) -> bool:
 
 def about_slices(
     model: Any, queries: Sequence[str], options: argparse.Namespace, say: Say
-) -> tuple[Record, list[bool]]:
+) -> tuple[Record, list[bool], list[Any]]:
     """Answer what is asked of a network in time.
 
     Args:
         model: what :func:`graphs.two_slice` reads, with tables for all but claims.
         queries: claims about every t.
-        options: ``filter``, ``smooth``, ``path``, ``steps``, ``marginals`` and ``missing`` of the
-            command line.
+        options: ``filter``, ``smooth``, ``path``, ``steps``, ``marginals``, ``missing`` and
+            ``draw`` of the command line.
         say: prints a text.
 
     Returns:
-        What was found, and the verdicts on the claims.
+        What was found, the verdicts on the claims, and what to draw if that is asked for.
 
     Raises:
         ValueError: what :func:`graphs.two_slice`, :func:`graphs.always` and
@@ -48,6 +49,7 @@ def about_slices(
     network = two_slice(model)
     report: Record = {}
     verdicts: list[bool] = []
+    shown: list[Any] = []
     if queries:
         from graphs.dynamic.horizons import always
 
@@ -55,6 +57,7 @@ def about_slices(
         for text in queries:
             answer = always(network, text)
             verdicts.append(bool(answer))
+            shown.append(answer.counterexample or answer.at(answer.decided[-1]))
             say(answer.explain())
             report["answers"].append({
                 "statement": str(answer), "holds": bool(answer), "failing": list(answer.failing),
@@ -88,7 +91,12 @@ def about_slices(
             "static": list(map(str, network.static)),
             "interface": list(map(str, network.interface)),
         }
-    return report, verdicts
+    if options.draw and not shown:
+        from graphs.dynamic.unrolling import unrolled_graph
+        from graphs.pictures.drawing import Picture
+
+        shown.append(Picture(unrolled_graph(network, options.steps or DRAWN)))
+    return report, verdicts, shown
 
 
 def _wanted(tree: DynamicTree, names: Sequence[str]) -> list[Node]:

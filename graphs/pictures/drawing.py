@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from graphs.language.notation import Node
 from graphs.pictures.arcs import bent
-from graphs.pictures.layout import Edge, Places, Point, arrange
+from graphs.pictures.columns import arranged
+from graphs.pictures.layout import Edge, Places, Point
 from graphs.pictures.shapes import (
     ASKED,
     BLOCKER,
@@ -72,7 +73,8 @@ def draw(
     Args:
         model: any model; a directed graph may also have edges in both directions, which are drawn
             without heads, as :func:`graphs.essential_graph` needs. An edge with two heads is drawn
-            as an arc.
+            as an arc. A network in time, as :func:`graphs.unroll` gives it, has a column for each
+            slice.
         ax: where to draw; a new figure of fitting size if omitted.
         answer: an answer about this graph, whose sets, active path or blockers are coloured.
         observed: nodes to shade; those with a true attribute ``observed`` are shaded anyway.
@@ -103,7 +105,7 @@ def draw(
     arrows = _one_way(graph)
     labels = {v: _label(str(v)) for v in graph}
     widths = {v: max(HEIGHT, width + 0.75 * HEIGHT) for v, (_, width) in labels.items()}
-    places, routes = arrange(arrows, widths, HEIGHT)
+    places, routes = arranged(graph, arrows, widths, HEIGHT)
     arcs = bent(two_headed(graph), places, widths, HEIGHT)
     marked = {v for v, data in graph.nodes(data=True) if data.get("observed") is True}
     roles = _roles(graph, answer, node_set(graph, observed, "observed") | marked)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from graphs.language.notation import Node
 from graphs.pictures.arcs import bent
-from graphs.pictures.layout import Edge, Places, Point, Routes, arrange
+from graphs.pictures.columns import arranged
+from graphs.pictures.layout import Edge, Places, Point, Routes
 from graphs.pictures.plates import Plate, make_room
 from graphs.pictures.shapes import FONT_SIZE, HEAD, HEIGHT, RING, between, headed, label_lines
 from graphs.structure.edges import edges
@@ -72,7 +73,7 @@ def lay_out(graph: nx.Graph, rows: Mapping[Node, int] | None = None) -> Layout:
     sizes = {v: _size(lines[v], rows.get(v, 0)) for v in graph}
     widths = {v: width for v, (width, _) in sizes.items()}
     tallest = max((height for _, height in sizes.values()), default=HEIGHT)
-    places, routes = arrange(_arrows(graph), widths, HEIGHT)
+    places, routes = arranged(graph, _arrows(graph), widths, HEIGHT)
     stretch = (tallest + 1.2 * HEIGHT) / (2.2 * HEIGHT)
     places = {v: (x, -y * stretch) for v, (x, y) in places.items()}
     routes = {e: [(x, -y * stretch) for x, y in points] for e, points in routes.items()}

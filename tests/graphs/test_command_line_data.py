@@ -193,6 +193,14 @@ def test_claims_about_every_slice_and_questions_about_some(run, weather):
     assert f"dry   {float(p[0]):.6g}" in out
 
 
+def test_pictures_of_slices(run, weather, tmp_path):
+    for more in ([], ["R[t] _||_ R[t-2]"], ["--smooth", "seen.csv"]):
+        status, _, err = run("weather.bif", "--two-slice", *more, "--draw", "slices.png")
+        assert (status in (0, 1), err) == (True, "")
+        assert (tmp_path / "slices.png").stat().st_size > 5_000
+        (tmp_path / "slices.png").unlink()
+
+
 # --- Bad input ----------------------------------------------------------------------------------
 
 

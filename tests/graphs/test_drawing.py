@@ -12,6 +12,7 @@ from separation_oracles import random_graphs
 
 import graphs
 from graphs import textbook
+from graphs.pictures.columns import arranged
 from graphs.pictures.drawing import ASKED, BLOCKER, HEIGHT, OBSERVED, PATH
 from graphs.pictures.layout import arrange
 
@@ -176,3 +177,44 @@ def test_difficult_names_and_sizes(tmp_path):
     dag = nx.DiGraph((u, v) for u, v in large.edges if u < v)
     graphs.draw(dag).figure.savefig(tmp_path / "large.png", dpi=50)
     assert (tmp_path / "large.png").stat().st_size > 10_000
+
+
+# --- Networks in time -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_slices_are_columns_and_variables_rows(seed):
+    rng = np.random.default_rng(seed)
+    names = "ABCDE"[: rng.integers(2, 6)]
+    later = [(u, v) for u, v in combinations(names, 2) if rng.random() < 0.5]
+    before = [(u, v) for u in names for v in names if u == v or rng.random() < 0.3]
+    edges = [f"{u}{t} -> {v}{t}" for u, v in later for t in "0t"]
+    edges += [f"{u}0 -> {v}t" for u, v in before] + [f"S -> {names[0]}{t}" for t in "0t"]
+    graph = graphs.unroll(graphs.read_graph(", ".join(edges)), 4)
+    widths = dict.fromkeys(graph, 2 * HEIGHT)
+    places, routes = arranged(graph, graph, widths, HEIGHT)
+    assert routes.keys() == set(graph.edges)
+    at = graph.nodes(data="slice")
+    of = graph.nodes(data="variable")
+    assert len({places[v] for v in graph}) == len(graph)
+    for u, v in combinations((n for n in graph if at[n] is not None), 2):
+        assert (places[u][0] == places[v][0]) == (at[u] == at[v])
+        assert (places[u][1] == places[v][1]) == (of[u] == of[v])
+        if (u, v) in graph.edges and at[u] == at[v]:
+            assert places[u][1] > places[v][1]
+    assert places["S"][0] < min(places[v][0] for v in graph if v != "S")
+    for (u, v), points in routes.items():
+        if len(points) > 2:
+            continue
+        line = np.linspace(points[0], points[-1], 200)
+        for w in graph.nodes - {u, v}:
+            apart = np.abs(line - places[w])
+            assert not (apart <= [widths[w] / 2, HEIGHT / 2]).all(1).any()
+
+
+def test_a_graph_whose_nodes_have_slices_in_part_is_drawn_as_any_other():
+    graph = nx.DiGraph([("A", "B"), ("B", "C")])
+    graph.nodes["A"].update(variable="A", slice=0)
+    assert arranged(graph, graph, dict.fromkeys(graph, 20.0), 12.0) == arrange(
+        graph, dict.fromkeys(graph, 20.0), 12.0
+    )
