@@ -197,3 +197,11 @@ def chains() -> None:
 
 # %%
 chains()
+
+# %% [markdown]
+# ## Models that people build
+#
+# Of naive Bayes with unknown parameters, a hidden Markov model, latent Dirichlet allocation and a
+# hierarchical regression, mean field keeps every two latents apart that the data couple; of an
+# autoencoder with labels, only label and style of the same datum. Every verdict, with its path and
+# the reason by hand, is in `docs/results/guide_verdicts.md`.
