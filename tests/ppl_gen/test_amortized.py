@@ -1,85 +1,33 @@
 """Amortized guides are the posterior where tables or linear maps can be, and are trained to it."""
 
 import copy
-import random
 from itertools import product
 
-import networkx as nx
 import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from amortized_programs import (
+    distance,
+    every_row,
+    linear_gaussian,
+    log_evidence,
+    log_weight,
+    mean_field_gap,
+    rows_of,
+    set_exactly,
+    set_tables,
+)
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
 from pyro.infer.autoguide import AutoNormal
-from pyro.ops.indexing import Vindex
 
 import graphs
 import ppl_gen
 from ppl_gen.guides import amortized
-from ppl_gen.guides.families import FIRST_SCALE, FLOOR, inverse_softplus
 
 # --- Linear Gaussian programs ---------------------------------------------------------------------
-
-
-def linear_gaussian(seed):
-    """A program of Normals with random coefficients, its data, and the joint covariance by node."""
-    rng, numbers = random.Random(seed), np.random.default_rng(seed)
-    order = "abcdef"[: rng.randint(3, 6)]
-    parents = {v: [u for u in order[:i] if rng.random() < 0.6] for i, v in enumerate(order)}
-    weights = {(u, v): float(numbers.normal()) for v in order for u in parents[v]}
-    scales = {v: float(numbers.uniform(0.5, 1.5)) for v in order}
-    observed = rng.sample(order, rng.randint(1, len(order) - 1))
-    data = {v: torch.tensor(numbers.normal(), dtype=torch.float64) for v in sorted(observed)}
-
-    def model(data):
-        values = {}
-        for v in order:
-            mean = sum((weights[u, v] * values[u] for u in parents[v]), torch.zeros(()).double())
-            values[v] = pyro.sample(v, dist.Normal(mean, scales[v]), obs=data.get(v))
-
-    place = {v: i for i, v in enumerate(order)}
-    mix = np.eye(len(order))
-    for (u, v), weight in weights.items():
-        mix[place[v], place[u]] = -weight
-    root = np.linalg.inv(mix) @ np.diag([scales[v] for v in order])
-    return model, data, root @ root.T, place
-
-
-def set_exactly(guide, covariance, place):
-    """Give a guide of scalar Normals the coefficients of the true conditionals."""
-    for (name, inputs), head in zip(guide.inputs.items(), guide.heads, strict=True):
-        given, own = [place[i.name] for i in inputs], place[name]
-        weights = np.linalg.solve(covariance[np.ix_(given, given)], covariance[given, own])
-        variance = covariance[own, own] - weights @ covariance[given, own]
-        units = {v: [float(u) for u in guide.unit(v)] for v in [name, *(i.name for i in inputs)]}
-        middle, scale = units[name]
-        at, per = np.array([units[i.name] for i in inputs]).reshape(-1, 2).T
-        raw = np.log(np.expm1(np.sqrt(variance) / scale - FLOOR)) - inverse_softplus(FIRST_SCALE)
-        bias = torch.tensor([(weights @ at - middle) / scale, raw])
-        with torch.no_grad():
-            if given:
-                linear = weights * per / scale
-                head.linear.weight.copy_(torch.tensor(np.stack([linear, 0 * linear])))
-                head.linear.bias.copy_(bias)
-            else:
-                head.rows.copy_(bias)
-
-
-def log_evidence(data, covariance, place):
-    rows = [place[v] for v in data]
-    normal = dist.MultivariateNormal(
-        torch.zeros(len(rows)).double(), torch.tensor(covariance[np.ix_(rows, rows)])
-    )
-    return float(normal.log_prob(torch.stack(list(data.values()), -1)).sum())
-
-
-def log_weight(model, guide, data):
-    """log p(x, z) - log q(z | x) for a z of the guide: log p(x) wherever q is the posterior."""
-    drawn = poutine.trace(guide).get_trace(data)
-    replayed = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(data)
-    return float((replayed.log_prob_sum() - drawn.log_prob_sum()).detach())
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -95,27 +43,10 @@ def test_with_exact_coefficients_nothing_is_lost(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_mean_field_loses_what_its_closed_form_says(seed):
-    """The best q has the posterior's means and precisions; E log p(x, z) is a quadratic form, which
-    the points μ ± √n σ_i e_i integrate exactly."""
     model, data, covariance, place = linear_gaussian(seed)
-    seen, hidden = [place[v] for v in data], [i for v, i in place.items() if v not in data]
-    names = [v for v in place if v not in data]
-    gain = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[np.ix_(seen, hidden)]).T
-    mean = gain @ np.array([float(x) for x in data.values()])
-    posterior = covariance[np.ix_(hidden, hidden)] - gain @ covariance[np.ix_(seen, hidden)]
-    precision = np.linalg.inv(posterior)
-    scale = np.diag(precision) ** -0.5
-    steps = np.sqrt(len(hidden)) * np.diag(scale)
-    points = [mean + sign * step for step in steps for sign in (-1, 1)]
-    expected = np.mean([
-        float(poutine.trace(poutine.condition(model, {
-            v: torch.tensor(x) for v, x in zip(names, point, strict=True)
-        })).get_trace(data).log_prob_sum()) for point in points
-    ])  # fmt: skip
-    entropy = np.log(scale * np.sqrt(2 * np.pi * np.e)).sum()
-    gap = log_evidence(data, covariance, place) - expected - entropy
-    closed = (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1]) / 2
+    gap, closed = mean_field_gap(model, data, covariance, place)
     assert gap == pytest.approx(closed, abs=1e-8)
+    names = [v for v in place if v not in data]
     coupled = graphs.guide_gaps(model, lambda data: [
         pyro.sample(v, dist.Normal(0.0, 1.0)) for v in names
     ], data)  # fmt: skip
@@ -145,60 +76,6 @@ def test_training_reaches_the_evidence_of_every_row(fresh_store):
 
 
 # --- Discrete networks ----------------------------------------------------------------------------
-
-
-def rows_of(network):
-    """The program of a network with a row of data in each place of a plate."""
-    tree, order = graphs.JunctionTree(network), list(nx.topological_sort(network))
-    tables = {}
-    for cpd in network.cpds:
-        axes = [cpd.variables.index(u) for u in [*network.predecessors(cpd.variable), cpd.variable]]
-        tables[cpd.variable] = torch.tensor(np.transpose(cpd.values, axes))
-
-    def model(data):
-        values = {}
-        with pyro.plate("rows", len(next(iter(data.values())))):
-            for v in order:
-                given = tuple(values[u] for u in network.predecessors(v))
-                probs = Vindex(tables[v])[(*given, slice(None))] if given else tables[v]
-                values[v] = pyro.sample(v, dist.Categorical(probs), obs=data.get(v))
-
-    return model, tree
-
-
-def every_row(tree, observed):
-    codes = list(product(*(range(len(tree.states[v])) for v in observed)))
-    return {v: torch.tensor([c[i] for c in codes]) for i, v in enumerate(observed)}
-
-
-def distance(guide, tree, observed, data):
-    """The largest error of a joint posterior probability over all evidence."""
-    latent, errors = list(guide.inputs), []
-    codes = list(product(*(range(len(tree.states[v])) for v in latent)))
-    rows = len(data[observed[0]])
-    found = []
-    for code in codes:
-        fixed = {v: torch.full((rows,), c) for v, c in zip(latent, code, strict=True)}
-        trace = poutine.trace(poutine.condition(guide, fixed)).get_trace(data)
-        trace.compute_log_prob()
-        found.append(sum(trace.nodes[v]["log_prob"] for v in latent).exp())
-    weights = torch.stack(found).detach()
-    for row in range(rows):
-        seen = {v: tree.states[v][int(data[v][row])] for v in observed}
-        truth = tree.query(latent, seen).flatten()
-        errors.append((weights[:, row] - truth).abs().max())
-    return float(torch.stack(errors).max())
-
-
-def set_tables(guide, tree):
-    """Give every table of a guide of discrete sites the logarithms of the true conditionals."""
-    for (name, inputs), head in zip(guide.inputs.items(), guide.heads, strict=True):
-        given = [i.name for i in inputs]
-        joint = tree.query((*given, name))
-        logits = joint.log().clamp(min=-80)  # no evidence leads to what is impossible
-        logits = logits.flatten(0, -2) if given else logits[None]
-        with torch.no_grad():
-            head.rows.copy_(logits)
 
 
 @pytest.mark.parametrize(
@@ -384,11 +261,13 @@ def test_a_copy_of_a_guide_draws_alike(fresh_store):
     torch.testing.assert_close(*drawn)
 
 
-@pytest.mark.parametrize("program", [local, hierarchy])
-def test_staged_steps_are_those_of_pyro(fresh_store, program):
+@pytest.mark.parametrize(
+    ("program", "backend"), [(local, "eager"), (hierarchy, "eager"), (local, "inductor")]
+)
+def test_staged_steps_are_those_of_pyro(fresh_store, program, backend):
     x = torch.randn(4, 3) if program is hierarchy else torch.randn(6)
     guide = amortized(program, x, hidden=(8,))
-    step = ppl_gen.stage(program, guide, Trace_ELBO(), staged=True, backend="eager")
+    step = ppl_gen.stage(program, guide, Trace_ELBO(), staged=True, backend=backend)
     for scale in (1.0, 2.0):
         torch.manual_seed(0)
         loss = step(scale * x)
