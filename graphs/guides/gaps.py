@@ -91,7 +91,8 @@ class GuideGaps(Explained, list[Independence]):
 
         missing = [(u, v) for gap in self for u in gap.x for v in gap.y]
         options.setdefault("title", repr(self).strip("<>"))
-        return draw(self.guide, ax, missing=missing, dashed=self.spare, **options)
+        options = {"dashed": self.spare, "dashed_label": "not needed"} | options
+        return draw(self.guide, ax, missing=missing, **options)
 
     def _couplers(self, gap: Independence) -> list[Node]:
         """The observed nodes that open a collider of the active path."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -163,7 +163,7 @@ class Adjustment(Identification):
         return tuple(read_trail(arrows, path, frozenset()) for path in sorted(found, key=len))
 
     def draw(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """The back-door graph with what is adjusted for and what it blocks, or the open path.
+        """The paths that the set closes and what closes them, or the path that stays open.
 
         The edges by which the effect leaves x are dashed.
         """
@@ -174,7 +174,12 @@ class Adjustment(Identification):
         arrows = one_member(self.graph)
         dashed = [(u, v) for u in self.x for v in arrows[u] if v in self.on_the_way]
         answer = self.separation(asked)
-        options.setdefault("title", repr(self).strip("<>"))
+        trails = () if z is None else all_trails(self._arrows, self.x, self.y, z) or ()
+        closed = [pair for trail in trails for pair in pairwise(trail.nodes)]
+        found = "no set will do" if self.given is None else f"{set_text(asked)} will not do"
+        verdict = found if z is None else f"adjust for {set_text(z)}"
+        title = f"Effect of {listing(self.x)} on {listing(self.y)}: {verdict}"
+        options = {"title": title, "dashed_label": "the effect", "closed": closed} | options
         return draw(self.graph, ax, answer=answer, dashed=dashed, **options)
 
 

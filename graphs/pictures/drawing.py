@@ -64,6 +64,8 @@ def draw(
     answer: Independence | None = None,
     observed: NodeSet | None = None,
     dashed: Iterable[Edge] | None = None,
+    dashed_label: str | None = None,
+    closed: Iterable[Edge] = (),
     missing: Iterable[Edge] = (),
     title: str | None = None,
     legend: bool = True,
@@ -80,6 +82,8 @@ def draw(
         observed: nodes to shade; those with a true attribute ``observed`` are shaded anyway.
         dashed: edges to dash; by default those that marry parents in a moral graph and those that
             fill a triangulated one.
+        dashed_label: what the legend says of them.
+        closed: edges of paths that are closed, in the colour of what closes them.
         missing: pairs of nodes that should be joined and are not, joined in red.
         title: a title; if there is an answer, its statement and verdict by default.
         legend: whether to explain the colours in use.
@@ -111,6 +115,7 @@ def draw(
     roles = _roles(graph, answer, node_set(graph, observed, "observed") | marked)
     added = chain(graph.graph.get("married", ()), graph.graph.get("fill_in", ()))
     broken = {frozenset(edge) for edge in (added if dashed is None else dashed)}
+    shut = frozenset(map(frozenset, closed))
     ax = _canvas(places, [*routes.values(), *arcs.values()], widths, ax)
     stroke = _stroke(ax)
     for (u, v), points in chain(routes.items(), arcs.items()):
@@ -119,7 +124,8 @@ def draw(
         line = between(points, [(widths[u], HEIGHT), (widths[v], HEIGHT)], rims)
         heads = 2 if two else int(arrows.is_directed() and not graph.has_edge(v, u))
         on_path = edge in (roles.arcs if two else roles.path | gaps)
-        _draw_edge(ax, line, heads, on_path, edge in broken, stroke)
+        colour = PATH if on_path else BLOCKER if edge in shut else INK
+        _draw_edge(ax, line, heads, colour, edge in broken, stroke)
     for v, place in places.items():
         _draw_node(ax, place, widths[v], labels[v][0], v, roles, stroke)
     if title is None and answer is not None:
@@ -129,7 +135,7 @@ def draw(
     if title:
         ax.set_title(title.replace("$", r"\$"), fontsize=FONT_SIZE, color=INK)
     if legend:
-        _draw_legend(ax, roles, gaps)
+        _draw_legend(ax, roles, gaps, shut, dashed_label if broken else None)
     return ax
 
 
@@ -235,14 +241,15 @@ def _stroke(ax: Axes) -> float:
 
 
 def _draw_edge(
-    ax: Axes, line: npt.NDArray[Any], heads: int, on_path: bool, dashed: bool, stroke: float
+    ax: Axes, line: npt.NDArray[Any], heads: int, colour: str, dashed: bool, stroke: float
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
-    colour, width, order = (PATH, 2.4 * stroke, 1.5) if on_path else (INK, stroke, 1.0)
+    marked = colour != INK
+    width, order = (2.4 * stroke, 1.5) if marked else (stroke, 1.0)
     for _ in range(heads):
-        line, head = headed(line, HEAD * (1.25 if on_path else 1.0))
+        line, head = headed(line, HEAD * (1.25 if marked else 1.0))
         line = line[::-1]
         ax.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=order))
     drawn = Line2D(*line.T, color=colour, linewidth=width, zorder=order)
@@ -269,7 +276,13 @@ def _draw_node(
     ax.add_patch(PathPatch(name, facecolor="#111111", edgecolor="none", zorder=3))
 
 
-def _draw_legend(ax: Axes, roles: _Roles, gaps: frozenset[Any]) -> None:
+def _draw_legend(
+    ax: Axes,
+    roles: _Roles,
+    gaps: frozenset[Any],
+    shut: frozenset[Any],
+    dashed_label: str | None,
+) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -281,9 +294,11 @@ def _draw_legend(ax: Axes, roles: _Roles, gaps: frozenset[Any]) -> None:
         (roles.latent, Patch(facecolor=PLAIN, edgecolor=INK, linestyle="--", label="latent")),
         (roles.path | roles.arcs, Line2D([], [], color=PATH, linewidth=3, label="active path")),
         (gaps, Line2D([], [], color=PATH, linewidth=3, label="coupling denied")),
+        (shut, Line2D([], [], color=BLOCKER, linewidth=3, label="closed path")),
         (roles.blockers, ring),
+        (dashed_label, Line2D([], [], color=INK, linestyle=(0, (3, 2)), label=dashed_label)),
     ]
-    used = [handle for nodes, handle in handles if nodes]
+    used = [handle for present, handle in handles if present]
     if used:
         wanted = sum(len(str(handle.get_label())) + 5 for handle in used) * 0.5 * FONT_SIZE
         room = ax.get_window_extent().width / ax.figure.dpi * 72

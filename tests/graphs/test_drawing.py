@@ -179,6 +179,18 @@ def test_difficult_names_and_sizes(tmp_path):
     assert (tmp_path / "large.png").stat().st_size > 10_000
 
 
+def test_an_adjustment_paints_the_paths_that_it_closes():
+    ax = graphs.adjustment(textbook.structure("asia"), "bronc", "dysp").draw()
+    lines = [line for line in ax.lines if line.get_color() == BLOCKER]
+    assert len(lines) == 4  # bronc ← smoke → lung → either → dysp
+    assert {"closed path", "blocks", "the effect"} <= set(legend_of(ax))
+    assert "adjust for {smoke}" in ax.get_title()
+    open_ = graphs.adjustment(textbook.structure("asia"), "bronc", "dysp", given=())
+    ax = open_.draw()
+    assert not any(line.get_color() == BLOCKER for line in ax.lines)
+    assert sum(line.get_color() == PATH for line in ax.lines) == 4
+
+
 # --- Networks in time -----------------------------------------------------------------------------
 
 
