@@ -63,3 +63,25 @@ def test_every_tutorial_has_a_card(monkeypatch):
             assert f'href="downloads/{path.stem}.{suffix}"' in page
     assert page.count("min to read") == len(assemble.tutorials())
     del sys.modules["assemble"]
+
+
+def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
+    """By a kernel that works in another folder than the one who asks it, in the same sockets."""
+    pytest.importorskip(
+        "nbclient", reason="no site is built here: make docs installs what it needs"
+    )
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    monkeypatch.chdir(tmp_path)
+    import assemble
+
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    path = folder / "tutorial.py"
+    path.write_text(
+        "# %% [markdown]\n# # A title\n\n# %%\nfrom pathlib import Path\n\nPath.cwd().name"
+    )
+    found = assemble.executed(path)
+    assert found.cells[1].outputs[0].data["text/plain"] == "'elsewhere'"
+    assert found.metadata["cpu_seconds"] > 0
+    assert not list(tmp_path.rglob("kernel*"))
+    del sys.modules["assemble"]
