@@ -65,6 +65,17 @@ def test_every_tutorial_has_a_card(monkeypatch):
     del sys.modules["assemble"]
 
 
+def test_a_card_says_how_long_the_run_took_that_is_shown(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import assemble
+
+    names = [path.stem for path in assemble.tutorials()]
+    page = assemble.cards("smoke", dict.fromkeys(names, 7.2))
+    assert page.count("short run 7 s") == len(names)
+    assert "short run" not in assemble.cards(None)
+    del sys.modules["assemble"]
+
+
 def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     """By a kernel that works in another folder than the one who asks it, in the same sockets."""
     pytest.importorskip(

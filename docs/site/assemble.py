@@ -62,7 +62,8 @@ def assemble(run: str | None = "smoke", jobs: int = 2) -> None:
     for path in [*tutorials(), ROOT / "tutorials" / "_runner.py"]:
         _copy(path, EXTRA / "downloads" / path.name)
     _write_notebooks(run, jobs)
-    (SOURCE / "learn.md").write_text(cards(run), encoding="utf-8")
+    found = {} if run is None else {p.stem: _seconds(p) for p in tutorials()}
+    (SOURCE / "learn.md").write_text(cards(run, found), encoding="utf-8")
     import reference
 
     reference.write(SOURCE / "reference")
@@ -132,6 +133,12 @@ def _write_notebooks(run: str | None, jobs: int) -> None:
         RUN_MINUTES.write_text(json.dumps({k: round(v, 1) for k, v in found.items()}, indent=1))
 
 
+def _seconds(path: Path) -> float:
+    """How long a tutorial took that the site shows."""
+    shown = json.loads((SOURCE / "tutorials" / f"{path.stem}.ipynb").read_text(encoding="utf-8"))
+    return float(shown["metadata"]["seconds"])
+
+
 def executed(path: Path) -> Any:
     """A tutorial as a notebook with its results, and what it took of clock and processor."""
     import nbclient
@@ -169,30 +176,39 @@ def _digest(*paths: Path, seed: str = "") -> str:
 # --- Learn ---------------------------------------------------------------------------------------
 
 
-def cards(run: str | None = "smoke") -> str:
-    """The page of all tutorials, a card each."""
+def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) -> str:
+    """The page of all tutorials, a card each.
+
+    Args:
+        run: with which settings they were run.
+        seconds: how long that took, by tutorial.
+    """
     listed = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
     sentences = dict(re.findall(r"^\| \[\d+\]\((\S+)\.py\) \| (.*?) \|$", listed, re.MULTILINE))
-    measured = json.loads(RUN_MINUTES.read_text()) if RUN_MINUTES.is_file() else {}
+    whole = json.loads(RUN_MINUTES.read_text()) if RUN_MINUTES.is_file() else {}
+    settings = "whole" if run == "full" else "short"
     parts = [
         "# Learn\n",
         "Every tutorial compares its numbers with those of its source. What is shown here was run "
-        f"when this site was built, with {'whole' if run == 'full' else 'short'} settings. To run "
-        'one yourself, download it with <a href="downloads/_runner.py" download>_runner.py</a> '
-        "into one folder: as a script (`python 01_bayesian_networks.py`) or as a notebook.\n",
+        f"when this site was built, with {settings} settings. To run one yourself, download it "
+        'with <a href="downloads/_runner.py" download>_runner.py</a> into one folder: as a script '
+        "(`python 01_bayesian_networks.py`; short settings with `--smoke`) or as a notebook (short "
+        "with the environment variable `TUTORIALS_SMOKE=1`).\n",
         "::::{grid} 1 2 3 3\n:gutter: 3\n",
     ]
     for path in tutorials():
-        parts.append(_card(path, sentences[path.stem], measured.get(path.stem)))
+        facts = [f"{reading_minutes(path)} min to read"]
+        if path.stem in whole:
+            facts.append(f"{max(1, round(whole[path.stem]))} min to run")
+        if run == "smoke" and path.stem in (seconds or {}):
+            facts.append(f"short run {seconds[path.stem]:.0f} s")
+        parts.append(_card(path, sentences[path.stem], ", ".join(facts)))
     names = "\n".join(f"tutorials/{path.stem}" for path in tutorials())
     return "\n".join([*parts, "::::\n", f"```{{toctree}}\n:hidden:\n\n{names}\n```\n"])
 
 
-def _card(path: Path, sentence: str, run_minutes: float | None) -> str:
+def _card(path: Path, sentence: str, facts: str) -> str:
     name, title = path.stem, title_of(path)
-    facts = f"{reading_minutes(path)} min to read"
-    if run_minutes is not None:
-        facts += f", {max(1, round(run_minutes))} min to run"
     links = " · ".join(
         f'<a href="downloads/{name}{suffix}" download>{suffix}</a>' for suffix in (".py", ".ipynb")
     )
