@@ -95,4 +95,9 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     assert found.cells[1].outputs[0].data["text/plain"] == "'elsewhere'"
     assert found.metadata["cpu_seconds"] > 0
     assert not list(tmp_path.rglob("kernel*"))
+    path.write_text("# %%\nimport warnings\n\nwarnings.warn('seen by readers')")
+    with pytest.raises(
+        RuntimeError, match=r"expected no warning in tutorial\.py, got .*seen by rea"
+    ):
+        assemble.executed(path)
     del sys.modules["assemble"]

@@ -140,7 +140,11 @@ def _seconds(path: Path) -> float:
 
 
 def executed(path: Path) -> Any:
-    """A tutorial as a notebook with its results, and what it took of clock and processor."""
+    """A tutorial as a notebook with its results, and what it took of clock and processor.
+
+    Raises:
+        RuntimeError: a cell that warns, which readers would see.
+    """
     import nbclient
 
     found = notebook(path.read_text(encoding="utf-8"))
@@ -155,6 +159,9 @@ def executed(path: Path) -> Any:
         # another folder, and two kernels at a time must not share them.
         manager.transport, manager.ip = "ipc", str(Path(sockets) / "kernel")
         client.execute()
+    for output in (o for cell in found.cells for o in cell.get("outputs", [])):
+        if output.get("name") == "stderr":
+            raise RuntimeError(f"expected no warning in {path.name}, got {output.text}")
     found.metadata["seconds"] = time.perf_counter() - began
     found.metadata["cpu_seconds"] = _cpu_of_children() - spent
     return found
@@ -271,6 +278,7 @@ def main() -> int:
     os.environ |= {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "MPLBACKEND": "Agg",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, of a kernel without widgets
         "TUTORIALS_SMOKE": "" if options.full else "1",
     }
     run = None if options.no_run else "full" if options.full else "smoke"
