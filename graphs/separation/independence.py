@@ -226,10 +226,10 @@ def independent(
 def query(model: Model, text: str, *more: object, latent: NodeSet | None = None) -> Independence:
     r"""The answer to an independence written as text.
 
-    ``M _||_ F | D``, ``M ⟂ F | D``, ``M ⊥ F``, ``M ⫫ F``, ``M \perp F \mid D``, ``(A, B ⟂ C | D)``,
-    ``A ⟂ B given {C, D}`` and the like. Names with spaces or signs in them are quoted:
-    ``"wet grass" ⟂ x``. A name that is no node stands for the node that is written like it, so
-    ``0 ⟂ 1`` is about the integers 0 and 1 in a graph of integers.
+    ``M _||_ F | D``, ``M ⟂ F | D``, ``M ⊥ F``, ``M \Perp F``, ``M \perp F \mid D``,
+    ``(A, B ⟂ C | D)``, ``A ⟂ B given {C, D}`` and the like. Names with spaces or signs in them are
+    quoted: ``"wet grass" ⟂ x``. A name that is no node stands for the node that is written like it,
+    so ``0 ⟂ 1`` is about the integers 0 and 1 in a graph of integers.
 
     The answer is about the statement as it stands: ``not A ⟂ B``, ``A !⟂ B``, ``A \not\perp B`` or
     ``A depends on B`` holds where the graph does not assert the independence, as for
