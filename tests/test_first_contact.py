@@ -263,7 +263,9 @@ def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path, monke
     assert setting in (ROOT / "README.md").read_text(encoding="utf-8")
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    (source / "docs" / "package").mkdir(parents=True)
+    described = "docs/package/description.md"
+    for name in ("setup.cfg", "pyproject.toml", described, "LICENSE"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     for package in ("graphs", "ppl_gen"):
         (source / package).mkdir()

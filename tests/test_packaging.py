@@ -1,5 +1,6 @@
 """What is shipped, and what importing it costs."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,28 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(tmp_path, monkeypatch
     expected = {n for n in tracked if n.startswith(("graphs/", "ppl_gen/"))}
     assert expected <= set(names)
     assert {"graphs/py.typed", "ppl_gen/py.typed", "ppl_gen/training/__init__.pyi"} <= set(names)
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    assert_readable_without_the_repository(zipfile.ZipFile(wheel).read(metadata).decode())
+
+
+def assert_readable_without_the_repository(metadata: str) -> None:
+    """The long description is there, and none of its pictures and links is a file beside it."""
+    description = metadata.partition("\n\n")[2]
+    assert "```python" in description
+    targets = re.findall(r"\]\(([^)]+)\)", description)
+    assert targets
+    assert all(target.startswith("https://") for target in targets), targets
+
+
+def test_the_example_of_the_long_description_runs(fresh_store, capsys):
+    text = (ROOT / "docs" / "package" / "description.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(
+        compile(example.replace("epochs=5", "epochs=1, progress=False"), "description", "exec"), {}
+    )
+    printed = capsys.readouterr().out
+    assert "M → I → D ← T ← F" in printed
+    assert "P(z) P(x | z)" in printed
 
 
 @pytest.mark.parametrize(
