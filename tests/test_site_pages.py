@@ -103,6 +103,7 @@ def test_a_card_says_how_long_the_run_took_that_is_shown(monkeypatch):
     page = assemble.cards("smoke", dict.fromkeys(names, 7.2))
     assert page.count("short run 7 s") == len(names)
     assert "short run" not in assemble.cards(None)
+    assert "\nβ-VAE on sprites" in page
     del sys.modules["assemble"]
 
 

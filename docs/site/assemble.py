@@ -134,9 +134,9 @@ def _write_notebooks(run: str | None, jobs: int) -> None:
 
 
 def _seconds(path: Path) -> float:
-    """How long a tutorial took that the site shows."""
+    """How long a tutorial that the site shows takes a processor of its own."""
     shown = json.loads((SOURCE / "tutorials" / f"{path.stem}.ipynb").read_text(encoding="utf-8"))
-    return float(shown["metadata"]["seconds"])
+    return float(shown["metadata"]["cpu_seconds"])
 
 
 def executed(path: Path) -> Any:
@@ -196,7 +196,8 @@ def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) ->
     settings = "whole" if run == "full" else "short"
     parts = [
         "# Learn\n",
-        "Every tutorial compares its numbers with those of its source. What is shown here was run "
+        "Every tutorial follows a source, lectures or a paper, and compares its numbers with those "
+        "printed there; where they differ it says why. What is shown here was run "
         f"when this site was built, with {settings} settings. To run one yourself, download it "
         'with <a href="downloads/_runner.py" download>_runner.py</a> into one folder: as a script '
         "(`python 01_bayesian_networks.py`; short settings with `--smoke`) or as a notebook (short "
@@ -222,9 +223,14 @@ def _card(path: Path, sentence: str, facts: str) -> str:
     picture = f'<img class="thumb" alt="" loading="lazy" src="thumbnails/{name}.png">'
     return (
         f":::{{grid-item-card}}\n\n{picture}\n\n"
-        f"**[{name[:2]} {title}](tutorials/{name})**\n\n{sentence[0].upper()}{sentence[1:]}.\n\n"
-        f'<p class="facts">{facts} · {links}</p>\n:::\n'
+        f"**[{name[:2]} {title}](tutorials/{name})**\n\n{_capitalized(sentence)}.\n\n"
+        f'<p class="facts">{facts}<br>{links}</p>\n:::\n'
     )
+
+
+def _capitalized(sentence: str) -> str:
+    """A sentence that begins with a capital, unless with a symbol: β is not written Β."""
+    return sentence[0].upper() + sentence[1:] if sentence[0].isascii() else sentence
 
 
 def title_of(path: Path) -> str:
