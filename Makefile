@@ -9,7 +9,7 @@ TOUR_ARGS ?=
 # A path instead of an import hook, which type checkers and editors do not follow.
 EDITABLE := --config-settings editable_mode=compat
 
-.PHONY: tour test lint page docs docs-full clean
+.PHONY: tour test lint page docs docs-full readme clean
 export MPLBACKEND = Agg
 # The models are small: a second thread gains little, and costs much where cores are shared.
 export OMP_NUM_THREADS ?= 1
@@ -44,6 +44,10 @@ docs: $(VENV)/.docs
 
 docs-full: $(VENV)/.docs
 	$(PY) docs/site/assemble.py --full
+
+# The README's pictures, table and numbers, from a tour, a browser and the files of results.
+readme: $(STAMP)
+	$(PY) docs/site/readme.py
 
 # Builds the front end of the page anew, from frontend/; its test compares the bytes.
 page:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ppl_gen.zoo import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,53 +52,78 @@ def test_the_table_names_every_model_with_its_paper():
 # --- Numbers quoted ---------------------------------------------------------------------------
 
 
-def result_table(page: str, title: str) -> dict[str, dict[str, str]]:
-    """The last table of a page of results whose first column has a title: row, column, cell."""
-    text = (ROOT / "docs" / "results" / page).read_text(encoding="utf-8")
-    found = {}
-    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        head, _, *rows = (
-            [c.strip() for c in line.strip()[1:-1].split("|")] for line in block.split("\n")[:-1]
-        )
-        if head[0] == title:
-            found = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
-    assert found, f"no table of {title!r} on {page}"
-    return found
+@pytest.fixture
+def maker(monkeypatch):
+    """``docs/site/readme.py``, which makes the README anew."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "docs" / "site"), *sys.path])
+    import readme
+
+    yield readme
+    del sys.modules["readme"]
 
 
-def as_quoted(measured: str, quoted: str) -> bool:
-    """Whether a number was rounded to the digits that are quoted."""
-    digits = len(quoted.partition(".")[2])
-    return f"{float(measured):.{digits}f}" == quoted
+def test_the_answer_the_table_and_the_numbers_are_those_of_this_tree(maker):
+    assert maker.regenerated(README) == README, "python docs/site/readme.py --text mends it"
 
 
-def test_seconds_of_training_are_those_measured():
-    quoted = re.search(
-        r"For (\d+) and (\d+) epochs on 4,000 digits `fit` takes ([\d.]+) and ([\d.]+) s .*?, "
-        r"([\d.]+) s once the step is compiled on disk, and Pyro ([\d.]+) and\s+([\d.]+) s",
-        README,
-        re.DOTALL,
+def test_no_number_of_a_sentence_is_left_out(maker):
+    """Outside of commands, examples, the table and names, which other tests run and compare."""
+    left = re.sub(r"```.*?```|`[^`]*`|^\|[^\n]*$|\]\([^)]*\)", " ", README, flags=re.DOTALL | re.M)
+    for pattern, _ in maker.QUOTES:
+        whole = re.search(pattern, README, re.DOTALL)[0]
+        left = left.replace(re.sub(r"`[^`]*`|\]\([^)]*\)", " ", whole), "")
+    assert set(re.findall(r"\b[\w.-]*\d[\w.,-]*", left)) <= {"Apache-2.0."}
+
+
+def drifted(text: str, pattern: str) -> str:
+    """A README in which the first number of a sentence was not brought up to date."""
+    found = re.search(pattern, text, re.DOTALL)
+    return text[: found.start(1)] + "77" + text[found.end(1) :]
+
+
+def test_every_number_that_drifted_is_found(maker):
+    for pattern, _ in maker.QUOTES:
+        old = drifted(README, pattern)
+        assert old != README
+        assert maker.quoted(old) == README, pattern
+
+
+@pytest.mark.parametrize("wrong", ["| 2014 | 05 |", "| `vae` |"])
+def test_a_table_that_drifted_is_found(maker, wrong):
+    old = README.replace(wrong, wrong.replace("2014", "2015").replace("`vae`", "`vea`"), 1)
+    mended = maker.listed(old)
+    assert old != README
+    assert sorted(re.findall(r"^\| `\w+` .* \d{4} ", mended, re.M)) == sorted(
+        re.findall(r"^\| `\w+` .* \d{4} ", README, re.M)
     )
-    short, long, *seconds = quoted.groups()
-    table = result_table("time_to_result.md", "`mlp` without load, epochs")
-    pyro = table["Pyro, `SVI` and `Trace_ELBO`"]
-    empty, full = table["default, empty"], table["default, full"]
-    measured = [empty[short], empty[long], full[long], pyro[short], pyro[long]]
-    for cell, number in zip(measured, seconds, strict=True):
-        assert as_quoted(cell, number), (cell, number)
 
 
-def test_the_factor_of_a_compiled_step_is_that_measured():
-    quoted = re.search(r"\[?compiled step\]\S* takes ([\d.]+) times as long as Pyro's", README)[1]
-    steps = result_table("training.md", "")
-    ours, theirs = steps["`ppl_gen.fit`"]["`mlp`"], steps["Pyro, `SVI` and `Trace_ELBO`"]["`mlp`"]
-    assert as_quoted(str(float(ours) / float(theirs)), quoted)
+def test_a_sentence_that_was_reworded_is_missed(maker):
+    with pytest.raises(
+        ValueError, match=r"expected a sentence in the README that matches .*got none"
+    ):
+        maker.quoted(README.replace("compiled step](", "step]("))
 
 
-def test_counts_are_those_of_the_tree():
-    numbers = {"twenty": 20, "twenty-one": 21, "twenty-two": 22, "twenty-three": 23}
-    quoted = re.search(r"\[Tutorials\]\S+ ([a-z-]+) scripts", README)[1]
-    assert numbers[quoted] == len(list((ROOT / "tutorials").glob("[0-9][0-9]_*.py")))
+def test_a_table_of_results_that_is_gone_is_missed(maker):
+    with pytest.raises(ValueError, match="expected a table of 'nothing' on docs/results/training"):
+        maker.result_table("training.md", "nothing")
+
+
+def test_the_tutorial_of_a_model_is_about_it():
+    """It builds the model, or is about the paper."""
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d\d) \|$", README, re.MULTILINE)
+    assert len(rows) > 20
+    for name, number in rows:
+        (path,) = (ROOT / "tutorials").glob(f"{number}_*.py")
+        text = path.read_text(encoding="utf-8")
+        author = re.match(r"[^\W_]+", registry[name].paper)[0]
+        assert re.search(rf"zoo\.{name}\b|[\"']{name}[\"']", text) or author in text, name
+
+
+def test_the_changelog_counts_the_models():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"{len(registry)} named models" in changelog
 
 
 def test_every_link_and_picture_exists():
