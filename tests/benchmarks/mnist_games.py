@@ -65,6 +65,7 @@ class Row:
 
 ROWS = {
     "gan": Row("its defaults", partial(zoo.gan, SHAPE, LATENT), 720),
+    "gan, longer": Row("its defaults", partial(zoo.gan, SHAPE, LATENT), 3800),
     "wgan, the source's": Row(
         "clip 0.01, RMSprop at 1e-3, 5 critic steps",
         partial(zoo.wgan, SHAPE, LATENT),
