@@ -39,7 +39,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "results" / "diffusion_speed.md"
 STORE = FOLDER / "diffusion_speed" / "cells.json"
 T = 1000
 # Shape of a datum, batch size, steps in a call, and calls.
-ROWS = {"mlp": ((20,), 256, 32, 12), "unet": ((1, 28, 28), 64, 2, 8)}
+ROWS = {"mlp": ((20,), 256, 32, 12), "unet": ((1, 28, 28), 64, 2, 30)}
 CONTESTANTS = ("by hand", "compiled", "fit, eager", "fit")
 TITLES = {"mlp": "MLP 256×3, 20 dimensions, batch 256", "unet": "U-Net 32-64, 28 × 28, batch 64"}
 TARGETS = {"mlp": 0.6, "unet": 0.9, "sample": 0.8}
