@@ -67,7 +67,7 @@ def minutes_of_tour() -> list[str]:
 
 def seconds_of_training() -> list[str]:
     """What a short and a long training of digits take from the call, beside Pyro's."""
-    table = result_table("time_to_result.md", "`mlp` without load, epochs")
+    table = result_table("time_to_result.md", "`mlp`, epochs")
     cold, warm = table["default, empty"], table["default, full"]
     pyro = table["Pyro, `SVI` and `Trace_ELBO`"]
     cells = (cold["5"], cold["100"], warm["100"], pyro["5"], pyro["100"])
