@@ -16,8 +16,8 @@ pyAgrum make of the same rows; the largest difference of any cell.
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -25,30 +25,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from cells import FOLDER, Cell, Cells, table, write_page
+from ising import ising
 
 import graphs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "results" / "approximate.md"
 ALARM = ROOT / "tests" / "data" / "bif" / "alarm.bif.gz"
-SPIN = np.array([[1.0, -1.0], [-1.0, 1.0]])
 
 
-def ising(sides: tuple[int, int], coupling: float, field: float = 0.0, wrapped: bool = False):
-    """Spins on a grid, or on a torus."""
-    rows, columns = sides
-    edges = [
-        ((i, j), ((i + di) % rows, (j + dj) % columns))
-        for i, j in itertools.product(range(rows), range(columns))
-        for di, dj in ((0, 1), (1, 0))
-        if wrapped or (i + di < rows and j + dj < columns)
-    ]
-    rng = np.random.default_rng(0)
-    fields = field * rng.normal(size=sides)
-    factors = [(edge, np.exp(coupling * SPIN)) for edge in edges]
-    factors += [((at,), np.exp([h, -h])) for at, h in np.ndenumerate(fields)]
-    return graphs.markov_network(factors)
+def spins(sides: tuple[int, int], coupling: float, field: float = 0.0, wrapped: bool = False):
+    """Spins on a grid, or on a torus, in random fields."""
+    fields = field * np.random.default_rng(0).normal(size=sides)
+    return ising(sides, coupling, fields, wrapped)
 
 
 def forest(seed: int):
@@ -117,12 +110,12 @@ def onsager(coupling: float) -> float:
 CASES = {
     "20 random trees of 40 nodes": trees,
     "alarm, 20 rows of symptoms": alarm,
-    "torus 4 × 4, J = 0.2": lambda: compared(ising((4, 4), 0.2, wrapped=True)),
-    "torus 4 × 4, J = 0.5, fields": lambda: compared(ising((4, 4), 0.5, 0.5, wrapped=True)),
-    "grid 10 × 10, J = 0.3, fields": lambda: compared(ising((10, 10), 0.3, 0.5)),
-    "grid 10 × 10, J = 1, fields": lambda: compared(ising((10, 10), 1.0, 0.5)),
-    "grid 100 × 100, J = 0.3, fields": lambda: compared(ising((100, 100), 0.3, 0.5), exact=False),
-    "torus 100 × 100, J = 0.2": lambda: compared(ising((100, 100), 0.2, wrapped=True), exact=False),
+    "torus 4 × 4, J = 0.2": lambda: compared(spins((4, 4), 0.2, wrapped=True)),
+    "torus 4 × 4, J = 0.5, fields": lambda: compared(spins((4, 4), 0.5, 0.5, wrapped=True)),
+    "grid 10 × 10, J = 0.3, fields": lambda: compared(spins((10, 10), 0.3, 0.5)),
+    "grid 10 × 10, J = 1, fields": lambda: compared(spins((10, 10), 1.0, 0.5)),
+    "grid 100 × 100, J = 0.3, fields": lambda: compared(spins((100, 100), 0.3, 0.5), exact=False),
+    "torus 100 × 100, J = 0.2": lambda: compared(spins((100, 100), 0.2, wrapped=True), exact=False),
 }
 LATTICE = {"torus 100 × 100, J = 0.2": 10_000 * onsager(0.2)}
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from enumeration import Dense, random_bayesian, random_evidence, random_markov
+from ising import SPIN, ising
 
 import graphs
-
-SPIN = np.array([[1.0, -1.0], [-1.0, 1.0]])
 
 # A 4 × 4 torus of random couplings and fields, its belief propagation and mean-field marginals of
 # the first state, and what their log Z is off by: testfast.fg and testfast.out of libDAI (Mooij
@@ -61,20 +60,6 @@ def random_forest(rng):
     states = {f"v{i}": range(k) for i, k in enumerate(sizes)}
     model = graphs.markov_network(factors, states=states)
     return Dense(model, tuple(states), tuple(sizes), factors)
-
-
-def ising(sides, coupling, fields=None, wrapped=False):
-    rows, columns = sides
-    edges = [
-        ((i, j), ((i + di) % rows, (j + dj) % columns))
-        for i, j in itertools.product(range(rows), range(columns))
-        for di, dj in ((0, 1), (1, 0))
-        if wrapped or (i + di < rows and j + dj < columns)
-    ]
-    factors = [(edge, np.exp(coupling * SPIN)) for edge in edges]
-    for (i, j), h in np.ndenumerate(np.zeros(sides) if fields is None else fields):
-        factors.append((((i, j),), np.exp([h, -h])))
-    return graphs.markov_network(factors)
 
 
 def quiet(method, *args):
