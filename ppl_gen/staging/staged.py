@@ -167,7 +167,6 @@ class StagedFunction:
         self._refused: dict[Key, NotStageable] = {}
         self._warned = self._prepared = False
         self.choice = Always()
-        self._counting: AbstractContextManager[Any] = nullcontext()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Metrics]:
         if self.staged:
@@ -207,7 +206,13 @@ class StagedFunction:
     # --- Eagerly --------------------------------------------------------------------------------
 
     def _run_eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
-        with _unvalidated(), torch.enable_grad(), self._counting:
+        loss, metrics = self._gradients(args, kwargs)
+        with torch.no_grad():
+            self.follow(args, loss, metrics, {p: p.grad for p in self.trained.values()})
+        return loss, metrics
+
+    def _gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Metrics]:
+        with _unvalidated(), torch.enable_grad():
             loss, metrics = self.evaluate(args, kwargs)
             if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
                 raise ValueError(f"expected a 0-d loss that depends on parameters, got {loss!r}")
@@ -219,10 +224,7 @@ class StagedFunction:
             torch.autograd.backward(loss, inputs=leaves)
             if all(leaf.grad is None for leaf in leaves):
                 raise ValueError("the loss depends on none of the parameters given")
-        loss, metrics = loss.detach(), {name: value.detach() for name, value in metrics.items()}
-        with torch.no_grad():
-            self.follow(args, loss, metrics, {p: p.grad for p in self.trained.values()})
-        return loss, metrics
+        return loss.detach(), {name: value.detach() for name, value in metrics.items()}
 
     def _leaves(self) -> list[Tensor]:
         leaves = [parameter for parameter in self.trained.values() if parameter.requires_grad]
@@ -283,13 +285,13 @@ class StagedFunction:
     def _work(self, call: Call) -> Work:
         """What a step does eagerly, without what follows the gradients."""
         self.prepare(*call.arguments())
-        environment = self._environment(FloatInputs(call))
-        self._counting = counter = Counter()
-        try:
-            with self._random_state(call) as random:
-                self._reference(call, environment, random)
-        finally:
-            self._counting = nullcontext()
+        environment, counter = self._environment(FloatInputs(call)), Counter()
+        with self._random_state(call) as random, self._undone(environment, random) as sandbox:
+            with sandbox, counter:
+                self._gradients(*call.arguments())
+            sandbox.restore()
+            for parameter in self.trained.values():
+                parameter.grad = None
         return counter.work()
 
     def _note(self, call: Call, text: str) -> None:
@@ -369,11 +371,18 @@ class StagedFunction:
         self, call: Call, environment: Environment, random: RandomState
     ) -> tuple[Outcome, Sandbox]:
         """What a step results in eagerly, with everything it writes to put back."""
+        with self._undone(environment, random) as sandbox:
+            with sandbox:
+                loss, metrics = self._run_eagerly(*call.arguments())
+            outcome = self._outcome(call, loss, metrics, sandbox)
+        return outcome, sandbox
+
+    @contextmanager
+    def _undone(self, environment: Environment, random: RandomState) -> Iterator[Sandbox]:
+        """A context for a run in a sandbox, refused if it leaves behind what cannot be undone."""
         stored = dict(pyro.get_param_store().named_parameters())
         random.restore()
-        with Sandbox() as sandbox:
-            loss, metrics = self._run_eagerly(*call.arguments())
-        outcome = self._outcome(call, loss, metrics, sandbox)
+        yield Sandbox()
         now = vars(pyro.get_param_store())["_params"]
         replaced = [name for name, old in stored.items() if now.get(name) is not old]
         changed = environment.changes()
@@ -387,7 +396,6 @@ class StagedFunction:
         foreign = random.foreign_drawn()
         if foreign is not None:
             raise NotStageable(f"the program draws from {foreign}, which a graph cannot")
-        return outcome, sandbox
 
     def _trial(
         self,
