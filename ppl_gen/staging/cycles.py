@@ -91,18 +91,12 @@ class WholeCycles:
     def _is_ready(self) -> bool:
         return all(mover.steps.is_ready() for mover in self.movers.values())
 
-    def work(self, turns: Sequence[Turn]) -> Work:
-        """What a cycle does eagerly, and what is compiled of it."""
+    def work(self, turns: Sequence[Turn], works: Sequence[Work]) -> Work:
+        """What a cycle does eagerly, and what is compiled of it, given what each turn does."""
         if not self._is_ready():
             raise NotStageable("settings of an optimiser have changed")
-        kinds: dict[Any, Work] = {}
-        works = []
-        for step, call in self._calls(turns):
-            key = id(step), call.key
-            if key not in kinds:
-                kinds[key] = step.work(call)
-            works.append(kinds[key])
-        return Work.of_turns(works, list(kinds.values()))
+        kinds = ((id(step), call.key) for step, call in self._calls(turns))
+        return Work.of_turns(works, list(dict(zip(kinds, works, strict=True)).values()))
 
     def take(self, cycles: Sequence[Sequence[Turn]]) -> list[list[dict[str, float]]] | None:
         """Take cycles of one kind, until a loss is not finite.

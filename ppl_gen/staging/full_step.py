@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ppl_gen._random import RandomState
 from ppl_gen.staging.comparison import Outcome
-from ppl_gen.staging.costs import Work
 from ppl_gen.staging.recording import NotStageable, storage_of
 from ppl_gen.staging.sandbox import Sandbox
 from ppl_gen.staging.signatures import Call, flatten_call
@@ -70,10 +69,6 @@ class WholeStep(StagedFunction):
         except NotStageable as refusal:
             self._give_up(call, refusal)
             return None
-
-    def work(self, call: Call) -> Work:
-        """What the step does eagerly, without what follows the gradients."""
-        return self._work(call)
 
     # --- What differs from a loss with its gradients --------------------------------------------
 

@@ -13,7 +13,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -26,6 +26,7 @@ from ppl_gen._files import PathLike
 from ppl_gen._processes import World
 from ppl_gen.data.batches import Batch, Batches, TensorBatches
 from ppl_gen.staging import StagingError, stage_function
+from ppl_gen.staging.costs import Counter, Work
 from ppl_gen.staging.cycles import WholeCycles
 from ppl_gen.staging.recording import NotStageable
 from ppl_gen.staging.staged import warn
@@ -140,6 +141,7 @@ class Run:
         self._resumed: dict[str, Any] | None = None
         self._warned = False
         self._synchronized = True
+        self._counters: list[Counter] | None = None
 
     # --- Steps ------------------------------------------------------------------------------------
 
@@ -183,9 +185,15 @@ class Run:
         if cycle is None or whole is None:
             yield from map(self.step, steps)
             return
-        before = torch.get_rng_state(), [buffer.clone() for buffer in self._buffers]
         cycles = [_schedule(cycle, batches) for batches in steps]
-        taken = whole.take(cycles) if self._chooses(steps[0], cycles[0]) else None
+        counted: list[dict[str, float]] = []
+        chosen = self._chooses(steps[0], cycles[0], counted)
+        yield from counted
+        steps, cycles = steps[len(counted) :], cycles[len(counted) :]
+        if not steps:
+            return
+        before = torch.get_rng_state(), [buffer.clone() for buffer in self._buffers]
+        taken = whole.take(cycles) if chosen else None
         if taken is None:
             yield from map(self.step, steps)
             return
@@ -209,14 +217,30 @@ class Run:
             self._synchronized = i + 1 == len(steps)
             yield recorded
 
-    def _chooses(self, batches: Sequence[Batch], turns: Sequence[Turn]) -> bool:
-        """Whether to take steps on such batches whole."""
+    def _chooses(
+        self, batches: Sequence[Batch], turns: Sequence[Turn], counted: list[dict[str, float]]
+    ) -> bool:
+        """Whether to take steps on such batches whole.
+
+        What one does may have to be counted first: it is taken eagerly then, and its metrics are
+        in ``counted``.
+        """
         assert self._whole is not None
+        whole = self._whole
+
+        def measure() -> Work:
+            self._counters = []
+            try:
+                counted.append(self.step(batches))
+                return whole.work(turns, [counter.work() for counter in self._counters])
+            finally:
+                self._counters = None
+
         titles = dict.fromkeys(_title(turn.players, turn.loss) for turn in turns)
         self._of_cycle.cycle = choice = self.choices.of(" and ".join(titles), every=True)
         self._of_cycle.leaves = leaves = [tensor for batch in batches for tensor in batch]
         try:
-            chosen = choice(leaves, partial(self._whole.work, turns))
+            chosen = choice(leaves, measure)
         except NotStageable:
             choice.insist(leaves)  # the single turns say why
             return False
@@ -267,7 +291,8 @@ class Run:
         self._require_players(turn)
         rules = [self.rules[player] for player in turn.players]
         before = torch.get_rng_state()
-        loss, metrics = self._stage(turn)(*turn.args)
+        with self._counting():
+            loss, metrics = self._stage(turn)(*turn.args)
         self._require_finite(loss.item(), turn, partial(torch.set_rng_state, before), batches)
         for rule in rules:
             self.world.reduce_gradients(rule.parameters)
@@ -278,6 +303,13 @@ class Run:
         if turn.after is not None:
             turn.after()
         return metrics, recorded
+
+    def _counting(self) -> AbstractContextManager[object]:
+        """A context that counts what a turn does, where that is asked for."""
+        if self._counters is None:
+            return nullcontext()
+        self._counters.append(Counter())
+        return self._counters[-1]
 
     def _named(self, turn: Turn, metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
         """Metrics as they are recorded: those of some of the players have their names."""

@@ -104,6 +104,21 @@ def test_counting_leaves_no_trace(made, monkeypatch):
     assert dict(counted) == dict(expected)
 
 
+def test_a_cycle_is_counted_in_its_turns_and_compiled_in_their_kinds(made, monkeypatch):
+    works, points = [], torch.randn(320, 2, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(costs, "too_few", lambda steps, saved: False)
+    monkeypatch.setattr(costs, "price", lambda work: works.append(work) or 1e9)
+    game = zoo.wgan((2,), 2, hidden=(8,), critic_steps=3)
+    ppl_gen.fit(game, points, epochs=1, batch_size=20, progress=False)
+    work = works[0]
+    assert (work.turns, work.graphs) == (4, 2)  # of critics those are alike
+    # Products for each of 20 points: 2-8-2 makes one in 32, 2-8-1 judges it in 24. Gradients of
+    # weights cost as much again, those of a hidden layer as much as the layer that follows it.
+    critic = 32 + 2 * (24 + 24 + 8)
+    generator = 32 + 24 + 24 + (32 + 16)
+    assert work.products == 20 * (3 * critic + generator)
+
+
 def test_a_short_last_batch_stays_eager_while_the_others_are_compiled(made, monkeypatch):
     monkeypatch.setattr(costs, "GRAPH", 0.06)
     monkeypatch.setattr(costs, "COMPILED_OPERATION", 0.0)
