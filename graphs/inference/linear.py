@@ -16,7 +16,7 @@ from graphs.inference.plans import Plan, Result
 
 CACHE_BYTES = 1 << 20  # a second-level cache: what a block of rows fills at least
 USUAL_ROWS = 64  # of a block where tables are larger: enough to work through memory in long runs
-BLOCK_BYTES = 1 << 27  # what it fills at most
+BLOCK_BYTES = 1 << 28  # what it fills at most
 
 
 class _Steps(NamedTuple):

@@ -112,10 +112,10 @@ TAILS = ['"', "/*", "(", " ", "{", "a ", '"a", ', '\\"', "|", ";", "1 ", "proper
 @pytest.mark.parametrize("extension", [*SEEDS])
 def test_reading_takes_linear_time_whatever_the_text(extension, tmp_path):
     path = tmp_path / f"n{extension}"
-    start = time.perf_counter()
+    start = time.process_time()
     for head in HEADS:
         for tail in TAILS:
             path.write_text(head + tail * (100_000 // len(tail)))
             with pytest.raises(ValueError, match="expected"):
                 graphs.load(path)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

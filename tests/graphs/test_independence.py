@@ -419,16 +419,13 @@ def test_explanations_do_not_depend_on_the_hash_seed():
 
 def test_importing_is_cheap():
     code = (
-        "import networkx, time, sys; start = time.perf_counter(); import graphs;"
+        "import networkx, sys, graphs;"
         "graphs.query(graphs.parse('P(A)P(B|A)P(C|B)'), 'A ⟂ C | B').explain();"
-        "print(time.perf_counter() - start);"
         "heavy = {'pgmpy', 'torch', 'matplotlib', 'numba', 'pandas'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    seconds, heavy = run.stdout.splitlines()
-    assert heavy == "[]"
-    assert float(seconds) < 0.5
+    assert run.stdout.split() == ["[]"]
 
 
 # --- Lists of independences ---------------------------------------------------------------------

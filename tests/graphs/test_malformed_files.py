@@ -286,11 +286,11 @@ LAUGHS = "\n".join(f"<!ENTITY l{i} '{10 * f'&l{i - 1};'}'>" for i in range(1, 12
     ],
 )
 def test_entities_are_refused_before_they_expand(declarations, tmp_path):
-    start = time.perf_counter()
+    start = time.process_time()
     text = replaced(XML, "?>\n", f"?><!DOCTYPE BIF [\n{declarations}]>\n")
     text = replaced(text, "<NAME>tub", "<NAME>&name;&l11;tub")
     assert_refused(tmp_path / "n.xmlbif", text, 2, "no entities beyond XML's own")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_an_external_document_type_is_not_fetched(tmp_path):
