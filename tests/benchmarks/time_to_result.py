@@ -20,6 +20,10 @@ A cell, ``JOB/HOW/CACHE/EPOCHS``, is kept in ``results/time_to_result.json`` onc
 is not measured again without ``--again``; ``--how``, ``--caches`` and ``--epochs`` pick some of
 them. ``--runs`` takes each so often, in rounds, and keeps the least: on a machine with neighbours
 single runs tell little. ``--write`` fills the tables of ``docs/results/time_to_result.md``.
+
+``--turns`` compares the default with full caches in so many rounds, each of two processes one after
+the other: with ``staged=False`` up to 20 epochs and with ``staged=True`` beyond. What counts is the
+median of their ratios, as neighbours slow both of a round alike.
 """
 
 from __future__ import annotations
@@ -62,6 +66,7 @@ TITLES = {
     "pythae": "pythae",
 }
 CACHES = ("empty", "full")
+DECIDED = 20  # the default is eager up to so many epochs of these jobs
 
 
 def main() -> None:
@@ -74,6 +79,7 @@ def main() -> None:
     parser.add_argument("--peers", default="", help="a folder where peers are installed")
     parser.add_argument("--out", type=Path, default=FOLDER / "time_to_result.json")
     parser.add_argument("--again", action="store_true", help="measure cells that are there again")
+    parser.add_argument("--turns", type=int, default=0, help="rounds of the default beside another")
     parser.add_argument("--write", action="store_true", help="fill the tables of the documentation")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -83,7 +89,13 @@ def main() -> None:
         return
     cells = Cells(options.out, options.again)
     with tempfile.TemporaryDirectory() as folder:
-        for runs, job in itertools.product(range(1, options.runs + 1), options.jobs):
+        for job, epochs in itertools.product(options.jobs, options.epochs if options.turns else ()):
+            cells.measure(
+                f"{job}/turns/{epochs}",
+                lambda t=(job, epochs): turns(*t, options.turns, folder),
+            )
+        rounds = range(1, 1 + (0 if options.turns else options.runs))
+        for runs, job in itertools.product(rounds, options.jobs):
             for how, cache, epochs in wanted(options):
                 cells.measure(
                     f"{job}/{how}/{cache}/{epochs}",
@@ -92,6 +104,7 @@ def main() -> None:
                 )
     for job in options.jobs:
         report(job, cells, options.write)
+    report_turns(cells, options.write)
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
@@ -229,6 +242,21 @@ def trained(job: str, how: str, epochs: int, cache: str, folder: str, peers: str
     return json.loads(printed.splitlines()[-1]) | {"process": round(whole, 2)}
 
 
+def turns(job: str, epochs: int, rounds: int, folder: str) -> Cell:
+    """The default beside what it should equal, one after the other in each round."""
+    other = "eager" if epochs <= DECIDED else "staged"
+    pairs: list[list[float]] = []
+    for i in range(rounds):
+        pair = {}
+        for how in ("auto", other) if i % 2 else (other, "auto"):
+            found = trained(job, how, epochs, "full", folder, "")
+            pair[how] = found["seconds"][str(epochs)]
+        pairs.append([pair["auto"], pair[other]])
+    ratios = sorted(round(own / their, 3) for own, their in pairs)
+    own, their = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"beside": other, "own": own, "their": their, "ratios": ratios}
+
+
 # --- The table ------------------------------------------------------------------------------------
 
 
@@ -249,6 +277,26 @@ def report(job: str, cells: Cells, write: bool) -> None:
     print(f"\n{printed}\n")
     for epochs in EPOCHS:
         judge(epochs, {key: s[epochs] for key, s in found.items() if epochs in s})
+    if write:
+        fill(ROOT / "docs" / "results" / "time_to_result.md", printed)
+
+
+def report_turns(cells: Cells, write: bool) -> None:
+    """The rounds in which the default took turns with another setting."""
+    rows = []
+    for job, epochs in itertools.product(SIZES, EPOCHS):
+        if (found := cells.get(f"{job}/turns/{epochs}")) is None:
+            continue
+        ratio, limit = statistics.median(found["ratios"]), 1.0 if epochs <= DECIDED else 1.05
+        spread = f"{found['ratios'][0]:.2f} to {found['ratios'][-1]:.2f}"
+        seconds = [f"{found[whose]:.2f}" for whose in ("own", "their")]
+        other = TITLES[found["beside"]]
+        rows.append(
+            [f"`{job}`, {epochs}", *seconds, other, f"{ratio:.2f}", spread, f"at most {limit:g}"]
+        )
+    heads = ["job, epochs", "default", "other", "which", "median ratio", "of rounds", "asked"]
+    printed = table(heads, rows)
+    print(f"\n{printed}\n")
     if write:
         fill(ROOT / "docs" / "results" / "time_to_result.md", printed)
 
