@@ -446,6 +446,8 @@ def _caller() -> str | None:
         if name.startswith(_LIBRARY):
             return None
         if name != __file__ and not name.startswith(str(_TORCH)):
+            if Path(name).parent.name.startswith("ipykernel_"):  # a file that nobody wrote
+                return f"line {frame.f_lineno} of a cell"
             return f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back
     return None

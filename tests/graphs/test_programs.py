@@ -203,6 +203,19 @@ def test_random_programs_through_python_numbers_give_their_graph(seed):
 # --- What leaves torch ----------------------------------------------------------------------------
 
 
+def test_a_cell_of_a_notebook_is_named_by_its_line():
+    """Its file has the number of a digest, and lies in a folder of the kernel's."""
+    source = "\ndef program():\n    z = pyro.sample('z', dist.Normal(0.0, 1.0))\n    float(z)\n"
+    for name, place in {
+        "/tmp/ipykernel_4711/2991662999.py": "at line 4 of a cell (__float__)",
+        "/home/me/model.py": "at model.py:4 (__float__)",
+    }.items():
+        namespace = {"dist": dist, "pyro": pyro}
+        exec(compile(source, name, "exec"), namespace)
+        (warning,) = graphs.from_pyro(namespace["program"]).graph["warnings"]
+        assert place in warning
+
+
 def branching():
     z = pyro.sample("z", NORMAL)
     if z > 0:
