@@ -82,29 +82,156 @@ def test_every_public_name_has_one_task(monkeypatch):
     del sys.modules["reference"]
 
 
+def test_no_two_pages_share_a_file_where_capitals_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import reference
+
+    names = reference.write(tmp_path)
+    files = [path.name for path in tmp_path.iterdir()]
+    assert len({name.lower() for name in files}) == len(files) == len(names) + 1
+    assert {"graphs.adjustment.rst", "graphs.Adjustment-type.rst"} <= set(files)
+    listed = (tmp_path / "index.rst").read_text()
+    for path in tmp_path.glob("ppl_gen.*.rst"):
+        assert f"\n   {path.stem}\n" in listed
+    del sys.modules["reference"]
+
+
+def test_pages_of_modules_and_values_say_what_they_are(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import reference
+
+    assert ".. automodule:: ppl_gen.zoo" in reference.page("ppl_gen.zoo")
+    assert ">>> list(ppl_gen.gradients.registry)" in reference.page("ppl_gen.gradients.registry")
+    assert "'score_constant'" in reference.page("ppl_gen.gradients.registry")
+    assert "'slanted'" in reference.page("ppl_gen.data.VOCABULARY")
+    assert "type for annotations, ``tuple[int, ...]``" in reference.page("ppl_gen.networks.Shape")
+    hinge = reference.page("ppl_gen.divergences.hinge")
+    assert ":class:`Divergence <ppl_gen.divergences.Divergence>`" in hinge
+    del sys.modules["reference"]
+
+
 def test_every_tutorial_has_a_card(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
-    import assemble
+    import learn
 
-    page = assemble.cards()
-    for path in assemble.tutorials():
+    page = learn.cards()
+    for path in learn.tutorials():
         assert f"](tutorials/{path.stem})" in page
         for suffix in ("py", "ipynb"):
             assert f'href="downloads/{path.stem}.{suffix}"' in page
-    assert page.count("min to read") == len(assemble.tutorials())
-    del sys.modules["assemble"]
+    assert page.count("min to read") == len(learn.tutorials())
+    del sys.modules["learn"]
 
 
 def test_a_card_says_how_long_the_run_took_that_is_shown(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
-    import assemble
+    import learn
 
-    names = [path.stem for path in assemble.tutorials()]
-    page = assemble.cards("smoke", dict.fromkeys(names, 7.2))
+    names = [path.stem for path in learn.tutorials()]
+    page = learn.cards("smoke", dict.fromkeys(names, 7.2))
     assert page.count("short run 7 s") == len(names)
-    assert "short run" not in assemble.cards(None)
+    assert "short run" not in learn.cards(None)
     assert "\nβ-VAE on sprites" in page
-    del sys.modules["assemble"]
+    del sys.modules["learn"]
+
+
+def test_every_tutorial_is_in_one_group(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import learn
+
+    grouped = [path for paths in learn.groups().values() for path in paths]
+    assert sorted(grouped) == learn.tutorials()
+    monkeypatch.setitem(learn.GROUPS, "Diffusion", "16 17 18")
+    with pytest.raises(ValueError, match=r"one group of docs/site/learn\.py, got \['19'\]"):
+        learn.groups()
+    del sys.modules["learn"]
+
+
+def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
+    """Below the title, where to get it; and that settings were short, where there are any."""
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    from types import SimpleNamespace
+
+    import learn
+
+    def first(name, run):
+        cell = SimpleNamespace(source="# A title\n\nA first paragraph.")
+        made = SimpleNamespace(cells=[cell], metadata={"cpu_seconds": 7.2})
+        return learn.headed(made, ROOT / "tutorials" / name, run).cells[0].source
+
+    short = first("05_autoencoders.py", "smoke")
+    assert short.startswith("# A title\n\n<p")
+    assert short.endswith("A first paragraph.")
+    assert 'href="../downloads/05_autoencoders.ipynb"' in short
+    assert "short settings, 7 s" in short
+    assert "short settings" not in first("05_autoencoders.py", "full")
+    assert "short settings" not in first("20_interventions.py", "smoke")  # has no others
+    del sys.modules["learn"]
+
+
+def test_results_are_kept_while_the_code_is_the_same(tmp_path, monkeypatch):
+    """Text may change without a run; a run that fails does not undo the others."""
+    pytest.importorskip("nbformat", reason="no site is built here: make docs installs it")
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import running
+
+    runs = []
+
+    class Here:
+        """A pool that runs at once, in this process."""
+
+        def __init__(self, jobs):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, function, path):
+            from concurrent.futures import Future
+
+            done = Future()
+            try:
+                done.set_result(function(path))
+            except RuntimeError as error:
+                done.set_exception(error)
+            return done
+
+    def executed(path):
+        runs.append(path.name)
+        made = running.notebook(path.read_text(encoding="utf-8"))
+        if "fails" in made.cells[1].source:
+            raise RuntimeError("it failed")
+        from nbformat.v4 import new_output
+
+        made.cells[1].outputs = [new_output("stream", name="stdout", text="found")]
+        made.metadata |= {"seconds": 90.0, "cpu_seconds": 66.0}
+        return made
+
+    paths = [tmp_path / "01_one.py", tmp_path / "02_two.py"]
+    monkeypatch.setattr(running, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(running, "executed", executed)
+    monkeypatch.setattr(running, "tutorials", lambda: paths)
+    monkeypatch.setattr(running, "RUN_MINUTES", tmp_path / "minutes.json")
+    paths[0].write_text("# %% [markdown]\n# # One\n\n# %%\nx = 1\n")
+    paths[1].write_text("# %% [markdown]\n# # Two\n\n# %%\nfails = 2\n")
+    with pytest.raises(RuntimeError, match=r"02_two\.py: it failed"):
+        running.with_results(tmp_path / "run-full", 1)
+    assert running.minutes() == {"01_one": 1.1}
+    paths[0].write_text("# %% [markdown]\n# # One\n#\n# Reworded.\n\n# %%\nx = 1\n")
+    paths[1].write_text("# %% [markdown]\n# # Two\n\n# %%\nx = 2\n")
+    runs.clear()
+    found = running.with_results(tmp_path / "run-full", 1)
+    assert runs == ["02_two.py"]
+    assert "Reworded" in found[paths[0]].cells[0].source
+    assert found[paths[0]].cells[1].outputs[0].text == "found"
+    assert running.minutes() == {"01_one": 1.1, "02_two": 1.1}
+    assert len(list((tmp_path / "run-full").iterdir())) == 2
+    running.with_results(tmp_path / "run-smoke", 1)
+    assert running.minutes() == {"01_one": 1.1, "02_two": 1.1}
+    del sys.modules["running"]
 
 
 def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
@@ -114,7 +241,7 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
     monkeypatch.chdir(tmp_path)
-    import assemble
+    import running
 
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -122,7 +249,7 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     path.write_text(
         "# %% [markdown]\n# # A title\n\n# %%\nfrom pathlib import Path\n\nPath.cwd().name"
     )
-    found = assemble.executed(path)
+    found = running.executed(path)
     assert found.cells[1].outputs[0].data["text/plain"] == "'elsewhere'"
     assert found.metadata["cpu_seconds"] > 0
     assert not list(tmp_path.rglob("kernel*"))
@@ -130,5 +257,5 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     with pytest.raises(
         RuntimeError, match=r"expected no warning in tutorial\.py, got .*seen by rea"
     ):
-        assemble.executed(path)
-    del sys.modules["assemble"]
+        running.executed(path)
+    del sys.modules["running"]

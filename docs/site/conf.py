@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from assemble import thumbnails  # noqa: E402
+from learn import thumbnails  # noqa: E402
 
 project = "ppl-gen"
 author = copyright = "The ppl-gen developers"
@@ -35,7 +35,7 @@ nb_execution_mode = "off"  # assemble.py has run the tutorials, several at once
 nb_merge_streams = True
 
 autodoc_typehints_format = "short"
-autodoc_default_options = {"exclude-members": "forward"}
+autodoc_default_options = {"exclude-members": "forward, extra_repr"}
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -59,7 +59,7 @@ html_theme_options = {
     "logo": {"text": "ppl-gen"},
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
-    "show_prev_next": False,
+    "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -67,6 +67,17 @@ html_theme_options = {
 }
 
 
+def join_names(app, what, name, value, options, lines):
+    """Attributes described together, ``x, y: cause and effect``, without the space between them.
+
+    Sphinx takes what is before the last space for a type; the mark instead has no width.
+    """
+    for i, line in enumerate(lines):
+        if found := re.match(r":ivar (\w+(?:, \w+)+):", line):
+            lines[i] = line.replace(found[1], found[1].replace(", ", ",\N{ZERO WIDTH SPACE}"), 1)
+
+
 def setup(app):
-    """Make thumbnails of the tutorials' first pictures once the pages are there."""
+    """Name attributes as they are; make thumbnails of the tutorials once the pages are there."""
+    app.connect("autodoc-process-docstring", join_names, priority=900)
     app.connect("build-finished", thumbnails)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from pprint import pformat
+from types import ModuleType, UnionType
+from typing import Any, get_origin
 
 from graphs.inference.queries import Queries
 
@@ -128,47 +130,88 @@ def resolve(name: str) -> Any:
 
 def summary(value: Any) -> str:
     """The first sentence of a docstring, as reStructuredText."""
-    text = inspect.getdoc(value) if inspect.isroutine(value) or inspect.isclass(value) else ""
+    text = inspect.getdoc(value) if not _is_value(value) else ""
     return (text or "").split("\n\n")[0].replace("\n", " ")
+
+
+def document(name: str, names: Collection[str]) -> str:
+    """The file of a name, which no other has where capitals do not tell files apart."""
+    twins = [other for other in names if other != name and other.lower() == name.lower()]
+    capital = name.rpartition(".")[2][0].isupper()
+    return f"{name}-type" if twins and capital else name
 
 
 def page(name: str) -> str:
     """The page of one public name."""
     value = resolve(name)
-    head = f"{name}\n{'=' * len(name)}\n\n"
+    head = _underlined(name, "=")
+    if inspect.ismodule(value):
+        return f"{head}.. automodule:: {name}\n"
     if inspect.isclass(value):
         inherited = "   :inherited-members:\n" if issubclass(value, Queries) else ""
         return f"{head}.. autoclass:: {name}\n   :members:\n{inherited}   :member-order: bysource\n"
     if inspect.isroutine(value):
         return f"{head}.. autofunction:: {name}\n"
-    return f"{head}.. data:: {name}\n   :noindex:\n\n   {_described(value)}\n"
+    described = textwrap.indent(_described(name, value), "   ")
+    return f"{head}.. data:: {name}\n   :noindex:\n\n{described}\n"
 
 
-def _described(value: Any) -> str:
-    """What a public value is that is neither function nor class, from the value itself."""
+def _is_value(value: Any) -> bool:
+    """Whether it is neither a module, a function nor a class, whose docstrings are its own."""
+    return not (inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value))
+
+
+def _described(name: str, value: Any) -> str:
+    """What a public value is that has no docstring of its own, from the value itself."""
     if isinstance(value, dict):
-        first = next(iter(value))
-        return f"A dictionary of {len(value)} entries by name, such as ``{first!r}``."
+        return f"A dictionary of {len(value)} entries.\n\n{_printed(f'list({name})', list(value))}"
     if isinstance(value, tuple):
-        return f"{len(value)} values, from ``{value[0]!r}`` to ``{value[-1]!r}``."
-    return f"A type for annotations, ``{value}``."
+        return f"{len(value)} values.\n\n{_printed(name, value)}"
+    if isinstance(value, UnionType) or get_origin(value):
+        return f"A type for annotations, ``{value}``."
+    module, kind = name.rpartition(".")[0], type(value).__name__
+    return f"A :class:`{kind} <{module}.{kind}>`; :mod:`{module}` says which."
+
+
+def _printed(expression: str, value: Any) -> str:
+    lines = pformat(value, width=88, compact=True)
+    return f">>> {expression}\n{lines}\n"
+
+
+def _underlined(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n\n"
+
+
+def table(names: Iterable[str], known: Collection[str]) -> str:
+    """Names with their pages and first sentences."""
+    rows = [
+        f"   * - :doc:`{name} <{document(name, known)}>`\n     - {summary(resolve(name))}"
+        for name in names
+    ]
+    return "\n".join([".. list-table::\n   :class: names\n   :widths: 35 65\n", *rows, ""])
 
 
 def write(folder: Path) -> list[str]:
     """Write the pages and their index; returns the names."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["Reference\n=========\n\nBy task; every name has a page with an example.\n"]
-    written: list[str] = []
-    for package, title, names in tasks():
-        heading = f"{package}: {title[0].lower()}{title[1:]}"
-        table = ".. list-table::\n   :class: names\n   :widths: 35 65\n"
-        parts.append(f"\n{heading}\n{'-' * len(heading)}\n\n{table}")
-        for name in names:
-            parts.append(f"   * - :doc:`{name} <{name}>`\n     - {summary(resolve(name))}")
-            if name not in written:
-                (folder / f"{name}.rst").write_text(page(name), encoding="utf-8")
-                written.append(name)
-    listing = "\n".join(f"   {name}" for name in written)
-    parts.append(f"\n.. toctree::\n   :hidden:\n\n{listing}\n")
+    listed = list(tasks())
+    modules = {
+        f"{package}.{name}": title
+        for package in MODULES
+        for name, title in MODULES[package].items()
+    }
+    known = [*modules, *(name for *_, names in listed for name in names)]
+    pages = {name: page(name) for name in known}
+    parts = [_underlined("Reference", "=") + "By task; every name has a page with an example.\n"]
+    for package, title, names in listed:
+        parts.append(_underlined(f"{package}: {title[0].lower()}{title[1:]}", "-"))
+        for module in (m for m, its in modules.items() if its == title and m.startswith(package)):
+            parts.append(f":doc:`{module} <{module}>`: {summary(resolve(module))}\n")
+            pages[module] += f"\n{table(names, known)}"
+        parts.append(table(names, known))
+    for name, text in pages.items():
+        (folder / f"{document(name, known)}.rst").write_text(text, encoding="utf-8")
+    listing = "\n".join(f"   {document(name, known)}" for name in pages)
+    parts.append(f".. toctree::\n   :hidden:\n\n{listing}\n")
     (folder / "index.rst").write_text("\n".join(parts), encoding="utf-8")
-    return written
+    return list(pages)
