@@ -59,17 +59,27 @@ def maker(monkeypatch):
     import readme
 
     yield readme
-    del sys.modules["readme"]
+    del sys.modules["readme"], sys.modules["quotes"]
+
+
+BESIDE = (ROOT / "docs" / "site" / "beside.md").read_text(encoding="utf-8")
+PAGES = {"README_QUOTES": README, "BESIDE_QUOTES": BESIDE}
+
+
+@pytest.fixture
+def quotes(maker):
+    """``docs/site/quotes.py``, which reads the numbers out of their files."""
+    return sys.modules["quotes"]
 
 
 def test_the_answer_the_table_and_the_numbers_are_those_of_this_tree(maker):
     assert maker.regenerated(README) == README, "python docs/site/readme.py --text mends it"
 
 
-def test_no_number_of_a_sentence_is_left_out(maker):
+def test_no_number_of_a_sentence_is_left_out(quotes):
     """Outside of commands, examples, the table and names, which other tests run and compare."""
     left = re.sub(r"```.*?```|`[^`]*`|^\|[^\n]*$|\]\([^)]*\)", " ", README, flags=re.DOTALL | re.M)
-    for pattern, _ in maker.QUOTES:
+    for pattern, _ in quotes.README_QUOTES:
         whole = re.search(pattern, README, re.DOTALL)[0]
         left = left.replace(re.sub(r"`[^`]*`|\]\([^)]*\)", " ", whole), "")
     assert set(re.findall(r"\b[\w.-]*\d[\w.,-]*", left)) <= {"Apache-2.0."}
@@ -81,11 +91,23 @@ def drifted(text: str, pattern: str) -> str:
     return text[: found.start(1)] + "77" + text[found.end(1) :]
 
 
-def test_every_number_that_drifted_is_found(maker):
-    for pattern, _ in maker.QUOTES:
-        old = drifted(README, pattern)
-        assert old != README
-        assert maker.quoted(old) == README, pattern
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_that_drifted_is_found(quotes, page):
+    text, listed = PAGES[page], getattr(quotes, page)
+    assert quotes.quoted(text, listed) == text, "python docs/site/readme.py --text mends it"
+    for pattern, _ in listed:
+        old = drifted(text, pattern)
+        assert old != text
+        assert quotes.quoted(old, listed) == text, pattern
+
+
+def test_every_tool_beside_which_something_is_measured_is_quoted(quotes):
+    """A section of the page says what was measured, in numbers that are kept up to date."""
+    sections = BESIDE.split("\n## ")[1:]
+    measured = [text for text in sections if "easured" in text and "Nothing is" not in text]
+    assert len(measured) == len(sections) - 1
+    for text in measured:
+        assert any(re.search(pattern, text, re.DOTALL) for pattern, _ in quotes.BESIDE_QUOTES)
 
 
 @pytest.mark.parametrize("wrong", ["| 2014 | 05 |", "| `vae` |"])
@@ -98,16 +120,14 @@ def test_a_table_that_drifted_is_found(maker, wrong):
     )
 
 
-def test_a_sentence_that_was_reworded_is_missed(maker):
-    with pytest.raises(
-        ValueError, match=r"expected a sentence in the README that matches .*got none"
-    ):
-        maker.quoted(README.replace("compiled step](", "step]("))
+def test_a_sentence_that_was_reworded_is_missed(quotes):
+    with pytest.raises(ValueError, match=r"expected a sentence that matches .*got none"):
+        quotes.quoted(README.replace("compiled step](", "step]("))
 
 
-def test_a_table_of_results_that_is_gone_is_missed(maker):
+def test_a_table_of_results_that_is_gone_is_missed(quotes):
     with pytest.raises(ValueError, match="expected a table of 'nothing' on docs/results/training"):
-        maker.result_table("training.md", "nothing")
+        quotes.result_table("training.md", "nothing")
 
 
 def test_the_tutorial_of_a_model_is_about_it():

@@ -1,8 +1,9 @@
 """What the README shows and quotes, made anew: ``python docs/site/readme.py [--text]``.
 
 Its pictures are those of a tour and a screenshot of the page; its answer is asked; its table of
-models is the registry's; the numbers in its sentences are read out of result files. ``--text``
-leaves the pictures, and with them the time of the tour, as they are.
+models is the registry's; the numbers in its sentences, and in those of the site's page on other
+tools, are read out of result files. ``--text`` leaves the pictures, and with them the time of the
+tour, as they are.
 """
 
 from __future__ import annotations
@@ -18,103 +19,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-TOUR = ROOT / "tests" / "benchmarks" / "results" / "tour.json"
+from quotes import BESIDE_QUOTES, ROOT, TOUR, quoted
+
+README, BESIDE = ROOT / "README.md", ROOT / "docs" / "site" / "beside.md"
 PICTURES = {"1.png": "independence.png", "4.png": "samples.png"}  # of the tour, in the README
-
-
-def result_table(page: str, title: str) -> dict[str, dict[str, str]]:
-    """The last table of a page of results whose first column has a title: row, column, cell.
-
-    Raises:
-        ValueError: no such table.
-    """
-    text = (ROOT / "docs" / "results" / page).read_text(encoding="utf-8")
-    found = {}
-    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        head, _, *rows = (
-            [c.strip() for c in line.strip()[1:-1].split("|")] for line in block.split("\n")[:-1]
-        )
-        if head[0] == title:
-            found = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
-    if not found:
-        raise ValueError(f"expected a table of {title!r} on docs/results/{page}, got none")
-    return found
-
-
-# --- Numbers -------------------------------------------------------------------------------------
-
-
-def short(value: float) -> str:
-    """A measurement to two digits, or to the unit where it has more: 1.8, 18, 183."""
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
-
-
-def oldest_python() -> list[str]:
-    """The oldest Python that the packages are installed on."""
-    settings = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    return re.findall(r"^python_requires = >=(\S+)$", settings, re.MULTILINE)
-
-
-def minutes_of_tour() -> list[str]:
-    """What a tour takes on a processor of its own."""
-    return [str(max(1, round(json.loads(TOUR.read_text())["cpu_seconds"] / 60)))]
-
-
-def seconds_of_training() -> list[str]:
-    """What a short and a long training of digits take from the call, beside Pyro's."""
-    table = result_table("time_to_result.md", "`mlp`, epochs")
-    cold, warm = table["default, empty"], table["default, full"]
-    pyro = table["Pyro, `SVI` and `Trace_ELBO`"]
-    cells = (cold["5"], cold["100"], warm["100"], pyro["5"], pyro["100"])
-    return ["5", "100", *(short(float(cell)) for cell in cells)]
-
-
-def factor_of_a_step() -> list[str]:
-    """How many times as long as Pyro's a compiled step takes."""
-    steps = result_table("training.md", "")
-    rows = "`ppl_gen.fit`", "Pyro, `SVI` and `Trace_ELBO`"
-    ours, theirs = (float(steps[row]["`mlp`"]) for row in rows)
-    return [f"{ours / theirs:.1f}"]
-
-
-def number_of_tutorials() -> list[str]:
-    """How many tutorials there are."""
-    return [str(len(list((ROOT / "tutorials").glob("[0-9][0-9]_*.py"))))]
-
-
-# Sentences with numbers: each group is what the function beside it finds.
-QUOTES: tuple[tuple[str, Callable[[], list[str]]], ...] = (
-    (r"They need Python (\S+?),", oldest_python),
-    (r"tour/index\.html, about (\d+) minutes?", minutes_of_tour),
-    (
-        r"For (\d+)\s+and (\d+)\s+epochs\s+on\s+4,000\s+digits\s+`fit`\s+takes\s+([\d.]+)\s+and\s+"
-        r"([\d.]+)\s+s\s.*?,\s+([\d.]+)\s+s\s+once\s+the\s+step\s+is\s+compiled\s+on\s+disk,\s+and"
-        r"\s+Pyro\s+([\d.]+)\s+and\s+([\d.]+)\s+s",
-        seconds_of_training,
-    ),
-    (r"compiled step\]\S* takes ([\d.]+) times as long as Pyro's", factor_of_a_step),
-    (r"\[Tutorials\]\S+ (\d+) scripts", number_of_tutorials),
-)
-
-
-def quoted(text: str) -> str:
-    """A README with the numbers of its sentences as they are now.
-
-    Raises:
-        ValueError: a sentence that is not there.
-    """
-    for pattern, values in QUOTES:
-        found = re.search(pattern, text, re.DOTALL)
-        if found is None:
-            raise ValueError(f"expected a sentence in the README that matches {pattern}, got none")
-        for group, value in reversed(list(enumerate(values(), start=1))):
-            text = text[: found.start(group)] + value + text[found.end(group) :]
-    return text
 
 
 # --- Answer and table ----------------------------------------------------------------------------
@@ -185,10 +95,11 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     if not options.text:
         pictures(ROOT / "build" / "tour")
-    before = README.read_text(encoding="utf-8")
-    after = regenerated(before)
-    README.write_text(after, encoding="utf-8")
-    print("README.md is as it was" if after == before else "README.md has changed")
+    for path, made in ((README, regenerated), (BESIDE, lambda t: quoted(t, BESIDE_QUOTES))):
+        before = path.read_text(encoding="utf-8")
+        after = made(before)
+        path.write_text(after, encoding="utf-8")
+        print(f"{path.name} {'is as it was' if after == before else 'has changed'}")
     return 0
 
 
