@@ -15,6 +15,14 @@
 # A path is *active* when every inner node is open. If no path between $X$ and $Y$ is active given
 # $Z$, then $X \perp Y \mid Z$ in every distribution of the product; if one is, almost every choice
 # of tables makes them dependent (Pearl 1988; Koller and Friedman 2009, theorems 3.3 and 3.5).
+#
+# The networks and the questions below are those of a solved assignment of a university course, *the
+# source*, whose answers stand beside ours.
+#
+# The first cell of every tutorial imports what it needs. From `_runner.py`, which lies beside it,
+# come a few helpers: `tutorial.section` makes a function a step that is run in the cell below it,
+# `tutorial.smoke` says whether settings are to be short, `tutorial.show` displays a figure,
+# `tutorial.keep` sets numbers aside for the tests, and `table` prints.
 
 # %%
 from __future__ import annotations

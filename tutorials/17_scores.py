@@ -51,9 +51,9 @@ def square(ax: Axes, size: float, title: str) -> None:
 # %% [markdown]
 # ## One chain, one known error
 #
-# With a fixed step the chain settles beside its target: on $\mathcal N(0, 1)$, at variance $1 / (1
-# - \delta / 4)$. The formula also settles a question of notation: where others write $x + \delta s
-# + \sqrt{2 \delta} z$, their δ is half of ours.
+# With a fixed step the chain settles beside its target: on $\mathcal N(0, 1)$, at variance
+# $1 / (1 - \delta / 4)$. The formula also settles a question of notation: where others write
+# $x + \delta s + \sqrt{2 \delta} z$, their δ is half of ours.
 
 
 # %%

@@ -204,4 +204,4 @@ chains()
 # Of naive Bayes with unknown parameters, a hidden Markov model, latent Dirichlet allocation and a
 # hierarchical regression, mean field keeps every two latents apart that the data couple; of an
 # autoencoder with labels, only label and style of the same datum. Every verdict, with its path and
-# the reason by hand, is in `docs/results/guide_verdicts.md`.
+# the reason by hand, is among [the results](../docs/results/guide_verdicts.md).

@@ -1,4 +1,4 @@
-"""What mean field cannot say about five models: verdicts beside what was reasoned by hand.
+"""What mean field cannot say about six models: verdicts beside what was reasoned by hand.
 
 Run with ``python tests/benchmarks/guide_verdicts.py``; it takes seconds and writes
 ``docs/results/guide_verdicts.md``. It fails where a verdict is not the one by hand.
@@ -40,7 +40,8 @@ def main() -> int:
         pairs = len(latent) * (len(latent) - 1) // 2
         found = f"{len(gaps)} of {pairs} pairs" if pairs else "no pairs"
         says = "sufficient" if gaps.sufficient else "not sufficient"
-        rows.append([verdict.name, str(len(latent)), says, found, str(verdict.gaps), str(agrees)])
+        same = "yes" if agrees else "no"
+        rows.append([verdict.name, str(len(latent)), says, found, str(verdict.gaps), same])
         told = gaps.explain().splitlines()
         more = [f"... and {len(gaps) - SHOWN} more"] * (len(gaps) > SHOWN)
         quoted = "\n".join([*told[: 2 * SHOWN], *more])

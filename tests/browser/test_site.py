@@ -4,6 +4,7 @@
 """
 
 import http.server
+import re
 import threading
 from functools import partial
 from html.parser import HTMLParser
@@ -18,6 +19,31 @@ SITE = ROOT / "build" / "site" / "html"
 pytestmark = pytest.mark.skipif(
     not (SITE / "searchindex.js").is_file(), reason="no site: make docs builds it"
 )
+
+
+SILENT = ("pre", "code", "script", "style", "title")  # where a dollar is a dollar
+
+
+class Prose(HTMLParser):
+    """The text of a page without its code."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.inside: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag in SILENT:
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1] == tag:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.text.append(data)
 
 
 class Links(HTMLParser):
@@ -98,8 +124,6 @@ def test_every_internal_link_resolves(links):
 
 
 def test_nothing_is_loaded_from_elsewhere(pages):
-    import re
-
     for name, text in pages.items():
         loads = re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(https?:)?//', text)
         styles = re.findall(r'<link[^>]*rel="(?:stylesheet|preload)"[^>]*href="https?://', text)
@@ -121,7 +145,7 @@ def test_every_public_name_has_a_page_with_an_example(pages):
         reference_names = [n for p, _, names in reference.tasks() if p == package for n in names]
         assert len(reference_names) > 60
         for name in reference_names:
-            page = pages[f"reference/{name}.html"]
+            page = pages[f"reference/{reference.document(name, reference_names)}.html"]
             value = reference.resolve(name)
             if inspect.isclass(value) or inspect.isroutine(value):
                 assert "&gt;&gt;&gt; " in page or 'class="gp"' in page, name
@@ -148,6 +172,44 @@ def test_a_page_of_each_kind_is_whole_at_both_widths(visited, address, name, wid
     visited.goto(address + name, wait_until="networkidle")
     assert visited.locator("h1").first.inner_text()
     assert visited.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_page_pushes_out_of_a_phone(visited, address, pages):
+    """All but the reference, whose pages are alike: of that every tenth."""
+    visited.set_viewport_size({"width": 390, "height": 800})
+    listed = [name for name in pages if not name.startswith("reference/")]
+    listed += [name for name in pages if name.startswith("reference/")][::10]
+    wide = []
+    for name in listed:
+        visited.goto(address + name, wait_until="load")
+        visited.wait_for_function("!window.MathJax?.startup || MathJax.startup.document?.state()")
+        if visited.evaluate("document.documentElement.scrollWidth") > 390:
+            wide.append(name)
+    assert len(listed) > 80
+    assert not wide
+
+
+def test_figures_can_be_read_on_a_phone(visited, address):
+    """They keep a width of their own, and scroll in their place."""
+    visited.set_viewport_size({"width": 390, "height": 800})
+    for name in ("tutorials/01_bayesian_networks.html", "docs/results/diffusion.html"):
+        visited.goto(address + name, wait_until="load")
+        widths = visited.locator(".bd-article img").evaluate_all(
+            "all => all.map(i => [i.clientWidth, i.naturalWidth])"
+        )
+        assert widths
+        assert all(shown >= min(natural, 700) for shown, natural in widths), (name, widths)
+
+
+def test_no_formula_is_left_as_text(pages):
+    """As where a line of it begins with a sign that makes it an item of a list."""
+    left = {}
+    for name, text in pages.items():
+        body = text[text.find("<article") : text.find("</article>")]
+        prose = re.sub(r"\\\(.*?\\\)|\\\[.*?\\\]", "", "".join(Prose(body).text), flags=re.DOTALL)
+        if found := re.search(r".{0,40}(\$|\\[a-z]+\b).{0,40}", prose):
+            left[name] = found[0]
+    assert not left
 
 
 def test_formulas_are_set(visited, address):
