@@ -588,4 +588,13 @@ search_for_z(models)
 # The theory holds to all digits: the discriminator found is the log ratio, the three losses descend
 # what the table says, and at eight standard deviations the saturating one leaves 0.0004 of a
 # gradient where the others have 8. A leak keeps units alive, but it is no cure for a learning rate
-# of 1: no unit is dead then, and the discriminator is useless all the same.
+# of 1, nor for a bias of −10: no unit is dead then, and the discriminator is useless all the same.
+#
+# On the ring both models reach all eight modes; of the VAE's samples 62 % are of high quality, of
+# the GAN's 98 %. On digits, one run each, sixty passes give the VAE an FID of 8.4, the GAN 9.8 and
+# the GAN at the source's rate 15.0. The Wasserstein GAN has 13.7 after as many images, five turns
+# of the critic for one of the generator: it is ahead of that GAN and more even over the classes, as
+# the source says, and behind the GAN at a rate of its own. WGAN-GP, at 35.7, is not done. The
+# source's reason, a much lower learning rate of the WGAN, is not there: it prints 1e-3 for the WGAN
+# and 1e-4 for the GAN. To find the z of a test image costs the GAN thousands of steps, which end at
+# nearly four times the squared error of the VAE's one pass.

@@ -459,9 +459,13 @@ little_data()
 # %% [markdown]
 # ## What the numbers say
 #
-# The discriminator of the SSGAN knows how far a digit it has never seen was turned. A CycleGAN on
-# the rings finds a bijection with next to no cycle loss, and it need not even be a rotation:
-# nothing in the two heaps says which. The cycle asks that backgrounds are told apart, the identity
-# that they stay as they are; without either they may be turned over. With heads of its own every
-# view has the divergence of the data, in one head about a quarter of it is left: the source's
-# equation is right, and its text is not. And views and cycles do compose.
+# The SSGAN trains, to an FID of 10.8 from 78 without training, and its discriminator knows of 99 %
+# of the digits it has never seen how far they were turned. It gains nothing by that: the GAN has
+# 11.0, in less time. A CycleGAN on the rings finds a bijection with next to no cycle loss, 0.02,
+# and it need not even be a rotation (here it is a reflection): nothing in the two heaps says which.
+# The cycle asks that backgrounds are told apart, the identity that they stay as they are; without
+# either they may be turned over, as here, where they change by 0.92 on average, and by 0.04 with
+# the cycle. With heads of its own every view has the divergence of the data, in one head about a
+# quarter of it is left: the source's equation is right, and its text is not. And views and cycles
+# do compose: of 200 digits a side the negatives are 0.037 a pixel from the true ones, and 0.034
+# with the views, where leaving the digits as they are costs 0.95.

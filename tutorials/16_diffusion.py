@@ -368,9 +368,9 @@ denoiser = train_a_denoiser()
 #
 # For images the network is a U-Net, and the source asks which of its features matter. One is fixed:
 # the noise has the size of the image, so the output must. The others are left out one at a time,
-# with as many parameters as before: *skips*, from each scale on the way down to the same on the way
-# up; the *coarse scale*; the *time* in every block; *attention* at the coarsest scale. What counts
-# is the error on held-out digits, here of 16 × 16 pixels.
+# with about as many parameters as before: *skips*, from each scale on the way down to the same on
+# the way up; the *coarse scale*; the *time* in every block; *attention* at the coarsest scale. What
+# counts is the error on held-out digits, here of 16 × 16 pixels.
 
 
 # %%
@@ -649,5 +649,7 @@ gaussian_limits()
 # with 5 steps, 0.0013 with 40 and 0.0002 with 80: that is why many small steps, and it has nothing
 # to do with the network. Nor has what three steps make of the ring: the exact denoiser itself puts
 # a third of them within a mode. A trained network comes within a per cent of the least possible
-# error; not told the time, it is 17 % above. And one popular choice of variance never tightens its
-# bound, by 0.29 nats a dimension, however many steps are spent.
+# error; not told the time, it is 17 % above. Of the U-Net's features the skips matter most on these
+# small digits, with 2.6 times the error without them, then the time, 12 %; attention gives nothing,
+# and one wide scale is even better than two, by 9 %. And one popular choice of variance never
+# tightens its bound, by 0.29 nats a dimension, however many steps are spent.

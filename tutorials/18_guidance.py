@@ -415,7 +415,9 @@ not_what_is_claimed()
 # %% [markdown]
 # ## What the numbers say
 #
-# At w = 1 all ways of telling a network the label come to the same ring, and they are a few lines
-# apart. With w the share of obedient samples rises to one, and their spread falls below that of the
-# data: guidance trades variety for typicality. What is sampled has no simple name: it is not the
-# sharpened law, from whose mean it moves away as w grows, even where nothing is left to sharpen.
+# At w = 1 all ways of telling a network the label come to the same ring, obeyed by 95 to 97 % of
+# the samples as by 97 % of the data, and they are a few lines apart. With w the share of obedient
+# samples rises to one, and their spread falls below that of the data, from 1.07 to 0.55 at w = 4
+# and further for a trained network: guidance trades variety for typicality. What is sampled has no
+# simple name: it is not the sharpened law, whose mean stays at 1.51, where that of the samples
+# moves to 1.81 at w = 4, even where nothing is left to sharpen.

@@ -115,7 +115,7 @@ def vae_beside_pythae() -> list[str]:
 
 # Sentences with numbers: each group is what the function beside it finds.
 README_QUOTES: tuple[Quote, ...] = (
-    (r"They need Python (\S+?),", oldest_python),
+    (r"They need Python (\S+) or later,", oldest_python),
     (r"tour/index\.html, about (\d+) minutes?", minutes_of_tour),
     (
         r"For (\d+)\s+and (\d+)\s+epochs\s+on\s+4,000\s+digits\s+`fit`\s+takes\s+([\d.]+)\s+and\s+"
