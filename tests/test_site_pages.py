@@ -135,6 +135,19 @@ def test_a_card_says_how_long_the_run_took_that_is_shown(monkeypatch):
     del sys.modules["learn"]
 
 
+def test_whole_runs_that_were_measured_took_minutes(monkeypatch):
+    """No tutorial asks for more than ten of a processor; its card says how many."""
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import learn
+
+    found = learn.minutes()
+    assert found
+    assert {*found} <= {path.stem for path in learn.tutorials()}
+    assert all(0 < value <= 10 for value in found.values())
+    assert learn.cards(None).count("min to run") == len(found)
+    del sys.modules["learn"]
+
+
 def test_every_tutorial_is_in_one_group(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
     import learn

@@ -42,7 +42,8 @@ def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) ->
         "03 for variational inference and with 05 for deep generative models.\n",
         'To run one, download it with <a href="downloads/_runner.py" download>_runner.py</a> into '
         "one folder: as a script (`python 01_bayesian_networks.py`; short settings with `--smoke`) "
-        "or as a notebook (short with the environment variable `TUTORIALS_SMOKE=1`).\n",
+        "or as a notebook (short with the environment variable `TUTORIALS_SMOKE=1`). What "
+        "`tutorial.section`, `tutorial.show` and `table` do is said at the head of 01.\n",
     ]
     for title, paths in groups().items():
         parts.append(f"## {title}\n\n::::{{grid}} 1 2 3 3\n:gutter: 3\n")

@@ -170,7 +170,8 @@ def _described(name: str, value: Any) -> str:
     if isinstance(value, UnionType) or get_origin(value):
         return f"A type for annotations, ``{value}``."
     module, kind = name.rpartition(".")[0], type(value).__name__
-    return f"A :class:`{kind} <{module}.{kind}>`; :mod:`{module}` says which."
+    about = f"A :class:`{kind} <{module}.{kind}>`; :mod:`{module}` says which."
+    return f"{about}\n\n{_printed(name, value)}"
 
 
 def _printed(expression: str, value: Any) -> str:
