@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from graphs.app.opening import opened, separator
 from graphs.language.notation import Node
 from graphs.structure.nodes import unknown
 
@@ -32,19 +31,20 @@ def read_rows(path: str, missing: Sequence[str] = ()) -> pd.DataFrame:
     """
     import pandas as pd
 
-    separator = "\t" if path.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
-    try:
-        frame = pd.read_csv(
-            sys.stdin if path == "-" else path,
-            sep=separator,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: expected rows under a line of names, got {error}") from None
+    with opened(path) as file:
+        try:
+            frame = pd.read_csv(
+                file,
+                sep=separator(path),
+                header=None,
+                dtype=str,
+                keep_default_na=False,
+                skipinitialspace=True,
+            )
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"{path}: expected rows under a line of names, got {error}") from None
     names = [str(name).strip() for name in frame.iloc[0]]
     if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ValueError(f"{path}: expected one column per name, got {repeated[0]!r} twice")
@@ -81,8 +81,8 @@ def read_slices(
     """The evidence of one slice a row, read as it is asked for.
 
     Args:
-        path: of a .csv or .tsv file with a line of names first; ``-`` is standard input. A column
-            ``t``, ``time`` or ``slice`` only numbers the rows.
+        path: of a .csv or .tsv file, also .gz, with a line of names first; ``-`` is standard input.
+            A column ``t``, ``time`` or ``slice`` only numbers the rows.
         variables: what columns may be called.
         static: those without time, which have one value, in the first row or in all.
         missing: as in :func:`read_rows`.
@@ -94,8 +94,8 @@ def read_slices(
     nodes = {str(v): v for v in variables}
     fixed, words = set(static), {"", *(missing or MISSING)}
     told: dict[Node, str] = {}
-    with _opened(path) as file:
-        lines = csv.reader(file, delimiter="\t" if path.endswith((".tsv", ".tab")) else ",")
+    with opened(path) as file:
+        lines = csv.reader(file, delimiter=separator(path))
         names = [name.strip() for name in next(lines, [])]
         for name in names:
             if name not in nodes and name not in CLOCKS:
@@ -122,12 +122,3 @@ def read_slices(
             if not number:
                 told = {v: seen[v] for v in fixed & seen.keys()}
             yield {v: cell for v, cell in seen.items() if not number or v not in fixed}
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[IO[str]]:
-    if path == "-":
-        yield sys.stdin
-        return
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        yield file

@@ -7,10 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from graphs import textbook
+from graphs.app.opening import opened
 from graphs.structure.parsing import parse, states_graph
 
 _FILE_NAME = re.compile(
@@ -50,21 +50,10 @@ def read_queries(texts: Sequence[str], path: str | None) -> list[str]:
     queries: list[str] = []
     for text in texts:
         queries += _lines(sys.stdin) if text == "-" else [text]
-    if path == "-":
-        queries += _lines(sys.stdin)
-    elif path is not None:
-        queries += _lines(_decoded(path).splitlines())
+    if path is not None:
+        with opened(path) as file:
+            queries += _lines(file)
     return queries
-
-
-def _decoded(path: str) -> str:
-    """The text of a file in UTF-8 or, with a byte order mark, UTF-16."""
-    data = Path(path).read_bytes()
-    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8 or UTF-16, got {error}") from None
 
 
 def _lines(file: Iterable[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The command line on data, on models too large for exact answers, and on time."""
 
+import gzip
 import io
 import json
 import re
@@ -152,6 +153,59 @@ def test_filtering_smoothing_and_the_most_probable_path(run, weather):
     path = tree.map(evidence)
     assert [row[1] for row in rows[:-1]] == path["R"]
     assert [row[2] for row in rows[:-1]] == path["U"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("sign", [",", "\t"])
+def test_files_of_rows_slices_and_queries_are_opened_alike(
+    run, weather, tmp_path, packed, encoding, sign
+):
+    def write(name, lines):
+        data = "\n".join(lines).encode(encoding)
+        path = tmp_path / (name + ".gz" * packed)
+        path.write_bytes(gzip.compress(data) if packed else data)
+        return path
+
+    ending = "tsv" if sign == "\t" else "csv"
+    rows = [sign.join(row) for row in (["U", "R"], ["yes", "dry"], ["no", ""], ["yes", "rain"])]
+    (tmp_path / "plain.csv").write_text("U,R\nyes,dry\nno,\nyes,rain\n")
+    path = write(f"rows.{ending}", rows)
+    for asked in (("P(R)P(U|R)", "--learn"), ("weather.bif", "--two-slice", "--smooth")):
+        status, *told = run(*asked, "plain.csv")
+        assert run(*asked, path) == (status, *told)
+        assert status == 0
+    queries = write("asked.txt", ["# two of them", "U_0 _||_ U_2 | R_1", "U_0 _||_ U_2"])
+    answers = json.loads(run("weather.bif", "--steps", 3, "--queries", queries, "--json")[1])[
+        "answers"
+    ]
+    assert [answer["holds"] for answer in answers] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("P(R)P(U|R)", "--learn"),
+        ("weather.bif", "--two-slice", "--path"),
+        ("P(R)P(U|R)", "--queries"),
+    ],
+)
+@pytest.mark.parametrize("broken", ["cut", "no gzip", "latin", "cut wide"])
+def test_broken_files_are_refused_by_name(run, weather, tmp_path, asked, broken):
+    text = "U,R\nyes,dry\n" + "no,rain\n" * 5000
+    packed = gzip.compress(text.encode())
+    data = {
+        "cut": packed[: len(packed) // 2],
+        "no gzip": text.encode(),
+        "latin": gzip.compress("U,R\né,dry\n".encode("latin-1")),
+        "cut wide": gzip.compress(text.encode("utf-16")[:-1]),
+    }[broken]
+    (tmp_path / "data.csv.gz").write_bytes(data)
+    status, _, err = run(*asked, "data.csv.gz")
+    assert status == 2
+    wanted = "UTF-8 or UTF-16" if broken in ("latin", "cut wide") else "gzip data"
+    assert "data.csv.gz: expected " in err
+    assert wanted in err
 
 
 def test_evidence_comes_from_standard_input(run, weather, monkeypatch):
