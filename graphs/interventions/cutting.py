@@ -165,6 +165,8 @@ def causal_question(
         require_some(nodes, role)
         require_disjoint(nodes, role, hidden, "latent")
     require_disjoint(causes, "x", effects, "y")
+    for v in hidden:
+        graph.nodes[v]["latent"] = True
     excluded = node_set(graph, forbidden, "forbidden") | hidden
     if given is None:
         return causes, effects, None, graph, excluded

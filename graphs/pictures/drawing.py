@@ -175,7 +175,7 @@ class _Roles(NamedTuple):
 
 
 def _roles(graph: nx.Graph, answer: Independence | None, observed: frozenset[Node]) -> _Roles:
-    latent = latent_nodes(graph)
+    latent = latent_nodes(graph, None if answer is None else answer.latent)
     none: frozenset[Any] = frozenset()
     if answer is None:
         return _Roles(none, observed, latent, none, none, none, none)

@@ -75,6 +75,7 @@ def described(
     marks: Mapping[Joined, str] | None = None,
     faded: Collection[Node] = (),
     randomised: Collection[Node] = (),
+    latent: Collection[Node] = (),
 ) -> Json:
     """Boxes and lines as numbers; names are text, to be shown as such.
 
@@ -84,8 +85,9 @@ def described(
         graph: what is known of nodes and plates.
         marks: a word for some of the edges.
         faded, randomised: some of the nodes.
+        latent: some of the nodes, besides those the graph marks.
     """
-    latent, marks = latent_nodes(graph), marks or {}
+    hidden, marks = latent_nodes(graph, latent), marks or {}
     lines = drawn(layout, [e for e in joined if e[0] in layout.places and e[2] in layout.places])
     left, top, width, height = bounds(layout, lines)
     return {
@@ -98,7 +100,7 @@ def described(
                 "y": round(layout.places[v][1], 1),
                 "w": round(layout.sizes[v][0], 1),
                 "h": round(layout.sizes[v][1], 1),
-                "latent": v in latent,
+                "latent": v in hidden,
                 "faded": v in faded,
                 "randomised": v in randomised,
                 "kind": graph.nodes[v].get("kind", "chance"),
@@ -180,5 +182,5 @@ def answer_html(answer: Independence | None, text: str) -> str:
             if str(v) in named:
                 named[str(v)].append(role)
     painted = {"nodes": named, "active": [list(edge) for edge in active_edges(answer)]}
-    scene = described(layout, edges(one_member(graph)), graph)
+    scene = described(layout, edges(one_member(graph)), graph, latent=answer.latent)
     return explained(svg(scene, painted, title=lines[0]), [*lines, *([note] if note else [])])

@@ -81,6 +81,7 @@ class Independence(Explained):
         path: a shortest active path from x to y as a tuple of nodes; ``None`` when independent. A
             collider that an observed descendant opens stands for itself, without a detour to it.
         negated: whether the statement denies the independence, as ``not A ⟂ B`` does.
+        latent: nodes that were said to be latent, besides those the graph marks.
 
     >>> answer = graphs.query(graphs.textbook.diagnosis(), "M _||_ F | D")
     >>> answer
@@ -102,6 +103,7 @@ class Independence(Explained):
     path: tuple[Node, ...] | None = field(compare=False)
     graph: nx.DiGraph | nx.Graph = field(compare=False)
     negated: bool = False
+    latent: frozenset[Node] = field(default=frozenset(), compare=False)
 
     def __bool__(self) -> bool:
         return self.holds
@@ -215,12 +217,13 @@ def independent(
       - alarm is a collider (a common effect) that is observed: open.
     """
     graph = as_graph(model, acyclic=False)
-    return independence_of(
+    answer = independence_of(
         graph,
         node_set(graph, x, "x"),
         node_set(graph, y, "y"),
         observable(graph, node_set(graph, given, "given"), latent),
     )
+    return answer if latent is None else replace(answer, latent=node_set(graph, latent, "latent"))
 
 
 def query(model: Model, text: str, *more: object, latent: NodeSet | None = None) -> Independence:
@@ -257,6 +260,8 @@ def query(model: Model, text: str, *more: object, latent: NodeSet | None = None)
         find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
     )
     answer = independence_of(graph, x, y, observable(graph, given, latent))
+    if latent is not None:
+        answer = replace(answer, latent=node_set(graph, latent, "latent"))
     return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
@@ -315,7 +320,9 @@ def _independencies(
                 dependent = _search(graph, x - known, (), known)[1]
                 for w in free[i + 1 :]:
                     if w not in dependent:
-                        yield Independence(x, frozenset((w,)), given, True, None, graph)
+                        yield Independence(
+                            x, frozenset((w,)), given, True, None, graph, latent=latent
+                        )
 
 
 # --- Search -------------------------------------------------------------------------------------

@@ -164,6 +164,25 @@ def test_two_way_edges_have_no_head():
     assert len([p for p in ax.patches if p.get_zorder() == 1]) == 2
 
 
+def test_nodes_said_to_be_latent_are_dashed_as_those_marked():
+    named, marked = (nx.DiGraph([("h", "x"), ("h", "y"), ("x", "y")]) for _ in range(2))
+    marked.nodes["h"]["latent"] = True
+    for graph, latent in ((named, "h"), (marked, ())):
+        answers = [
+            graphs.adjustment(graph, "x", "y", latent=latent),
+            graphs.independent(graph, "x", "y", latent=latent),
+            graphs.query(graph, "not x _||_ y", latent=latent),
+        ]
+        for answer in answers:
+            ax = answer.draw()
+            assert "latent" in legend_of(ax)
+            dashed = [node.get_linestyle() for node in nodes_of(ax)].count("--")
+            assert dashed == 1
+        assert 'stroke-dasharray="4 3"' in answers[1]._repr_html_()
+    assert "latent" not in legend_of(graphs.independent(named, "x", "y").draw())
+    assert not named.nodes["h"]
+
+
 def test_difficult_names_and_sizes(tmp_path):
     graph = nx.DiGraph([("", "$a$"), ("$a$", "x_1"), ("x_1", "a very long name of a variable")])
     graph.add_edge(("t", 0), "ObservationOfInterestWithoutAnyBreak" * 3)
