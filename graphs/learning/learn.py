@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graphs.inference.fixed_points import ConvergenceWarning
 from graphs.language.notation import Node
 from graphs.learning import bayesian, information, markov
 from graphs.learning.bayesian import Found
@@ -83,6 +84,9 @@ def learn(
             makes the search approximate too.
         progress: whether to show a progress bar.
 
+    Warns:
+        ConvergenceWarning: a search that ended before it converged.
+
     Raises:
         ValueError: no model or data; a missing column, a value that is no state, no states for a
             latent node; pseudo-counts that are negative or of another shape; settings out of range;
@@ -133,6 +137,14 @@ def learn(
     lacking = _empty_rows(tables, found.counts, pseudo) if what.directed else ()
     if lacking:
         _tell(lacking, empty)
+    if not found.converged:
+        steps = len(found.log_likelihoods) - 1
+        plural = "" if steps == 1 else "s"
+        warnings.warn(
+            f"the search did not converge in {steps} iteration{plural}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     seen = {v for v, column in zip(rows.nodes, rows.codes.T, strict=True) if (column >= 0).any()}
     return Learned(
         model=_same_kind(model, tables, what),

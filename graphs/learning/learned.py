@@ -19,6 +19,7 @@ from graphs.parameters.tables import Scope, Tables, label_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 MOST_EXPLAINED = 300  # cells up to which an explanation computes what the data do not determine
 MOST_LISTED = 8
@@ -131,6 +132,21 @@ class Learned(Explained):
                 numbers = {"estimate": table[index], "error": error[index], "count": count[index]}
                 records.append(named | numbers)
         return pd.DataFrame(records)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The log-likelihood by iteration, and with a prior what the search raises.
+
+        Args:
+            ax: where to draw; a new figure when ``None``.
+
+        >>> data = {"A": [0, 0, 1, 1, None], "B": [0, None, 1, 1, 0]}
+        >>> learned = graphs.learn(graphs.parse("P(A) P(B | A)"), data)
+        >>> learned.plot().get_xlabel()
+        'iteration'
+        """
+        from graphs.pictures.curves import ascent
+
+        return ascent(self.log_likelihoods, self.objectives, self._others, self.converged, ax)
 
     # --- Words ----------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """Tables from data: closed forms, EM by enumeration, finite differences, other packages."""
 
+import io
 import itertools
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,6 +202,37 @@ def test_a_latent_node_is_learned_and_its_names_are_free():
     assert not learned.undetermined
 
 
+def legend_of(ax):
+    return [] if ax.get_legend() is None else [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_the_curve_shows_what_the_search_raised():
+    shape = graphs.parse("P(H) P(X|H) P(Y|H)")
+    data = pd.DataFrame({"X": [0, 0, 0, 1, 1, 1, 1], "Y": [0, 0, 1, 1, 1, 0, 1]})
+    hidden = {"latent": "H", "states": {"H": (0, 1)}}
+    learned = graphs.learn(shape, data, **hidden, restarts=3, prior=0.5)
+    _, ax = plt.subplots()
+    assert learned.plot(ax) is ax
+    raised, *others, curve = [list(line.get_ydata()) for line in ax.lines]
+    assert curve == list(learned.log_likelihoods)
+    assert raised == list(learned.objectives)
+    assert len(others) == 2
+    assert all(end <= raised[-1] for other in others for end in other)
+    wanted = ["with the prior, which is raised", "ends of other starts", "log-likelihood"]
+    assert legend_of(ax) == wanted
+    assert f"{learned.log_likelihood:.6g} nats" in ax.get_title()
+    with pytest.warns(graphs.ConvergenceWarning):
+        early = graphs.learn(shape, data, **hidden, iterations=1)
+    ax = early.plot()
+    assert legend_of(ax) == ["log-likelihood", "not converged"]
+    closed = graphs.learn(graphs.parse("P(X) P(Y|X)"), data).plot()
+    assert [len(line.get_xdata()) for line in closed.lines] == [1]
+    assert (legend_of(closed), closed.get_title().endswith("in closed form")) == ([], True)
+    for number in plt.get_fignums():
+        plt.figure(number).savefig(io.BytesIO())
+    plt.close("all")
+
+
 def test_a_singular_information_is_named():
     data = pd.DataFrame({"X": [0] * 30 + [1] * 70})
     shape = graphs.parse("P(H) P(X|H)")
@@ -368,6 +401,6 @@ def test_rows_impossible_at_the_start_are_refused():
 def test_the_same_seed_gives_the_same_tables():
     data = {"X": [0, 1, 1, 0, 1], "Y": [0, 1, 1, 1, 0]}
     shape = graphs.parse("P(H) P(X|H) P(Y|H)")
-    options = {"latent": "H", "states": {"H": (0, 1)}, "iterations": 20}
+    options = {"latent": "H", "states": {"H": (0, 1)}, "tolerance": 1e-4}
     runs = [graphs.learn(shape, data, seed=s, **options).log_likelihoods for s in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
