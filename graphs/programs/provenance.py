@@ -118,7 +118,8 @@ class Provenance:
             x[1:] = 2 * z
             provenance.labels(x[0]), provenance.labels(x[1])  # frozenset(), frozenset({'z'})
 
-    In-place changes to tensors that existed before are undone on leaving.
+    In-place changes to tensors that existed before are undone on leaving; those to what was made
+    inside stay, such as the first values of parameters that a module makes when it is first called.
 
     Attributes:
         escapes: every :class:`Escape`, in order.
@@ -131,6 +132,7 @@ class Provenance:
         self._owners: dict[int | None, _Owner] = {}
         self._read_numbers: set[int] = set()  # ids of the scalars read in the running function
         self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._made: dict[int, StorageWeakRef] = {}
         self._modes = ExitStack()
         self._paused = False
 
@@ -145,6 +147,7 @@ class Provenance:
             if storage.nbytes() == content.nbytes():
                 storage.copy_(content)
         self._before.clear()
+        self._made.clear()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -160,6 +163,7 @@ class Provenance:
         with self.paused():
             copy = tensor.clone(memory_format=torch.contiguous_format)
             self._write(copy, self._number(labels))
+        self._note([copy])
         return copy
 
     def rename(
@@ -263,13 +267,15 @@ class Provenance:
         self._keep(written)
         labelled = any(_address(t) in self._owners for t in inputs)
         result = func(*args, **kwargs)
+        known = {_address(t) for t in inputs}
+        fresh = [t for t in _tensors(result) if _address(t) not in known]
+        self._note(_tensors(result) if func._schema.name == "aten::lift_fresh" else fresh)
         if not labelled:
             return result
         if any(isinstance(leaf, (bool, int, float, complex)) for leaf in tree_leaves(result)):
             self._read_numbers.add(self._merge(map(self._read, inputs)))
         name = func._schema.name
-        known = {_address(t) for t in inputs}
-        targets = [*written, *(t for t in _tensors(result) if _address(t) not in known)]
+        targets = [*written, *fresh]
         if name not in _SHAPE_ONLY:
             new = [(t, self._flow(func, args, kwargs, inputs, t, written)) for t in targets]
             for target, ids in new:
@@ -328,9 +334,16 @@ class Provenance:
     def _keep(self, written: Sequence[Tensor]) -> None:
         for tensor in written:
             address = _address(tensor)
-            if address is not None and address not in self._before:
+            if address is not None and address not in self._before and address not in self._made:
                 storage = tensor.untyped_storage()
                 self._before[address] = storage, storage.clone()
+
+    def _note(self, tensors: Iterable[Tensor]) -> None:
+        """Remember that these were made in here; a reference keeps an address from other use."""
+        for tensor in tensors:
+            address = _address(tensor)
+            if address is not None and address not in self._made:
+                self._made[address] = StorageWeakRef(tensor.untyped_storage())
 
     # --- One call from Python ---------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class Site:
         draw: a new value from it.
         deterministic: whether the value is a function of those of other sites.
         held: whether redrawing other sites leaves the value as it is.
+        enumerated: whether inference may sum over the values (``infer={"enumerate": ...}``).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Site:
     draw: Callable[[], Any]
     deterministic: bool = False
     held: bool = True
+    enumerated: bool = False
 
     @property
     def plates(self) -> tuple[str, ...]:
@@ -186,6 +188,14 @@ class _Recorder(Messenger):
         if msg["is_observed"] and isinstance(msg["value"], Tensor):
             self.provenance.mark(msg["value"], {Data(msg["name"])})
 
+    def _pyro_post_param(self, msg: Any) -> None:
+        # a value that it was made from is where its optimization starts, and no more
+        value = msg["value"]
+        if self.provenance.labels(value):
+            free: Any = self.provenance.label(value, ())
+            msg["value"] = free
+            free.unconstrained = value.unconstrained  # which Pyro's modules ask for
+
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):
             return
@@ -211,6 +221,7 @@ class _Recorder(Messenger):
             fingerprint=fingerprint,
             draw=partial(fn, *msg["args"], **msg["kwargs"]),
             held=not msg["is_observed"],
+            enumerated=not msg["is_observed"] and bool(msg["infer"].get("enumerate")),
         )
         msg["value"] = _labelled(provenance, value, {name})
 

@@ -569,6 +569,29 @@ def test_trained_parameters_are_used_and_training_goes_on():
     assert pyro.param("loc").item() != before
 
 
+def test_where_a_parameter_starts_is_no_dependence():
+    """Not even in a module that makes its parts, and draws them in place, when first called."""
+
+    class Lazy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = None
+
+        def forward(self):
+            z = pyro.sample("z", NORMAL)
+            if self.net is None:
+                self.net = torch.nn.Linear(1, 1)
+                torch.nn.init.constant_(self.net.bias, 7.0)
+            loc = pyro.param("loc", lambda: 2 * z.detach())
+            pyro.sample("x", dist.Normal(loc, 1.0))
+            pyro.sample("y", dist.Normal(self.net(z[None]), 1.0))
+
+    module = Lazy()
+    assert list(from_pyro(module).edges) == [("z", "y")]
+    assert module.net.bias.item() == 7.0
+    assert abs(module.net.weight.item()) <= 1.0
+
+
 def test_outer_handlers_see_nothing():
     with poutine.trace() as outer:
         from_pyro(known.stacked)

@@ -264,6 +264,23 @@ def test_changes_in_place_are_undone_and_memory_can_be_marked():
     assert norm.num_batches_tracked == 0
 
 
+def test_what_is_made_inside_keeps_what_is_written_to_it():
+    outside, made = torch.zeros(3), []
+    with Provenance() as provenance:
+        made.append(torch.nn.Linear(4, 4))  # its weights are drawn in place
+        torch.nn.init.constant_(made[0].bias, 7.0)
+        made.append(torch.tensor([1.0, 2.0]).mul_(3))
+        made.append(torch.zeros(2))
+        made[-1][0] = 5.0
+        made.append(provenance.label(outside, {"z"}))
+        made[-1][1:].fill_(2.0)
+        made.append(outside.view(3)[1:].add_(1.0))
+    assert made[0].bias.tolist() == [7.0] * 4
+    assert 0 < float(made[0].weight.detach().abs().max()) <= 0.5
+    assert [part.tolist() for part in made[1:]] == [[3, 6], [5, 0], [0, 2, 2], [0, 0]]
+    assert outside.tolist() == [0, 0, 0]
+
+
 def test_exceptions_pass_and_leave_no_mode_behind():
     outside = torch.zeros(2)
 
