@@ -39,6 +39,7 @@ class GuideGaps(Explained, list[Independence]):
         observed: the observed nodes of the model.
         spare: edges (u, v) of the guide that the posterior does not need, each taken alone: v is
             independent of u given the data and the guide's other parents of v.
+        summed: latents that the guide leaves out since inference sums over them.
 
     >>> def model():
     ...     a = pyro.sample("a", pyro.distributions.Normal(0.0, 1.0))
@@ -55,9 +56,11 @@ class GuideGaps(Explained, list[Independence]):
         guide: nx.DiGraph,
         observed: frozenset[Node],
         spare: tuple[tuple[Node, Node], ...],
+        summed: tuple[Node, ...] = (),
     ):
         super().__init__(gaps)
         self.model, self.guide, self.observed, self.spare = model, guide, observed, spare
+        self.summed = summed
 
     @property
     def sufficient(self) -> bool:
@@ -68,6 +71,8 @@ class GuideGaps(Explained, list[Independence]):
         return f"<GuideGaps: {len(self)}, edges to spare: {len(self.spare)}>"
 
     def _lines(self) -> Iterator[str]:
+        if self.summed:
+            yield (f"Summed over, so that a guide need not draw it: {listing(self.summed, 12)}.")
         if not self:
             yield (
                 "The guide's structure is sufficient: it asserts nothing about the posterior that "
@@ -108,9 +113,10 @@ def guide_gaps(
     """The independences that a guide asserts about the posterior and the model denies.
 
     Both programs are run and read as :func:`graphs.from_pyro` does, with three members of every
-    plate. What counts is structure alone: that a
-    guide's Normal cannot be a Gamma, or that the components of one site are drawn independently of
-    each other, is not seen.
+    plate. What counts is structure alone: that a guide's Normal cannot be a Gamma, or that the
+    components of one site are drawn independently of each other, is not seen. Sites that the model
+    enumerates (``pyro.infer.config_enumerate``) may be left out by the guide: the posterior of the
+    others is then the one summed over them.
 
     Args:
         model, guide: Pyro programs; autoguides are guides.
@@ -146,15 +152,20 @@ def guide_gaps(
         raise ValueError("expected a model with observed sites, got none")
     functions = {v for v, data in denied.nodes(data=True) if data.get("deterministic")}
     latent = [v for v in denied if v not in observed | functions]
+    summed = tuple(v for v in latent if v not in asserted and denied.nodes[v].get("enumerated"))
+    latent = [v for v in latent if v not in summed]
     for v in latent:
         if v not in asserted:
-            raise ValueError(f"expected a guide that draws every latent, got none for {v!r}")
+            raise ValueError(
+                f"expected a guide that draws every latent but those that the model enumerates "
+                f"(config_enumerate), got none for {v!r}"
+            )
     drawn = _split(asserted, guide)
     for v in drawn:
         drawn.nodes[v]["latent"] = v not in latent
     return GuideGaps(
         _gaps(denied, drawn, latent, observed), denied, drawn, observed,
-        tuple(_spare(denied, drawn, latent, observed)),
+        tuple(_spare(denied, drawn, latent, observed)), summed,
     )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def from_pyro(
     Returns:
         A ``DiGraph`` in the order of sampling. Node attributes: ``observed`` (queries do not
         condition on it by themselves), ``distribution`` (a class name), ``plates`` (a tuple of
-        names, outermost first), and ``deterministic`` where the value is a function of its parents;
+        names, outermost first), ``deterministic`` where the value is a function of its parents, and
+        ``enumerated`` where inference may sum over it (``infer={"enumerate": "parallel"}``);
         unrolled also ``site`` and ``index``. Edge attribute ``found``:
         ``"traced"``, ``"redrawn"`` or ``"assumed"``. Graph attributes: ``plates`` (name to size)
         and ``warnings`` (a list of str). ``pyro.factor`` is an observed node with distribution
@@ -266,6 +267,7 @@ def _joined(
                     distribution=site.distribution,
                     plates=site.plates,
                     **({"deterministic": True} if site.deterministic else {}),
+                    **({"enumerated": True} if site.enumerated else {}),
                 )
     for r in runs.values():
         for name, site in r.sites.items():

@@ -9,7 +9,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import autoguide
+from pyro.infer import autoguide, config_enumerate
 
 import graphs
 
@@ -184,6 +184,87 @@ def test_a_mean_field_guide_misses_every_coupling(model, coupled, kind):
     gaps = graphs.guide_gaps(model, getattr(autoguide, kind)(model))
     assert len(gaps) == (0 if kind == "AutoMultivariateNormal" else coupled)
     assert all(u != v for u, v in map(tuple, pairs(gaps)))
+
+
+MEAN_FIELD = ("AutoNormal", "AutoDiagonalNormal", "AutoDelta", "AutoNormalMessenger")
+JOINT = (
+    "AutoMultivariateNormal", "AutoLowRankMultivariateNormal", "AutoLaplaceApproximation",
+    "AutoIAFNormal", "AutoGaussian",
+)  # fmt: skip
+AS_THE_PRIOR = ("AutoRegressiveMessenger", "AutoHierarchicalNormalMessenger")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_automatic_guide_is_read_before_its_first_call_as_after_it(fresh_store, seed):
+    rng = random.Random(seed)
+    names = "abcde"[: rng.randint(3, 5)]
+    dag = random_dag(rng, names, 0.6)
+    observed = rng.sample(names, rng.randint(1, len(names) - 2))
+    model = program(dag, observed)
+    latent, covariance = posterior_covariance(dag, observed, seed)
+    spread = np.sqrt(np.diag(covariance))
+    linked = np.abs(covariance / np.outer(spread, spread)) > 1e-9
+    coupled = {
+        frozenset((u, v)) for (i, u), (j, v) in combinations(enumerate(latent), 2) if linked[i, j]
+    }
+    along = pairs(graphs.guide_gaps(model, program(dag.subgraph(latent))))
+    wanted_by = dict.fromkeys(MEAN_FIELD, coupled) | dict.fromkeys(AS_THE_PRIOR, along)
+    for kind, wanted in (dict.fromkeys(JOINT, frozenset()) | wanted_by).items():
+        pyro.set_rng_seed(seed)
+        guide = getattr(autoguide, kind)(model)
+        assert pairs(graphs.guide_gaps(model, guide)) == wanted, kind
+        guide()
+        assert pairs(graphs.guide_gaps(model, guide)) == wanted, kind
+        assert all(x.isfinite().all() for x in guide().values())
+
+
+def mixture(x, kinds=None):
+    weights = pyro.sample("weights", dist.Dirichlet(torch.ones(2)))
+    with pyro.plate("kinds", 2):
+        mean = pyro.sample("mean", dist.Normal(0.0, 3.0))
+    with pyro.plate("rows", len(x)):
+        kind = pyro.sample("kind", dist.Categorical(weights), infer=kinds)
+        pyro.sample("x", dist.Normal(mean[kind], 1.0), obs=x)
+
+
+def test_what_a_model_enumerates_a_guide_may_leave_out():
+    data = torch.zeros(4)
+    model = config_enumerate(mixture)
+    guide = autoguide.AutoNormal(pyro.poutine.block(model, hide=["kind"]))
+    gaps = graphs.guide_gaps(model, guide, data)
+    every = ["weights", "mean[0]", "mean[1]"]
+    assert pairs(gaps) == set(map(frozenset, combinations(every, 2)))
+    assert gaps.summed == ("kind[0]", "kind[1]", "kind[2]")
+    assert gaps.explain().startswith('Summed over, so that a guide need not draw it: "kind[0]"')
+    assert gaps[0].given.isdisjoint(gaps.summed)
+    assert graphs.guide_gaps(model, config_enumerate(mixture), data).summed == ()
+    with pytest.raises(ValueError, match=r"but those that the model enumerates .* none for 'kind"):
+        graphs.guide_gaps(mixture, guide, data)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_over_latents_leave_the_gaps_of_the_rest(seed):
+    """Against the covariance of those latents that are left once some are integrated out."""
+    rng = random.Random(seed)
+    names = "abcdef"
+    dag = random_dag(rng, names, 0.5)
+    observed = rng.sample(names, 2)
+    summed = rng.sample([v for v in names if v not in observed], 2)
+
+    def model():
+        with pyro.poutine.infer_config(config_fn=lambda site: (
+            {"enumerate": "parallel"} if site["name"] in summed else {}
+        )):  # fmt: skip
+            program(dag, observed)()
+
+    latent, covariance = posterior_covariance(dag, observed, seed)
+    left = [v for v in latent if v not in summed]
+    rows = [latent.index(v) for v in left]
+    covariance = covariance[np.ix_(rows, rows)]
+    guide = random_dag(rng, left, 0.5)
+    gaps = graphs.guide_gaps(model, program(guide))
+    assert set(gaps.summed) == set(summed)
+    assert (best_gap(guide, left, covariance) < 1e-9) == gaps.sufficient
 
 
 def test_a_chain_of_latents_needs_a_chain_either_way():
