@@ -402,6 +402,7 @@ def _guide(options: argparse.Namespace) -> int:
             "sufficient": gaps.sufficient,
             "gaps": [_sets(gap) | {"path": list(map(_plain, gap.path or ()))} for gap in gaps],
             "spare": [list(map(_plain, edge)) for edge in gaps.spare],
+            "summed": list(map(_plain, gaps.summed)),
         }
         print(json.dumps(record, ensure_ascii=False, indent=2))
     else:

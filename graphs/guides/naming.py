@@ -22,13 +22,18 @@ def named_gaps(model: str, guide: str, arguments: str | None = None) -> GuideGap
 
     Raises:
         ValueError: a module that cannot be imported, a name that it does not have, what cannot be
-            called; what :func:`graphs.guide_gaps` refuses.
+            called, programs that fail; what :func:`graphs.guide_gaps` refuses.
     """
     program = _callable(model)
     given = () if arguments is None else named(arguments)
-    return guide_gaps(
-        program, _guide(guide, program), *(given if isinstance(given, tuple) else (given,))
-    )
+    other = _guide(guide, program)
+    try:
+        return guide_gaps(program, other, *(given if isinstance(given, tuple) else (given,)))
+    except ValueError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise ValueError(f"expected programs that run, got {reason}") from error
 
 
 def named(text: str) -> Any:
@@ -71,5 +76,6 @@ def _guide(text: str, program: Callable[..., Any]) -> Callable[..., Any]:
 def _callable(text: str) -> Callable[..., Any]:
     found = named(text)
     if not callable(found):
-        raise ValueError(f"expected a program, got {text!r}, a {type(found).__name__}")
+        kind = type(found).__name__
+        raise ValueError(f"expected a program, got {text!r}, which is of type {kind}")
     return found

@@ -123,7 +123,7 @@ class Adjustment(Identification):
         if closed is not None and not closed:
             yield f"  - No other path joins {x} and {y}."
         kept = self._spoiled - self.x - self.y
-        if kept:
+        if z and kept:
             yield f"  - {set_text(z)} holds none of {listing(kept, 12)}, which {x} acts on."
 
     def _refusal(self, effect: str) -> Iterator[str]:

@@ -185,6 +185,8 @@ class _Recorder(Messenger):
         if site_is_subsample(msg) or _is_function(msg):
             return
         msg["value"] = _as_tensor(self.given.get(msg["name"], msg["value"]))
+        if msg["value"] is None and _is_improper(msg["fn"]):
+            msg["value"], msg["done"] = _any_value(msg["fn"]), True
         if msg["is_observed"] and isinstance(msg["value"], Tensor):
             self.provenance.mark(msg["value"], {Data(msg["name"])})
 
@@ -219,7 +221,9 @@ class _Recorder(Messenger):
             labels=labels - {name, Data(name)},
             value=value,
             fingerprint=fingerprint,
-            draw=partial(fn, *msg["args"], **msg["kwargs"]),
+            draw=partial(_any_value, fn)
+            if _is_improper(fn)
+            else partial(fn, *msg["args"], **msg["kwargs"]),
             held=not msg["is_observed"],
             enumerated=not msg["is_observed"] and bool(msg["infer"].get("enumerate")),
         )
@@ -265,6 +269,17 @@ def _is_function(msg: Any) -> bool:
     return msg["is_observed"] and masked and _distribution_name(fn) == "Delta"
 
 
+def _is_improper(fn: Any) -> bool:
+    """Whether a prior is a density without a total, which has no draws."""
+    return isinstance(_unwrapped(fn), dist.ImproperUniform)
+
+
+def _any_value(fn: Any) -> Tensor:
+    """A value in the support."""
+    transform = torch.distributions.biject_to(fn.support)
+    return transform(torch.randn(transform.inverse_shape(fn.shape())))
+
+
 def _labelled(provenance: Provenance, value: Any, labels: Any) -> Any:
     return tree_map_only(Tensor, lambda t: provenance.label(t, labels), value)
 
@@ -304,9 +319,14 @@ def _tensors_of(root: Any) -> list[Tensor]:
     return found
 
 
-def _distribution_name(fn: Any) -> str:
+def _unwrapped(fn: Any) -> Any:
     while isinstance(fn, _WRAPPERS):
         fn = fn.base_dist
+    return fn
+
+
+def _distribution_name(fn: Any) -> str:
+    fn = _unwrapped(fn)
     return fn.__name__ if hasattr(fn, "__name__") else type(fn).__name__
 
 

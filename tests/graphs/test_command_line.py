@@ -221,6 +221,7 @@ def test_adjustment_sets(run, tmp_path):
     assert status == 0
     assert out.startswith("Adjusting for {smoke} gives the effect of bronc on dysp")
     assert out.endswith("Or for: lung; either.\n")
+    assert "nothing holds" not in run("asia", "--adjust", "smoke", "dysp")[1]
     hidden = "X -> Z -> Y, X <-> Y"
     status, out, _ = run(hidden, "--adjust", "X", "Y", "--json")
     (found,) = json.loads(out)["adjustments"]
@@ -262,6 +263,15 @@ def guide(total):
     a = pyro.sample("a", dist.Normal(0.0, 1.0))
     pyro.sample("c", dist.Normal(total - a, 1.0))
 
+def loop(total):
+    m = pyro.sample("m", dist.Normal(0.0, 1.0))
+    for i in pyro.plate("n", 2):
+        z = pyro.sample(f"z_{i}", dist.Normal(m, 1.0))
+        pyro.sample(f"x_{i}", dist.Normal(z, 1.0), obs=total)
+
+def broken(total):
+    raise RuntimeError("shapes\\n  that do not fit")
+
 data, word = torch.tensor(3.0), "text"
 """
 
@@ -282,6 +292,7 @@ def test_guides(run, tmp_path, monkeypatch):
     assert (tmp_path / "gaps.png").stat().st_size > 3_000
     report = json.loads(run("--guide", *names, "--json")[1])
     assert report["gaps"][0]["path"] == ["a", "s", "c"]
+    assert report["summed"] == []
     for arguments, message in [
         (["own_programs:model"], "expected --guide module:model module:guide"),
         (["own_programs:modle", *names[1:]], "did you mean 'model'"),
@@ -289,6 +300,8 @@ def test_guides(run, tmp_path, monkeypatch):
         ([names[0], "AutoNorml", names[2]], "did you mean 'AutoNormal'"),
         ([names[0], "guide"], "module:name or an autoguide"),
         ([names[0], "own_programs:word"], "expected a program"),
+        (["own_programs:broken", *names[1:]], "programs that run, got RuntimeError: shapes\n"),
+        (["own_programs:loop", *names[1:]], "got NotImplementedError: .* sequential"),
     ]:
         status, _, err = run("--guide", *arguments)
         assert status == 2

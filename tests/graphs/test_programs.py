@@ -569,6 +569,26 @@ def test_trained_parameters_are_used_and_training_goes_on():
     assert pyro.param("loc").item() != before
 
 
+def test_priors_without_draws_are_read():
+    def model(x):
+        a = pyro.sample("a", dist.ImproperUniform(dist.constraints.positive, (), (2,)))
+        with pyro.plate("n", 3):
+            b = pyro.sample("b", dist.ImproperUniform(dist.constraints.real, (), ()))
+            c = pyro.sample("c", dist.Bernoulli((b > 0).to(x)))
+            pyro.sample("x", dist.Normal(a.log().sum() + c, 1.0), obs=x)
+
+    graph = from_pyro(model, torch.zeros(3))
+    assert set(graph.edges) == {("a", "x"), ("b", "c"), ("c", "x")}
+    assert graph.nodes["a"]["distribution"] == "ImproperUniform"
+
+    def branching():
+        a = pyro.sample("a", dist.ImproperUniform(dist.constraints.real, (), ()))
+        pyro.sample("b", dist.Normal(0.0, 2.0 if a.item() > 0 else 1.0))
+
+    graph = from_pyro(branching)
+    assert graph.edges["a", "b"]["found"] == "redrawn"
+
+
 def test_where_a_parameter_starts_is_no_dependence():
     """Not even in a module that makes its parts, and draws them in place, when first called."""
 
