@@ -5,13 +5,15 @@ goes on where it was stopped, and writes ``docs/results/guides_exact.md``.
 
 *Linear Gaussian*: 50 random programs of 3 to 6 Normals. With the exact coefficients every draw of
 the guide has log p(x, z) - log q(z) equal to log p(x): the table has the largest difference. After
-training (Adam, a linear map per latent, rows drawn from the program) it has what the bound is below
-log p(x), in nats a row. Mean field is as far below as its closed form says,
+training (1500 steps of Adam, its rate falling from 0.05 by a thousand; a linear map per latent, 512
+rows drawn from the program) it has what the bound, whose expectation is integrated exactly, is
+below log p(x), in nats a row. Mean field is as far below as its closed form says,
 (Σ log Λ_ii - log det Λ) / 2 of the posterior's precision Λ.
 
-*Discrete*: for every set of observed nodes one guide, trained by L-BFGS on TraceEnum_ELBO, for all
-possible evidence on them at once. The error is the largest difference of any joint posterior
-probability from the junction tree's.
+*Discrete*: for every set of observed nodes one guide, trained by L-BFGS on the exact bound, for all
+possible evidence on them at once: every joint assignment of the latents is a row of the programs,
+and the sum over them is the number that TraceEnum_ELBO has. The error is the largest difference of
+any joint posterior probability from the junction tree's.
 """
 
 from __future__ import annotations
@@ -24,19 +26,21 @@ from pathlib import Path
 import numpy as np
 import pyro
 import torch
-from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from pyro.infer import SVI, JitTrace_ELBO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from amortized_programs import (
     distance,
     every_row,
+    expected_log_weight,
     linear_gaussian,
     log_evidence,
     log_weight,
     mean_field_gap,
     rows_of,
     set_exactly,
+    summed_elbo,
 )
 from cells import FOLDER, Cell, Cells, table, write_page
 
@@ -45,7 +49,7 @@ from ppl_gen.guides import amortized
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "guides_exact.md"
 NETWORKS = ("sprinkler", "student", "asia")
-PROGRAMS, ROWS, STEPS, DRAWS = 50, 512, 500, 20
+PROGRAMS, ROWS, STEPS = 50, 512, 1500
 NEAR_GAUSSIAN, NEAR_DISCRETE = 1e-3, 1e-2
 
 
@@ -71,10 +75,11 @@ def gaussian(seed: int) -> Cell:
     pyro.set_rng_seed(seed)
     trained = amortized(model, rows, hidden=())
     adam = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": 1e-3 ** (1 / STEPS)})
-    svi = SVI(model, trained, adam, Trace_ELBO())
+    elbo = JitTrace_ELBO(ignore_jit_warnings=True)
+    svi = SVI(lambda: model(rows), lambda: trained(rows), adam, elbo)
     for _ in range(STEPS):
-        svi.step(rows)
-    bound = np.mean([log_weight(model, trained, rows) for _ in range(DRAWS)])
+        svi.step()
+    bound = expected_log_weight(model, trained, rows)
     left = (log_evidence(rows, covariance, place) - bound) / ROWS
     return {"exact": exact, "trained": left, "mean_field": by_points, "closed": closed}
 
@@ -89,14 +94,14 @@ def discrete(network: str, observed: tuple[str, ...]) -> Cell:
     data = {v: codes[possible] for v, codes in data.items()}
     pyro.clear_param_store()
     guide = amortized(model, data)
-    elbo, summed = TraceEnum_ELBO(max_plate_nesting=1), config_enumerate(guide, "parallel")
+    bound = summed_elbo(model, guide, tree, data)
     optimizer = torch.optim.LBFGS(
         guide.parameters(), max_iter=150, line_search_fn="strong_wolfe", tolerance_change=1e-12
     )
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = elbo.differentiable_loss(model, summed, data)
+        value = -bound().sum()
         value.backward()
         return value.detach()
 

@@ -11,6 +11,7 @@ import torch
 from amortized_programs import (
     distance,
     every_row,
+    expected_log_weight,
     linear_gaussian,
     log_evidence,
     log_weight,
@@ -18,6 +19,7 @@ from amortized_programs import (
     rows_of,
     set_exactly,
     set_tables,
+    summed_elbo,
 )
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO, config_enumerate
@@ -75,6 +77,22 @@ def test_training_reaches_the_evidence_of_every_row(fresh_store):
     assert (truth - bound) / rows < 1e-3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bound_by_points_is_the_mean_of_draws(fresh_store, seed):
+    model, data, covariance, place = linear_gaussian(seed)
+    guide = amortized(model, data, hidden=())
+    set_exactly(guide, covariance, place)
+    truth = log_evidence(data, covariance, place)
+    assert expected_log_weight(model, guide, data) == pytest.approx(truth, abs=1e-9)
+    pyro.set_rng_seed(seed)
+    with torch.no_grad():
+        for p in guide.parameters():
+            p += 0.2 * torch.randn_like(p)
+    draws = [log_weight(model, guide, data) for _ in range(1500)]
+    error = np.std(draws) / np.sqrt(len(draws))
+    assert expected_log_weight(model, guide, data) == pytest.approx(np.mean(draws), abs=4 * error)
+
+
 # --- Discrete networks ----------------------------------------------------------------------------
 
 
@@ -94,6 +112,24 @@ def test_tables_can_be_the_posterior_for_all_evidence(network, observed):
     guide = amortized(model, data)
     set_tables(guide, tree)
     assert distance(guide, tree, observed, data) < 1e-5
+
+
+@pytest.mark.parametrize("observed", [["dysp"], ["smoke", "xray"], ["asia", "lung", "bronc"]])
+def test_the_bound_as_a_sum_is_that_of_enumeration(fresh_store, observed):
+    model, tree = rows_of(graphs.textbook.asia())
+    data = every_row(tree, observed)
+    guide = amortized(model, data)
+    pyro.set_rng_seed(0)
+    for p in guide.parameters():
+        torch.nn.init.normal_(p.detach())
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+    by_pyro = elbo.differentiable_loss(model, config_enumerate(guide, "parallel"), data)
+    own = -summed_elbo(model, guide, tree, data)().sum()
+    torch.testing.assert_close(own, by_pyro)
+    parameters = list(guide.parameters())
+    torch.testing.assert_close(
+        torch.autograd.grad(own, parameters), torch.autograd.grad(by_pyro, parameters)
+    )
 
 
 @pytest.mark.parametrize(("network", "observed"), [("sprinkler", "wet_grass"), ("student", "G")])

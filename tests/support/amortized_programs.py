@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.ops.indexing import Vindex
+from pyro.poutine.messenger import Messenger
 
 import graphs
 from ppl_gen.guides.families import FIRST_SCALE, FLOOR, inverse_softplus
@@ -76,6 +77,35 @@ def log_weight(model, guide, data):
     return float((replayed.log_prob_sum() - drawn.log_prob_sum()).detach())
 
 
+class _AtNoise(Messenger):
+    """Normal sites at given numbers of standard deviations from their means."""
+
+    def __init__(self, noise):
+        super().__init__()
+        self.noise = noise
+
+    def _pyro_sample(self, msg):
+        if msg["name"] in self.noise and not msg["done"]:
+            fn = msg["fn"]
+            msg["value"], msg["done"] = fn.mean + self.noise[msg["name"]] * fn.stddev, True
+
+
+def expected_log_weight(model, guide, data):
+    """E log p(x, z) - log q(z | x) under a guide of Normals, the bound that it trains.
+
+    Where means are linear and scales constant this is a quadratic form of the guide's noise, which
+    the points ± √n e_i integrate exactly.
+    """
+    names = list(guide.inputs)
+    far = len(names) ** 0.5
+    points = [{**dict.fromkeys(names, 0.0), v: sign * far} for v in names for sign in (-1, 1)]
+    found = []
+    for point in points:
+        with _AtNoise(point):
+            found.append(log_weight(model, guide, data))
+    return float(np.mean(found))
+
+
 def mean_field_gap(model, data, covariance, place):
     """What mean field loses: by the points that integrate E log p(x, z), and in closed form.
 
@@ -128,23 +158,43 @@ def every_row(tree, observed):
     return {v: torch.tensor([c[i] for c in codes]) for i, v in enumerate(observed)}
 
 
+def log_probabilities(program, names, data, codes):
+    """The log density of some sites at every one of the codes; a column for each row of data."""
+    rows = len(next(iter(data.values())))
+    whole = {v: values.repeat(len(codes)) for v, values in data.items()}
+    fixed = {v: codes[:, i].repeat_interleave(rows) for i, v in enumerate(names)}
+    trace = poutine.trace(poutine.condition(program, fixed)).get_trace(whole)
+    trace.compute_log_prob()
+    sites = [site for site in trace.nodes.values() if site["type"] == "sample"]
+    found = sum(site["log_prob"] for site in sites if site["name"] in (*names, *data))
+    return found.reshape(len(codes), rows)
+
+
+def codes_of(tree, nodes):
+    """Every joint assignment of some nodes as a row of codes."""
+    return torch.stack(list(every_row(tree, nodes).values()), 1)
+
+
+def summed_elbo(model, guide, tree, data):
+    """The evidence lower bound of every row of data, a sum over all assignments of the latents."""
+    latent = list(guide.inputs)
+    codes = codes_of(tree, latent)
+    log_p = log_probabilities(model, latent, data, codes).detach()
+
+    def bound():
+        log_q = log_probabilities(guide, latent, data, codes)
+        return (log_q.exp() * (log_p - log_q)).sum(0)
+
+    return bound
+
+
 def distance(guide, tree, observed, data):
     """The largest error of a joint posterior probability over all evidence."""
-    latent, errors = list(guide.inputs), []
-    codes = list(product(*(range(len(tree.states[v])) for v in latent)))
-    rows = len(data[observed[0]])
-    found = []
-    for code in codes:
-        fixed = {v: torch.full((rows,), c) for v, c in zip(latent, code, strict=True)}
-        trace = poutine.trace(poutine.condition(guide, fixed)).get_trace(data)
-        trace.compute_log_prob()
-        found.append(sum(trace.nodes[v]["log_prob"] for v in latent).exp())
-    weights = torch.stack(found).detach()
-    for row in range(rows):
-        seen = {v: tree.states[v][int(data[v][row])] for v in observed}
-        truth = tree.query(latent, seen).flatten()
-        errors.append((weights[:, row] - truth).abs().max())
-    return float(torch.stack(errors).max())
+    latent = list(guide.inputs)
+    weights = log_probabilities(guide, latent, data, codes_of(tree, latent)).detach().exp()
+    seen = {v: [tree.states[v][int(i)] for i in data[v]] for v in observed}
+    truth = tree.query(latent, seen).reshape(len(data[observed[0]]), -1).T
+    return float((weights - truth).abs().max())
 
 
 def set_tables(guide, tree):
