@@ -96,6 +96,11 @@ class Approximation(Queries, Scheme):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._nodes)} nodes, {len(self.factors)} factors)"
 
+    @property
+    def converged(self) -> bool | None:
+        """Whether every row of the last answer converged; ``None`` before there is one."""
+        return None if self.convergence is None else bool(self.convergence)
+
     # --- What a scheme adds ---------------------------------------------------------------------
 
     @abstractmethod

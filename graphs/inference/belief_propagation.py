@@ -58,6 +58,7 @@ class BeliefPropagation(Approximation):
 
     Attributes:
         states, factors: as in :class:`graphs.JunctionTree`.
+        converged: whether all rows of the last answer did.
         convergence: of the last answer: whether it ``converged``, after how many ``iterations``,
             with which ``residual``, each a scalar or (rows,).
 
@@ -70,7 +71,7 @@ class BeliefPropagation(Approximation):
     >>> graphs.JunctionTree(lawn).marginals(rows)["rain"]
     tensor([[0.7079, 0.2921],
             [0.1187, 0.8813]], dtype=torch.float64)
-    >>> bool(loopy.convergence)
+    >>> loopy.converged
     True
 
     Raises:

@@ -63,6 +63,7 @@ class MeanField(Approximation):
 
     Attributes:
         states, factors: as in :class:`graphs.JunctionTree`.
+        converged: whether all rows of the last answer did.
         convergence: of the last answer: whether it ``converged``, after how many ``iterations``,
             with which ``residual``, each a scalar or (rows,).
 

@@ -81,7 +81,7 @@ def test_exact_on_forests(seed):
     loopy = graphs.BeliefPropagation(dense.model)
     log_z, marginals = loopy.log_partition(evidence), loopy.marginals(evidence)
     tables = loopy.factor_marginals(evidence)
-    assert loopy.convergence
+    assert loopy.converged is True
     assert loopy.convergence.iterations.shape == (4,)
     for row in range(4):
         table = dense.given(evidence, row)
@@ -189,8 +189,10 @@ def test_what_does_not_converge_says_so():
         + [((i,), np.exp(rng.normal(0, 0.5, 2))) for i in range(8)]
     )
     loopy = graphs.BeliefPropagation(model, damping=0, iterations=50)
+    assert loopy.converged is None
     with pytest.warns(graphs.ConvergenceWarning, match="did not converge in 50 iter.*damping"):
         loopy.marginals()
+    assert loopy.converged is False
     assert not loopy.convergence
     assert loopy.convergence.residual > 1e-3
     with pytest.warns(graphs.ConvergenceWarning, match="in row 0 and 1 others"):
