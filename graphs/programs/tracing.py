@@ -185,8 +185,7 @@ class _Recorder(Messenger):
         if site_is_subsample(msg) or _is_function(msg):
             return
         msg["value"] = _as_tensor(self.given.get(msg["name"], msg["value"]))
-        if msg["value"] is None and _is_improper(msg["fn"]):
-            msg["value"], msg["done"] = _any_value(msg["fn"]), True
+        draw_improper(msg)
         if msg["is_observed"] and isinstance(msg["value"], Tensor):
             self.provenance.mark(msg["value"], {Data(msg["name"])})
 
@@ -267,6 +266,12 @@ def _is_function(msg: Any) -> bool:
     fn = msg["fn"]
     masked = isinstance(fn, dist.MaskedDistribution) and fn._mask is False
     return msg["is_observed"] and masked and _distribution_name(fn) == "Delta"
+
+
+def draw_improper(msg: Any) -> None:
+    """Give a site whose prior has no draws a value of its support, if it has none yet."""
+    if msg["value"] is None and _is_improper(msg["fn"]):
+        msg["value"], msg["done"] = _any_value(msg["fn"]), True
 
 
 def _is_improper(fn: Any) -> bool:

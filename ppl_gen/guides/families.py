@@ -85,7 +85,12 @@ def family_of(name: str, fn: Any) -> Family:
         )
     if support is constraints.simplex:
         first = inverse_softplus(FIRST_CONCENTRATION)
-        return Family(numel, lambda p, *_: dist.Dirichlet(softplus(p + first) + FLOOR))
+        return Family(
+            numel,
+            lambda p, *_: dist.Dirichlet(softplus(_shaped(p, shape) + first) + FLOOR).to_event(
+                events - 1
+            ),
+        )
     if support is constraints.real and events == 1 and 1 < numel <= MOST_JOINT:
         return Family(numel + numel * (numel + 1) // 2, _joint_normal)
     if support is constraints.real:

@@ -22,11 +22,13 @@ import networkx as nx
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from graphs.programs.reading import Edge
+from graphs.programs.tracing import draw_improper
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import seeded
 from ppl_gen._store import register
@@ -53,7 +55,8 @@ def amortized(
     it as any pair, with ``ppl_gen.fit(ppl_gen.Pair(model, guide), data)`` or ``pyro.infer.SVI``.
     Discrete sites are summed over by ``TraceEnum_ELBO`` if it gets
     ``pyro.infer.config_enumerate(guide, "parallel")``. The members of a plate are drawn
-    independently of each other.
+    independently of each other. Data are what the program observes: what it only reads, such as
+    covariates, or adds by ``pyro.factor``, no network looks at.
 
     Args:
         model: a Pyro program.
@@ -86,6 +89,8 @@ def amortized(
     plates = {name: tuple(around) for name, around in frames.items()}
     discrete = {name for name, site in sites.items() if site["fn"].support.is_discrete}
     inputs = inputs_of(model, args, kwargs, plates, discrete, assume)
+    silent = {v for v, site in sites.items() if not site["value"].numel()}  # as pyro.factor is
+    inputs = {v: tuple(i for i in a if i.name not in silent) for v, a in inputs.items()}
     draws = {v: [run[v] for run in (sites, *others) if v in run] for v in inputs}
     return Amortized(
         model, sites, frames, inputs, draws, tree_leaves((args, kwargs)), tuple(hidden)
@@ -187,7 +192,7 @@ class Amortized(nn.Module):
         given = tree_leaves((args, kwargs))
         if all(place is not None for place in self._places.values()):
             return {v: given[place] for v, place in self._places.items() if place is not None}
-        with torch.no_grad(), poutine.block():
+        with torch.no_grad(), poutine.block(), _Drawn():
             nodes: Any = poutine.trace(self._model[0]).get_trace(*args, **kwargs).nodes
         return {v: nodes[v]["value"] for v in self._observed}
 
@@ -276,12 +281,19 @@ def _flattened(features: Tensor, dims: Sequence[int]) -> Tensor:
 # --- Sites --------------------------------------------------------------------------------------
 
 
+class _Drawn(Messenger):
+    """Lets programs run whose priors have no draws."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        draw_improper(msg)
+
+
 def _runs(model: Any, args: Any, kwargs: Any) -> list[dict[str, Any]]:
     """The sites of runs of a program; only the first one has to succeed."""
     found: list[dict[str, Any]] = []
     for seed in range(PRIOR_DRAWS):
         try:
-            with poutine.block(), seeded(seed), torch.no_grad():
+            with poutine.block(), seeded(seed), torch.no_grad(), _Drawn():
                 nodes: Any = poutine.trace(model).get_trace(*args, **kwargs).nodes
         except (ValueError, RuntimeError):  # parameters out of range, by a draw far out
             if not found:

@@ -321,6 +321,10 @@ def test_staged_steps_are_those_of_pyro(fresh_store, program, backend):
         (dist.Gamma(2.0, 1.0), ()),
         (dist.Beta(2.0, 1.0).expand([2]).to_event(1), (2,)),
         (dist.Dirichlet(torch.ones(4)), (4,)),
+        (dist.Dirichlet(torch.ones(2, 3)).to_event(1), (2, 3)),
+        (dist.Categorical(torch.ones(2, 3)).to_event(1), (2,)),
+        (dist.ImproperUniform(dist.constraints.positive, (), (2,)), (2,)),
+        (dist.ImproperUniform(dist.constraints.real, (), ()), ()),
         (dist.Bernoulli(0.3).expand([2]).to_event(1), (2,)),
         (dist.OneHotCategorical(torch.ones(3)), (3,)),
         (dist.LKJCholesky(3, 1.0), (3, 3)),
@@ -338,6 +342,24 @@ def test_draws_lie_in_the_support_of_the_latent(fresh_store, fn, shape):
     assert value.shape == shape
     assert bool(torch.as_tensor(fn.support.check(value)).all())
     assert np.isfinite(Trace_ELBO().loss(model, guide, torch.tensor(0.5)))
+
+
+def test_a_factor_couples_latents_and_is_no_datum(fresh_store):
+    def model(nothing):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        b = pyro.sample("b", dist.Normal(0.0, 1.0))
+        pyro.factor("close", -((a - b) ** 2))
+
+    pyro.set_rng_seed(0)
+    guide = amortized(model, {}, hidden=())
+    assert repr(guide) == "Amortized(b | ; a | b)"
+    assert graphs.guide_gaps(model, guide, {}).sufficient
+    svi = SVI(model, guide, pyro.optim.ClippedAdam({"lr": 0.05, "lrd": 0.993}), Trace_ELBO())
+    for _ in range(800):
+        svi.step({})
+    # the mean of exp(-(a - b)²) over a - b ~ N(0, 2); mean field loses ½ log 9/5 of it
+    lost = -np.log(5) / 2 - expected_log_weight(model, guide, {})
+    assert 0 <= lost < 0.05
 
 
 # --- Units ----------------------------------------------------------------------------------------
