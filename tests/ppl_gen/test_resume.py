@@ -1,6 +1,7 @@
 """A run that ended early goes on as if it had not: whatever trains, whatever it is given."""
 
 import copy
+import os
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from killed_runs import Game, layers, same
+from killed_runs import Game, finish, layers, same
 from pyro.infer import SVI, Trace_ELBO, TraceGraph_ELBO
 from torch import nn, optim
 from torch.optim import lr_scheduler
@@ -454,3 +455,11 @@ def test_runs_killed_at_random_moments_end_as_if_they_had_not_been():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 of 3 runs" in done.stdout
+
+
+def test_a_run_that_does_not_end_is_killed_and_an_error():
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], os.environ)
+    with pytest.raises(TimeoutError, match=r"a run to end within 0\.05 s, it was killed"):
+        finish(pid, limit=0.05)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -37,6 +37,8 @@ from ppl_gen import _files, training, zoo
 from ppl_gen.data.image_set import ImageSet
 
 RUNS: dict[str, Callable[[Path], None]] = {}
+# Seconds until a run has taken a step, and until it has ended; on a busy machine too it takes few.
+LIMIT = 300.0
 
 
 def run(make: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -288,10 +290,26 @@ def spawned(name: str, folder: Path) -> int:
     return os.posix_spawn(sys.executable, [sys.executable, __file__, name, str(folder)], os.environ)
 
 
-def finish(pid: int) -> None:
-    """Wait for a process to end."""
-    while not _has_ended(pid):
+def finish(pid: int, limit: float = LIMIT) -> None:
+    """Wait for a process to end, at most so many seconds: after these it is killed, and an error.
+
+    Raises:
+        TimeoutError: the process had not ended within the limit.
+        RuntimeError: it failed.
+    """
+    _wait(pid, lambda: False, "end", limit)
+
+
+def _wait(pid: int, done: Callable[[], Any], what: str, limit: float = LIMIT) -> bool:
+    """Wait until something is done or a process has ended; whether it has ended."""
+    began = time.monotonic()
+    while not (ended := _has_ended(pid)) and not done():
+        if time.monotonic() - began > limit:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise TimeoutError(f"expected a run to {what} within {limit:g} s, it was killed")
         time.sleep(0.002)
+    return ended
 
 
 def _has_ended(pid: int) -> bool:
@@ -304,10 +322,9 @@ def _has_ended(pid: int) -> bool:
 def left_alone(name: str, folder: Path, start: Callable[[str, Path], int]) -> float:
     """Make a run undisturbed; how many seconds it takes from its first step."""
     folder.mkdir()
-    pid, began, ended = start(name, folder), time.perf_counter(), False
-    while not (ended := _has_ended(pid)) and not _steps(folder):
-        began = time.perf_counter()
-        time.sleep(0.002)
+    pid = start(name, folder)
+    ended = _wait(pid, lambda: _steps(folder), "take a step")
+    began = time.perf_counter()
     if not ended:
         finish(pid)
     return time.perf_counter() - began
@@ -336,10 +353,9 @@ def killed(
     outcome = Outcome()
     while len(outcome.steps) < kills:
         before, pid = len(_steps(folder)), start(name, folder)
-        ended = False
-        while start is spawned and len(_steps(folder)) == before and not ended:
-            time.sleep(0.002)
-            ended = _has_ended(pid)
+        ended = start is spawned and _wait(
+            pid, lambda before=before: len(_steps(folder)) > before, "take a step"
+        )
         time.sleep(random.uniform(0, seconds / 2))
         if ended or _has_ended(pid):
             break
