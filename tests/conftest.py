@@ -1,5 +1,6 @@
 """Fixtures shared by every test."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ os.environ.setdefault("PPL_GEN_CODE_CACHE", "0")
 # They compile often enough to compile torch's headers first.
 os.environ.setdefault("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "1")
 ROOT = Path(__file__).resolve().parents[1]
+# Until every module is imported there is little to collect.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported for the tests lives as long as they, and is not searched for garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
