@@ -5,6 +5,7 @@ type checkers alone do not, and a package's own face is no room.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ WALLED = {
 }
 
 
+@functools.cache
 def modules(package: str) -> dict[str, Path]:
     """Every module of a package by its dotted name."""
     paths = sorted((ROOT / package).rglob("*.py"))
@@ -62,23 +64,25 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
+@functools.cache
 def arrows(package: str) -> nx.DiGraph:
-    """Which module imports which."""
+    """Which module imports which; not to be changed."""
     known = modules(package)
     graph = nx.DiGraph()
     graph.add_nodes_from(known)
     for name, path in known.items():
         graph.add_edges_from((name, target) for target in imported(name, path, known))
-    return graph
+    return nx.freeze(graph)
 
 
+@functools.cache
 def rooms(package: str) -> nx.DiGraph:
-    """Which room imports from which."""
+    """Which room imports from which; not to be changed."""
     graph = nx.DiGraph()
     for source, target in arrows(package).edges:
         if "" not in (room(source), room(target)) and room(source) != room(target):
             graph.add_edge(room(source), room(target), by=source)
-    return graph
+    return nx.freeze(graph)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -93,7 +97,7 @@ def test_no_circle_between_rooms(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_circle_between_modules(package):
-    graph = arrows(package)
+    graph = nx.DiGraph(arrows(package))
     graph.remove_nodes_from([n for n, p in modules(package).items() if p.name == "__init__.py"])
     circles = [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1]
     assert not circles
