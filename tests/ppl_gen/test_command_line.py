@@ -202,9 +202,11 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize("name", list(registry))
 def test_every_model_is_trained_sampled_and_evaluated(name, tiny, tmp_path, capsys):
     folder = str(tmp_path / "run")
-    small = ["--latent-dim", "3"] if "latent_dim" in _options(registry[name]) else []
-    few = {"adagan": ["--rounds", "2", "--ratio-steps", "3"], "ncsn": ["--steps", "5"]}
-    few["score_sde"] = ["--sample-steps", "10"]
+    options = _options(registry[name])
+    small = ["--latent-dim", "3"] if "latent_dim" in options else []
+    small += ["--sample-steps", "4"] if "sample_steps" in options else []
+    few = {"adagan": ["--rounds", "2", "--ratio-steps", "3"]}
+    few["ncsn"] = ["--steps", "5", "--per-level", "2"]
     small += few.get(name, [])
     width = "16" if registry[name].family == "diffusion" else "8"  # a U-Net's least
     common = ["train", name, "--hidden", width, *small, "--data", str(tiny)]
