@@ -11,9 +11,12 @@ import torch
 from ppl_gen.staging import backends, cpp_loop
 from ppl_gen.staging.recording import record
 
-pytestmark = pytest.mark.skipif(
-    cpp_loop._loop() is None, reason="torch cannot compile the calls of kernels here"
-)
+
+@pytest.fixture(scope="module", autouse=True)
+def loop():
+    """The loop, which takes seconds to compile, and that only where these tests run."""
+    if cpp_loop._loop() is None:
+        pytest.skip("torch cannot compile the calls of kernels here")
 
 
 COMPILE = backends.compile_graph
