@@ -167,11 +167,23 @@ def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
 
     import learn
 
-    def first(name, run):
-        cell = SimpleNamespace(source="# A title\n\nA first paragraph.")
-        made = SimpleNamespace(cells=[cell], metadata={"cpu_seconds": 7.2})
-        return learn.headed(made, ROOT / "tutorials" / name, run).cells[0].source
+    class Cell(dict):
+        __getattr__, __setattr__ = dict.get, dict.__setitem__
 
+    figure = {"data": {"image/png": "iVBORw==", "text/plain": "Figure 05_loss"}}
+
+    def made(name, run):
+        title = Cell(cell_type="markdown", source="# A title\n\nA first paragraph.")
+        below = Cell(cell_type="markdown", source="## A loss of $x$\n\nText.")
+        shows = Cell(cell_type="code", source="# no title", outputs=[figure], metadata={})
+        book = SimpleNamespace(cells=[title, below, shows], metadata={"cpu_seconds": 7.2})
+        return learn.headed(book, ROOT / "tutorials" / name, run).cells
+
+    def first(name, run):
+        return made(name, run)[0].source
+
+    options = made("05_autoencoders.py", "smoke")[2].metadata["mystnb"]
+    assert options == {"image": {"alt": "A loss of x (Figure 05_loss)"}}
     short = first("05_autoencoders.py", "smoke")
     assert short.startswith("# A title\n\n<p")
     assert short.endswith("A first paragraph.")

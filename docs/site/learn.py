@@ -157,4 +157,18 @@ def headed(made: Any, path: Path, run: str | None) -> Any:
     if run == "smoke" and "tutorial.smoke" in path.read_text(encoding="utf-8"):
         parts.insert(2, SHORT.format(seconds=made.metadata["cpu_seconds"]))
     made.cells[0].source = "\n\n".join(parts)
+    _name_figures(made)
     return made
+
+
+def _name_figures(made: Any) -> None:
+    """Say for those who do not see a figure what it is about: its section and its name."""
+    heading = ""
+    for cell in made.cells:
+        titles = re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)
+        if cell.cell_type == "markdown" and titles:
+            heading = titles[-1].replace("$", "")
+        shown = [o["data"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        if shown:
+            names = ", ".join(data["text/plain"] for data in shown)
+            cell.metadata["mystnb"] = {"image": {"alt": f"{heading} ({names})"}}

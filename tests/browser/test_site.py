@@ -201,6 +201,15 @@ def test_figures_can_be_read_on_a_phone(visited, address):
         assert all(shown >= min(natural, 700) for shown, natural in widths), (name, widths)
 
 
+def test_every_figure_says_what_it_shows(pages):
+    """In words: Sphinx gives a figure without them the name of its file."""
+    for name, text in pages.items():
+        body = text[text.find("<article") : text.find("</article>")]
+        for image in re.findall(r"<img [^>]*>", body):
+            (alt,) = re.findall(r'alt="([^"]*)"', image)
+            assert 'class="thumb"' in image or (len(alt) > 10 and "/" not in alt), (name, image)
+
+
 def test_no_formula_is_left_as_text(pages):
     """As where a line of it begins with a sign that makes it an item of a list."""
     left = {}
