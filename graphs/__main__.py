@@ -403,6 +403,7 @@ def _guide(options: argparse.Namespace) -> int:
             "gaps": [_sets(gap) | {"path": list(map(_plain, gap.path or ()))} for gap in gaps],
             "spare": [list(map(_plain, edge)) for edge in gaps.spare],
             "summed": list(map(_plain, gaps.summed)),
+            "warnings": list(gaps.warnings),
         }
         print(json.dumps(record, ensure_ascii=False, indent=2))
     else:

@@ -67,6 +67,14 @@ class GuideGaps(Explained, list[Independence]):
         """Whether the guide's structure leaves room for the exact posterior."""
         return not self
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was suspected when the programs were read; see :func:`graphs.from_pyro`."""
+        graphs = {"model": self.model, "guide": self.guide}
+        return tuple(
+            f"Of the {name}: {text}" for name, g in graphs.items() for text in g.graph["warnings"]
+        )
+
     def __repr__(self) -> str:
         return f"<GuideGaps: {len(self)}, edges to spare: {len(self.spare)}>"
 
@@ -89,6 +97,7 @@ class GuideGaps(Explained, list[Independence]):
                 f"{text_name(u)} → {text_name(v)} of the guide is not needed: given the data and "
                 f"the other parents of {text_name(v)} the two are independent."
             )
+        yield from self.warnings
 
     def draw(self, ax: Axes | None = None, **options: Any) -> Axes:
         """The guide, with a red line for every coupling that it denies, edges to spare dashed."""

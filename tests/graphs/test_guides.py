@@ -292,6 +292,23 @@ def test_a_missing_latent_and_a_model_without_data_are_refused():
         graphs.from_pyro(hierarchy, unroll=-1)
 
 
+def test_what_was_suspected_of_the_programs_is_told():
+    def model(data):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(a, 1.0), obs=data[0])
+        pyro.sample("y", dist.Normal(data[0], 1.0), obs=data[1])
+
+    def guide(data):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        pyro.sample("b", dist.Normal(float(a), 1.0), infer={"is_auxiliary": True})
+
+    gaps = graphs.guide_gaps(model, guide, torch.zeros(2))
+    first, second = gaps.warnings
+    assert first.startswith("Of the model: 'y' reads data that 'x' observed")
+    assert second.startswith("Of the guide: the value of 'a' leaves torch")
+    assert gaps.explain().endswith(f"{first}\n{second}")
+
+
 def test_few_members_of_a_plate_are_shown_on_request():
     graph = graphs.from_pyro(hierarchy, unroll=2)
     assert [v for v in graph if v.startswith("theta")] == ["theta[0]", "theta[1]"]
