@@ -1,6 +1,7 @@
 """Distances between sets of images, against closed forms."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from ppl_gen import data, metrics
+from ppl_gen.data.cache import cache_folder
 from ppl_gen.metrics import features
 
 
@@ -26,7 +28,9 @@ def digits():
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch):
+def own_cache(digits, tmp_path, monkeypatch):
+    """A cache of the embedded digits alone, which take seconds to parse."""
+    shutil.copy(cache_folder() / "mnist-embedded.npz", tmp_path)
     monkeypatch.setenv("PPL_GEN_CACHE", str(tmp_path))
     return tmp_path
 
