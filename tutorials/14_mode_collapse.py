@@ -211,7 +211,7 @@ def remedies() -> dict[str, tuple[Callable[..., Any], dict[str, Any], float]]:
 @tutorial.section
 def one_thing_changed(baseline: list[Look]) -> None:
     """Every remedy in the same game."""
-    full = 60 if tutorial.smoke else 1500
+    full = 40 if tutorial.smoke else 1500
     found, curves, pictures = {}, {}, {}
     for name, (make, parts, part) in remedies().items():
         steps = math.ceil(full * part)
