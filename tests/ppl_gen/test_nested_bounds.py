@@ -404,7 +404,7 @@ def test_fit_by_wake_sleep_finds_the_posterior(insomnia):
     data = math.sqrt(2) * torch.randn(400, generator=torch.Generator().manual_seed(0))
     objective = ReweightedWakeSleep(10, insomnia=insomnia)
     pair = ppl_gen.Pair(model, guide, objective)
-    ppl_gen.fit(pair, (data,), epochs=60, batch_size=100, lr=0.03, staged=False, progress=False)
+    ppl_gen.fit(pair, (data,), epochs=30, batch_size=100, lr=0.05, staged=False, progress=False)
     assert pyro.param("slope").item() == pytest.approx(0.5, abs=0.06)
     assert pyro.param("scale").item() == pytest.approx(0.5**0.5, abs=0.06)
 

@@ -155,7 +155,7 @@ def training_is_reproducible_and_leaves_the_generators_alone(name, x):
         model = build(name)
         data = data_of(model, x)
         state = torch.get_rng_state()
-        history = ppl_gen.fit(model, data, epochs=3, batch_size=8, staged=False, progress=False)
+        history = ppl_gen.fit(model, data, epochs=2, batch_size=8, staged=False, progress=False)
         assert torch.equal(state, torch.get_rng_state())
         results.append((dict(history), model.state_dict()))
     assert results[0][0] == results[1][0]
@@ -246,7 +246,7 @@ def stock_svi_trains_it(name, x, stock, local):
         svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 1e-2}), objective)
         torch.manual_seed(0)
         before = [p.detach().clone() for p in model.parameters()]
-        losses = [svi.step(x, y) for _ in range(60)]
+        losses = [svi.step(x, y) for _ in range(30)]
         assert all(
             not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)
         ), "a parameter was not trained"
