@@ -113,7 +113,7 @@ class UNet(nn.Module):
         self.attention = _Look(now, self.conditions.token_dim, attend, normalize)
         self.norm = _norm(widths[0], normalize)
         self.head = zero(nn.Conv2d(widths[0], outputs * depth * size, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # an eighth less time of a step on CPUs
+        self.to(memory_format=torch.channels_last)  # a step takes 7 to 14 % less on CPUs
 
     def forward(self, x: Tensor, u: Tensor, y: Tensor | None = None) -> Tensor:
         if tuple(x.shape[1:]) != self.data_shape:
