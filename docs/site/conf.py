@@ -52,6 +52,7 @@ html_title = f"ppl-gen {release}"
 html_static_path = [str(HERE / "static"), str(HERE / "vendor")]
 html_css_files = ["site.css"]
 html_extra_path = [str(ROOT / "build" / "site" / "extra")]
+html_domain_indices = False  # the reference is listed by task
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"**": []}
