@@ -154,8 +154,9 @@ def test_the_seed_fixes_split_and_order(embedded, monkeypatch):
     assert len(data.mnist(test_fraction=0.5).test) == 2500
 
 
-def test_the_cache_is_used_rebuilt_and_optional(tmp_path, monkeypatch):
-    parsed = digits._parse_embedded()
+def test_the_cache_is_used_rebuilt_and_optional(embedded, tmp_path, monkeypatch):
+    with np.load(embedded[0] / "mnist-embedded.npz") as stored:
+        parsed = dict(stored)
     calls = []
     monkeypatch.setattr(digits, "_parse_embedded", lambda: calls.append(1) or parsed)
     folder = tmp_path / "new" / "cache"
