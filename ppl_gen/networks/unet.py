@@ -3,7 +3,7 @@ r"""A U-Net for denoisers of images, told the time in every block."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,8 @@ class UNet(nn.Module):
         self.attention = _Look(now, self.conditions.token_dim, attend, normalize)
         self.norm = _norm(widths[0], normalize)
         self.head = zero(nn.Conv2d(widths[0], outputs * depth * size, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # a step takes 7 to 14 % less on CPUs
+        whole: Any = self  # types of `to` leave its memory format out
+        whole.to(memory_format=torch.channels_last)  # a step takes 7 to 14 % less on CPUs
 
     def forward(self, x: Tensor, u: Tensor, y: Tensor | None = None) -> Tensor:
         if tuple(x.shape[1:]) != self.data_shape:
