@@ -72,8 +72,8 @@ def study(model: str, images: int, steps: int, every: int, seed: int) -> Cell:
 
 
 def shown(values: list[float]) -> str:
-    mean = f"{statistics.mean(values):.3g}"
-    return mean if len(values) < 2 else f"{mean} ({min(values):.3g} to {max(values):.3g})"
+    mean = f"{statistics.mean(values):.4g}"
+    return mean if len(values) < 2 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 
 
 def main() -> None:
@@ -111,6 +111,9 @@ def main() -> None:
                     at, cell["curve"], color=color, **(style if i == 0 else {"ls": style["ls"]})
                 )
     ax.set(yscale="log", xlabel=f"steps of batches of {BATCH}", ylabel="FID on held-out digits")
+    ticks = (12, 15, 20, 30, 40, 60)
+    ax.set_yticks(ticks, [str(fid) for fid in ticks])
+    ax.set_yticks([], minor=True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
     text = table(["images", "model", *keys, "seeds"], rows)
