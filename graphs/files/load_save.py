@@ -29,7 +29,7 @@ import networkx as nx
 
 from graphs.files import bif, dsc, net, structures, uai, xdsl, xmlbif
 from graphs.files.rows import Policy
-from graphs.language.scanning import Malformed, decode
+from graphs.language.scanning import Malformed, decode, encoding_of, is_packed
 from graphs.parameters.tables import Tables
 from graphs.structure.models import Model
 
@@ -167,8 +167,7 @@ def _sniffed(data: bytes) -> Any:
 
 def _head(data: bytes) -> str:
     """The beginning of a text, whatever bytes follow."""
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return data[:65536].decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    return data[:65536].decode(encoding_of(data), errors="replace")
 
 
 def _text(path: Any, data: bytes, stacklevel: int = 4) -> str:
@@ -296,8 +295,7 @@ def _extension(path: Path, formats: Iterable[str], others: Iterable[str] = ()) -
 def _content(path: Path) -> bytes:
     """The bytes of a file, unpacked where they are compressed, whatever its name."""
     data = path.read_bytes()
-    packed = path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b")
-    return _decompressed(path, data) if packed else data
+    return _decompressed(path, data) if is_packed(path.name, data) else data
 
 
 def _decompressed(path: Path, data: bytes) -> bytes:

@@ -33,9 +33,19 @@ class Malformed(ValueError):
         self.line = line
 
 
+def is_packed(name: str, start: bytes) -> bool:
+    """Whether a file is compressed by gzip, by its name or its first bytes."""
+    return name.lower().endswith(".gz") or start.startswith(b"\x1f\x8b")
+
+
+def encoding_of(start: bytes) -> str:
+    """What the byte order mark at the start of a text says, else UTF-8."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+
+
 def decode(data: bytes) -> tuple[str, str]:
     """Text, from UTF-8 or what a byte order mark says, else from Latin-1; and what was assumed."""
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = encoding_of(data)
     try:
         return data.decode(encoding), ""
     except UnicodeDecodeError as error:

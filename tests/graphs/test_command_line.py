@@ -188,7 +188,7 @@ def test_carets_and_names_of_query_files(run, tmp_path, encoding):
     assert f"{path}: expected text in UTF-8 or UTF-16" in run("diagnosis", "--queries", path)[2]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_query_files_with_a_byte_order_mark(run, tmp_path, encoding):
     path = tmp_path / "queries.txt"
     path.write_text("M ⟂ F\r\nM ⟂ F | D\r\n", encoding=encoding)

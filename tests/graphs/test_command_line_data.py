@@ -156,7 +156,7 @@ def test_filtering_smoothing_and_the_most_probable_path(run, weather):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("sign", [",", "\t"])
 def test_files_of_rows_slices_and_queries_are_opened_alike(
     run, weather, tmp_path, packed, encoding, sign
