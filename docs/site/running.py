@@ -102,7 +102,9 @@ def _keep(result: Any, path: Path, target: Path, full: bool) -> None:
         text = json.dumps(
             {name: value for name, value in known.items() if value is not None}, indent=1
         )
-        RUN_MINUTES.write_text(text + "\n")
+        begun = RUN_MINUTES.with_suffix(".begun")
+        begun.write_text(text + "\n")
+        os.replace(begun, RUN_MINUTES)
 
 
 def _code(made: Any) -> Iterator[bytes]:

@@ -217,13 +217,10 @@ def independent(
       - alarm is a collider (a common effect) that is observed: open.
     """
     graph = as_graph(model, acyclic=False)
-    answer = independence_of(
-        graph,
-        node_set(graph, x, "x"),
-        node_set(graph, y, "y"),
-        observable(graph, node_set(graph, given, "given"), latent),
+    x, y, given = (
+        node_set(graph, part, role) for part, role in ((x, "x"), (y, "y"), (given, "given"))
     )
-    return answer if latent is None else replace(answer, latent=node_set(graph, latent, "latent"))
+    return _observed_answer(graph, x, y, given, latent)
 
 
 def query(model: Model, text: str, *more: object, latent: NodeSet | None = None) -> Independence:
@@ -259,9 +256,7 @@ def query(model: Model, text: str, *more: object, latent: NodeSet | None = None)
     x, y, given = (
         find_nodes(graph, *part) for part in zip(named, ("x", "y", "given"), strict=True)
     )
-    answer = independence_of(graph, x, y, observable(graph, given, latent))
-    if latent is not None:
-        answer = replace(answer, latent=node_set(graph, latent, "latent"))
+    answer = _observed_answer(graph, x, y, given, latent)
     return replace(answer, negated=True, holds=not answer.holds) if negated else answer
 
 
@@ -326,6 +321,18 @@ def _independencies(
 
 
 # --- Search -------------------------------------------------------------------------------------
+
+
+def _observed_answer(
+    graph: nx.Graph,
+    x: frozenset[Node],
+    y: frozenset[Node],
+    given: frozenset[Node],
+    latent: NodeSet | None,
+) -> Independence:
+    """The answer for nodes of which some are said to be latent, and none of these given."""
+    answer = independence_of(graph, x, y, observable(graph, given, latent))
+    return answer if latent is None else replace(answer, latent=node_set(graph, latent, "latent"))
 
 
 def independence_of(

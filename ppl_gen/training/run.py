@@ -190,10 +190,8 @@ class Run:
         chosen = self._chooses(steps[0], cycles[0], counted)
         yield from counted
         steps, cycles = steps[len(counted) :], cycles[len(counted) :]
-        if not steps:
-            return
         before = torch.get_rng_state(), [buffer.clone() for buffer in self._buffers]
-        taken = whole.take(cycles) if chosen else None
+        taken = whole.take(cycles) if chosen and steps else None
         if taken is None:
             yield from map(self.step, steps)
             return

@@ -94,8 +94,8 @@ def main() -> None:
                 f"{job}/turns/{epochs}",
                 lambda t=(job, epochs): turns(*t, options.turns, folder),
             )
-        rounds = range(1, 1 + (0 if options.turns else options.runs))
-        for runs, job in itertools.product(rounds, options.jobs):
+        runs_of_cells = () if options.turns else range(1, options.runs + 1)
+        for runs, job in itertools.product(runs_of_cells, options.jobs):
             for how, cache, epochs in wanted(options):
                 cells.measure(
                     f"{job}/{how}/{cache}/{epochs}",
