@@ -11,6 +11,7 @@ module           what it holds
 ``networks``     :class:`Denoiser` around a network, :class:`Preconditioned` as in EDM
 ``exact``        :class:`Gaussian` and :class:`Mixture`, the posterior means of data of known law
 ``guidance``     :class:`Guided` without a classifier, :class:`Clipped` to the range of the data
+``staged``       :class:`Staged`, which runs as compiled code
 ``variances``    the variance of a step back, in four ways
 ``weightings``   losses as weights on the squared error of the predicted data
 ===============  ===============================================================================
@@ -21,6 +22,7 @@ from ppl_gen.denoisers.exact import Gaussian, Mixture
 from ppl_gen.denoisers.guidance import Clipped, Guided
 from ppl_gen.denoisers.networks import Denoiser, Preconditioned
 from ppl_gen.denoisers.prediction import Prediction, convert
+from ppl_gen.denoisers.staged import Staged
 from ppl_gen.denoisers.variances import reverse_variance
 from ppl_gen.denoisers.weightings import (
     bound_weight,
@@ -39,6 +41,7 @@ __all__ = [
     "Mixture",
     "Preconditioned",
     "Prediction",
+    "Staged",
     "bound_weight",
     "continuous_bound_weight",
     "convert",

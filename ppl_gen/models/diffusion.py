@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ppl_gen._checks import is_finite, is_whole
 from ppl_gen._modes import evaluating
 from ppl_gen._random import preserved
-from ppl_gen.denoisers import Clipped, DenoiserBase, Guided
+from ppl_gen.denoisers import Clipped, DenoiserBase, Guided, Staged
 from ppl_gen.models.base import require_values
 from ppl_gen.models.chain import Chain
 from ppl_gen.models.conditions import Captions
@@ -172,7 +172,9 @@ class Diffusion(FromNoise):
         how["steps"] = self.sample_steps if steps is None else self._require_steps(steps)
         how["shape"] = self.data_shape
         chosen = self._chosen(self.sampler if sampler is None else by_name(sampler))
-        found: Any = chosen.sample(self._guided(guidance), n, self._labels(y, n, guidance), **how)
+        denoiser = self._guided(guidance)
+        denoiser = Staged(denoiser) if how.pop("staged") else denoiser
+        found: Any = chosen.sample(denoiser, n, self._labels(y, n, guidance), **how)
         if not how["frames"]:
             return self._shown(found)
         x, seen = found

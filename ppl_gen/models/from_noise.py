@@ -28,6 +28,7 @@ class FromNoise(GenerativeModel):
         batch_size: int | None = ...,
         frames: Literal[False] = ...,
         progress: bool = ...,
+        staged: bool = ...,
     ) -> Tensor: ...
 
     @overload
@@ -43,6 +44,7 @@ class FromNoise(GenerativeModel):
         batch_size: int | None = ...,
         frames: Literal[True],
         progress: bool = ...,
+        staged: bool = ...,
     ) -> tuple[Tensor, Frames]: ...
 
     @torch.no_grad()
@@ -58,6 +60,7 @@ class FromNoise(GenerativeModel):
         batch_size: int | None = None,
         frames: bool = False,
         progress: bool = False,
+        staged: bool = False,
     ) -> Tensor | tuple[Tensor, Frames]:
         r"""``(n, *data_shape)`` draws, each from a random stream of its own.
 
@@ -74,13 +77,17 @@ class FromNoise(GenerativeModel):
             batch_size: how many at a time; the samples do not depend on it, up to rounding.
             frames: whether to return what was passed through too, as data.
             progress: whether to show a bar over the steps on standard error.
+            staged: whether the denoiser runs as compiled code, which pays for many samples: see
+                :class:`ppl_gen.denoisers.Staged`.
 
         Raises:
+            StagingError: a denoiser that cannot be staged, if it has to be.
             ValueError: labels that are missing, unknown or not wanted; guidance without labels or
                 not from 0; steps above ``T``; see :meth:`ppl_gen.samplers.Sampler.sample`.
         """
         how: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
         how |= {"seed": seed, "batch_size": batch_size, "frames": frames, "progress": progress}
+        how["staged"] = staged
         return self._draw(n, y, **how)
 
     def _draw(self, n: int, y: Any, **how: Any) -> Any:
