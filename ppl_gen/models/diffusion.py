@@ -297,7 +297,7 @@ class Diffusion(FromNoise):
         x: Tensor,
         y: Any = None,
         *,
-        steps: int = 128,
+        steps: int = 48,
         probes: int | None = None,
         seed: int = 0,
     ) -> Tensor:

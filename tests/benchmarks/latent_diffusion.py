@@ -51,7 +51,7 @@ FIRST, SECOND, LONG, BOTH, PIXELS = 60, 160, 320, 90, 12  # epochs of each kind 
 LONGER = 170  # epochs of both in turns that take five minutes
 EACH, FEW = 60, (3, 40, 80)  # epochs of each denoiser of few steps, and how many steps
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
-SCORED, PARTICLES, LEVELS = 100, 20, 96  # images, importance samples and noise levels of log p(x)
+SCORED, PARTICLES, LEVELS = 100, 20, 24  # images, importance samples and noise levels of log p(x)
 SHOWN = 20
 Numbers = dict[str, float]
 

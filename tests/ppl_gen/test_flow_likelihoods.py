@@ -31,30 +31,29 @@ def mixture(noise):
 
 
 @pytest.mark.parametrize("noise", [EDM(), Geometric(0.002, 80.0)])
-def test_the_error_is_of_second_order(noise):
+def test_the_error_is_of_fourth_order(noise):
     data = Gaussian(noise, MEAN, VARIANCE)
     x = MEAN + torch.randn(8, 2).double() * VARIANCE.sqrt()
     exact = gaussian_flow(x, 0.002, 80.0)
-    errors = [(log_likelihood(data, x, steps=n) - exact).abs().max() for n in (36, 72, 144)]
-    assert errors[0] < 0.1
+    errors = [(log_likelihood(data, x, steps=n) - exact).abs().max() for n in (17, 33, 65)]
+    assert errors[0] < 0.01
     for coarse, fine in itertools.pairwise(errors):
-        assert coarse / fine == pytest.approx(4, rel=0.1)
+        assert coarse / fine == pytest.approx(16, rel=0.25)
 
 
 def test_a_mixture_has_its_density():
     data = mixture(EDM(0.01, 1000.0))
     x = data.marginal(0.0).sample((20,))
     grid = PowerGrid(7.0, 0.01, 1000.0)
-    coarse, fine = (log_likelihood(data, x, steps=n, grid=grid) for n in (100, 200))
-    limit = fine + (fine - coarse) / 3
+    found = log_likelihood(data, x, steps=64, grid=grid)
     # the start N(0, 1000²) is not quite the mixture's law at the noisiest level
-    torch.testing.assert_close(limit, data.marginal(0.0).log_prob(x), atol=0.005, rtol=0)
+    torch.testing.assert_close(found, data.marginal(0.0).log_prob(x), atol=0.005, rtol=0)
 
 
 def test_the_density_sums_to_one():
     data = Gaussian(EDM(), torch.zeros(1, dtype=torch.float64), 0.5)
     x = torch.linspace(-6, 6, 400, dtype=torch.float64)[:, None]
-    total = log_likelihood(data, x, steps=250).exp().sum() * (x[1, 0] - x[0, 0])
+    total = log_likelihood(data, x, steps=40).exp().sum() * (x[1, 0] - x[0, 0])
     assert total.item() == pytest.approx(1, abs=1e-3)
 
 
