@@ -99,7 +99,7 @@ class Game(GenerativeModel):
         critic_steps: int = 1,
         pixels: bool = False,
         unroll: int = 0,
-        inner_lr: float = 0.1,
+        inner_lr: float = 0.02,
     ):
         super().__init__(data_shape)
         if not is_whole(critic_steps, 1):

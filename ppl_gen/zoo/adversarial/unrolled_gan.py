@@ -15,7 +15,7 @@ def unrolled_gan(
     latent_dim: int = 64,
     *,
     steps: int = 5,
-    inner_lr: float = 0.1,
+    inner_lr: float = 0.02,
     **parts: Unpack[GameParts],
 ) -> Game:
     """The GAN whose generator answers the critic as it will be some steps ahead.
@@ -27,7 +27,8 @@ def unrolled_gan(
         data_shape: as for :func:`ppl_gen.zoo.gan`.
         latent_dim: ``Z``.
         steps: how many steps ahead.
-        inner_lr: their learning rate, of the critic's mean cost.
+        inner_lr: their learning rate, of the critic's mean cost. Descent that overshoots, which it
+            does the sooner the sharper the critic has become, leaves the generator without a guide.
         parts: arguments of :func:`ppl_gen.zoo.gan`.
 
     >>> game = ppl_gen.zoo.unrolled_gan((2,), 4, steps=2, hidden=8)
