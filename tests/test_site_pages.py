@@ -277,6 +277,7 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     found = running.executed(path)
     assert found.cells[1].outputs[0].data["text/plain"] == "'elsewhere'"
     assert found.metadata["cpu_seconds"] > 0
+    assert len(found.cells) == 2  # what asked the kernel is not shown
     assert not list(tmp_path.rglob("kernel*"))
     path.write_text("# %%\nimport warnings\n\nwarnings.warn('seen by readers')")
     with pytest.raises(
