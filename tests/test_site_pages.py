@@ -176,7 +176,10 @@ def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
         title = Cell(cell_type="markdown", source="# A title\n\nA first paragraph.")
         below = Cell(cell_type="markdown", source="## A loss of $x$\n\nText.")
         shows = Cell(cell_type="code", source="# no title", outputs=[figure], metadata={})
-        book = SimpleNamespace(cells=[title, below, shows], metadata={"cpu_seconds": 7.2})
+        long = Cell(cell_type="code", source="x = 1\n" * 31, metadata={})
+        last = Cell(cell_type="markdown", source="## What the numbers say\n\nMuch.")
+        cells = [title, below, shows, long, last]
+        book = SimpleNamespace(cells=cells, metadata={"cpu_seconds": 7.2})
         return learn.headed(book, ROOT / "tutorials" / name, run).cells
 
     def first(name, run):
@@ -184,14 +187,42 @@ def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
 
     options = made("05_autoencoders.py", "smoke")[2].metadata["mystnb"]
     assert options == {"image": {"alt": "A loss of x (Figure 05_loss)"}}
+    *_, shows, long, last = made("05_autoencoders.py", "smoke")
+    assert "tags" not in shows.metadata
+    assert long.metadata["tags"] == ["hide-input"]
+    assert long.metadata["mystnb"]["code_prompt_show"] == "Show the code, 31 lines"
+    assert last.source == f"## What the numbers say\n\n{learn.WHOLE}\n\nMuch."
+    assert learn.WHOLE not in made("05_autoencoders.py", "full")[-1].source
     short = first("05_autoencoders.py", "smoke")
     assert short.startswith("# A title\n\n<p")
     assert short.endswith("A first paragraph.")
     assert 'href="../downloads/05_autoencoders.ipynb"' in short
+    assert 'href="../glossary.html"' in short
     assert "short settings, 7 s" in short
     assert "short settings" not in first("05_autoencoders.py", "full")
     assert "short settings" not in first("20_interventions.py", "smoke")  # has no others
     del sys.modules["learn"]
+
+
+def test_results_are_in_the_order_of_their_list_and_have_titles(tmp_path, monkeypatch):
+    pytest.importorskip("nbformat", reason="no site is built here: make docs installs it")
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import assemble
+
+    monkeypatch.setattr(assemble, "SOURCE", tmp_path)
+    table = tmp_path / "tests" / "benchmarks" / "results" / "sprites" / "table.md"
+    page = tmp_path / "docs" / "results" / "README.md"
+    for path, text in ((table, "| a |\n"), (page, "# Results\n\n[b](b.md), [a](a.md)\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assemble._list_results()
+    listed = page.read_text().partition("```{toctree}")[2].split()
+    assert listed == [":hidden:", "b", "a", "/tests/benchmarks/results/sprites/table", "```"]
+    assert table.read_text() == "# All figures: sprites\n\n| a |\n"
+    assemble._list_results()
+    assert table.read_text().count("# ") == 1
+    for name in ("assemble", "learn", "running"):
+        sys.modules.pop(name, None)
 
 
 def test_results_are_kept_while_the_code_is_the_same(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,13 +64,19 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _list_results() -> None:
-    """Every page of results below the one that lists them."""
-    others = sorted(p.relative_to(SOURCE) for p in SOURCE.glob("tests/benchmarks/results/*/*.md"))
-    listing = "\n".join(f"/{path.with_suffix('')}" for path in others)
+    """Every page of results below the one that lists them, in its order, and what they rest on."""
+    others = sorted(SOURCE.glob("tests/benchmarks/results/*/*.md"))
+    for path in others:
+        text = path.read_text(encoding="utf-8")
+        if not text.startswith("# "):
+            path.write_text(f"# All figures: {path.parent.name}\n\n{text}", encoding="utf-8")
     page = SOURCE / "docs" / "results" / "README.md"
     text = page.read_text(encoding="utf-8")
-    toctree = f"\n```{{toctree}}\n:hidden:\n:glob:\n\n[!R]*\n{listing}\n```\n"
-    page.write_text(text + toctree, encoding="utf-8")
+    listed = re.findall(r"\]\((\w+)\.md\)", text)
+    listed += [f"/{path.relative_to(SOURCE).with_suffix('')}" for path in others]
+    words = "\nFID, rate, distortion and other words are [explained](/glossary).\n"
+    toctree = "\n".join(["\n```{toctree}", ":hidden:", "", *listed, "```\n"])
+    page.write_text(text + words + toctree, encoding="utf-8")
 
 
 def _write_notebooks(run: str | None, jobs: int) -> None:

@@ -18,10 +18,13 @@ GROUPS = {
     "Diffusion": "16 17 18 19",
 }
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 200, 20
+LINES_SHOWN = 30  # longer cells are folded, so that a result stands near what is said of it
+NUMBERS = r"^## What the numbers say$"
+WHOLE = "*Those of a whole run, which differ from what a short one has shown above.*"
 SHORT = """:::{{note}}
 What the cells print and draw here is from a run with short settings, {seconds:.0f} s of a
 processor: rougher than a whole run, whose numbers the text speaks of. Comparisons with a source may
-fail here.
+fail here, and – stands for what a short run leaves out.
 :::"""
 
 
@@ -39,7 +42,8 @@ def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) ->
         f"{_source(listed)} What is shown here was run when this site was built, with "
         f"{'whole' if run == 'full' else 'short'} settings.\n",
         "Each can be read alone. Begin with 01 for graphs, with 11 if you have Pyro programs, with "
-        "03 for variational inference and with 05 for deep generative models.\n",
+        "03 for variational inference and with 05 for deep generative models. Words that one does "
+        "not explain are [explained on a page of their own](glossary).\n",
         'To run one, download it with <a href="downloads/_runner.py" download>_runner.py</a> into '
         "one folder: as a script (`python 01_bayesian_networks.py`; short settings with `--smoke`) "
         "or as a notebook (short with the environment variable `TUTORIALS_SMOKE=1`). What "
@@ -54,7 +58,7 @@ def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) ->
             parts.append(_card(path, sentences[path.stem], ", ".join(facts)))
         parts.append("::::\n")
     names = "\n".join(f"tutorials/{p.stem}" for paths in groups().values() for p in paths)
-    return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{names}\n```\n"])
+    return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{names}\nglossary\n```\n"])
 
 
 def groups() -> dict[str, list[Path]]:
@@ -151,14 +155,30 @@ def headed(made: Any, path: Path, run: str | None) -> Any:
     title, _, text = made.cells[0].source.partition("\n")
     facts = (
         f'<p class="facts">Tutorial {path.name[:2]} · {duration(path)} · '
-        f'<a href="../learn.html">download</a> {downloads(path.stem, "../")}</p>'
+        f'<a href="../learn.html">download</a> {downloads(path.stem, "../")} · '
+        f'<a href="../glossary.html">words</a></p>'
     )
     parts = [title, facts, text.strip()]
     if run == "smoke" and "tutorial.smoke" in path.read_text(encoding="utf-8"):
         parts.insert(2, SHORT.format(seconds=made.metadata["cpu_seconds"]))
+        for cell in made.cells:
+            cell.source = re.sub(NUMBERS, rf"\g<0>\n\n{WHOLE}", cell.source, flags=re.MULTILINE)
     made.cells[0].source = "\n\n".join(parts)
     _name_figures(made)
+    _fold(made)
     return made
+
+
+def _fold(made: Any) -> None:
+    """Put long code behind a button that says how long it is."""
+    for cell in made.cells:
+        lines = len(cell.source.splitlines())
+        if cell.cell_type == "code" and lines > LINES_SHOWN:
+            cell.metadata["tags"] = ["hide-input"]
+            cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {
+                "code_prompt_show": f"Show the code, {lines} lines",
+                "code_prompt_hide": "Hide the code",
+            }
 
 
 def _name_figures(made: Any) -> None:
