@@ -8,10 +8,9 @@ FID of 1,000 samples, under averaged weights, on 1,000 held-out digits, every so
 lowest with its step, and the last. Where the last is well above the lowest, training has gone on
 too long for so few images, and what helps against that can be seen. "Closer" is the share of
 samples in the end that are nearer to a training image than to one of as many held out: one half
-unless images are remembered. Seconds are those of the processor, with the measuring. A cell that
-has been measured is kept in OUT and not repeated; a run of the plain GAN takes about a minute of
-one core and one of DAG three. More seeds and longer runs are asked for by ``--seeds`` and
-``--steps``.
+unless images are remembered. Seconds are those of the processor, with the measuring. What has been
+measured is kept and not repeated; a run of the plain GAN takes about a minute of one core and one
+of DAG three. More seeds and longer runs are asked for by ``--seeds`` and ``--steps``.
 """
 
 from __future__ import annotations

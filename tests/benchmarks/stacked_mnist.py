@@ -7,9 +7,9 @@
 Images have three random digits as channels; digits of 26,000 samples are read by the classifier of
 the library, whose share of misread triples stands beside. Rows differ in one thing from the plain
 GAN. The row "data" is of real images, the ceiling. Steps are those of the generator, in batches of
-64, and seconds those of the processor. A cell that has been measured is kept in OUT and not
-repeated; a run of the plain GAN takes about three minutes of one core, and more models, seeds and
-longer runs are asked for by ``--models``, ``--seeds`` and ``--steps``.
+64, and seconds those of the processor. What has been measured is kept and not repeated; a run of
+the plain GAN takes about three minutes of one core, and more models, seeds and longer runs are
+asked for by ``--models``, ``--seeds`` and ``--steps``.
 """
 
 from __future__ import annotations

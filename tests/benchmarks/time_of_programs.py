@@ -1,11 +1,11 @@
 """The tour and every tutorial as whole processes, without compiled code on disk and with it.
 
-    python tests/benchmarks/time_of_programs.py [--programs tour] [--sizes smoke full]
+    python tests/benchmarks/time_of_programs.py [--programs tour] [--size full]
 
 Seconds from the start of the process to its end, imports included: of the clock, and of the
 processor, compilers included. Full caches are those that the run with empty ones left. Results are
 kept in ``results/time_of_programs.json`` and not measured again without ``--again``; ``--write``
-fills the table of ``docs/results/time_to_result.md``.
+fills the table of ``docs/results/time_to_result.md`` with those of short settings.
 """
 
 from __future__ import annotations
@@ -28,23 +28,22 @@ CACHES = ("empty", "filled")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["smoke"])
+    parser.add_argument("--size", choices=SIZES, default="smoke")
     parser.add_argument("--out", type=Path, default=FOLDER / "time_of_programs.json")
     parser.add_argument("--again", action="store_true", help="measure what is there again")
     parser.add_argument("--write", action="store_true", help="fill the table of the documentation")
     options = parser.parse_args()
     cells = Cells(options.out, options.again)
-    for size in options.sizes:
-        for program in options.programs:
-            with tempfile.TemporaryDirectory() as folder:
-                name = f"{program}/{size}"
-                cells.measure(name, lambda p=program, s=size, f=folder: both(p, s, f))
+    size = options.size
+    for program in options.programs:
+        with tempfile.TemporaryDirectory() as folder:
+            cells.measure(f"{program}/{size}", lambda p=program, f=folder: both(p, size, f))
     printed = table(
-        ["program", "smoke, empty", "smoke, full", "in full, empty", "in full, full"],
-        [[program, *shown(cells, program)] for program in PROGRAMS],
+        ["program", "empty caches", "left by the first run"],
+        [[program, *shown(cells, program, size)] for program in PROGRAMS],
     )
     print(f"\n{printed}")
-    if options.write:
+    if options.write and size == "smoke":
         fill(ROOT / "docs" / "results" / "time_to_result.md", printed)
 
 
@@ -71,10 +70,10 @@ def both(program: str, size: str, folder: str) -> Cell:
     return found
 
 
-def shown(cells: Cells, program: str) -> list[str]:
+def shown(cells: Cells, program: str, size: str = "smoke") -> list[str]:
     """The CPU seconds of a program, blank where they are not measured."""
-    found = (cells.get(f"{program}/{size}") for size in SIZES)
-    return [f"{c[cache]['cpu']:.1f}" if c else "" for c in found for cache in CACHES]
+    found = cells.get(f"{program}/{size}")
+    return [f"{found[cache]['cpu']:.1f}" if found else "" for cache in CACHES]
 
 
 if __name__ == "__main__":
