@@ -1,6 +1,7 @@
 """The pages of the site say what is true: their examples run, and every name has its place."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -21,10 +22,12 @@ vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8)
 COMPLETE = {
     "index.md": "",
     "start.md": "",
+    "howto/model.md": "",
     "howto/identify.md": "",
     "howto/adjust.md": "",
     "howto/own_data.md": "",
     "howto/implications.md": "",
+    "../graphs.md": "",
     "howto/resume.md": MODEL,
     "howto/rows.md": """
 from pathlib import Path
@@ -55,6 +58,24 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, capsys, fresh_s
         printed = capsys.readouterr().out
         assert not shown or printed.strip() == shown.strip()
     plt.close("all")
+
+
+def test_the_commands_of_a_page_run_on_what_its_examples_write(tmp_path, monkeypatch, capsys):
+    from graphs.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    text = (SITE / "../graphs.md").read_text(encoding="utf-8")
+    namespace: dict = {}
+    for block, _ in examples("../graphs.md"):
+        exec(compile(block, "graphs.md", "exec"), namespace)
+    plt.close("all")
+    commands = re.findall(r"^\$ python -m graphs (.*)$", text, re.MULTILINE)
+    assert len(commands) > 4
+    for command in commands:
+        main(shlex.split(command))
+        printed = capsys.readouterr()
+        assert printed.out, command
+        assert not printed.err.startswith("graphs:"), printed.err
 
 
 @pytest.mark.parametrize("page", sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.md")))

@@ -134,7 +134,8 @@ BESIDE_QUOTES: tuple[Quote, ...] = (
     (r"of\s+`alarm`,\s+takes\s+([\d.]+)\s+ms\s+here\s+and\s+([\d.]+)\s+there", first_marginals),
     (r"step\s+of\s+`SVI`\s+takes\s+([\d.]+)\s+times\s+as\s+long", slower_steps_of_pyro),
     (
-        r"call\]\S+\s+(\d+)\s+epochs\s+take\s+it\s+([\d.]+)\s+s\s+and\s+`fit`\s+([\d.]+)\s+s",
+        r"call\]\S+\s+(\d+)\s+epochs\s+of\s+4,000\s+images\s+take\s+it\s+([\d.]+)\s+s\s+and\s+"
+        r"`fit`\s+([\d.]+)\s+s",
         short_training_beside_pyro,
     ),
     (
