@@ -407,7 +407,8 @@ clean(parameters)
 # probability of that configuration given the evidence. Summed over rows these are the expected
 # counts; normalized they are the next tables of expectation–maximization (Lauritzen 1995), under
 # which the likelihood of the incomplete data never falls. Rows with values missing need no other
-# treatment than rows without.
+# treatment than rows without. In the end it exceeds the likelihood of the tables that the rows were
+# drawn from: those are not the likeliest for the rows at hand.
 
 
 # %%

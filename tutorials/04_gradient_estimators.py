@@ -72,8 +72,12 @@ def panel(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
 # | leave-one-out, two draws | $\tfrac12 (f(1) - f(0))$ if they differ, else 0 | $2p(1-p)$ |
 # | DisARM | $\tfrac12 (f(1) - f(0)) \max(p, 1-p)$ if $b_1 \neq b_2$, else 0 | $2\min(p, 1-p)$ |
 #
-# DisARM draws one uniform $u$ and from it two coins that are as opposed as can be,
+# Leave-one-out subtracts from the cost of one draw that of the other. DisARM (Dong, Mnih and Tucker
+# 2020) draws one uniform $u$ and from it two coins that are as opposed as can be,
 # $b_1 = 1[u > 1-p]$ and $b_2 = 1[u < p]$. At $p = \tfrac12$ they always differ: no variance at all.
+#
+# The second table has every estimator that serves a coin, with its cost in evaluations of $f$ and
+# its signal-to-noise ratio (snr), the gradient over the standard deviation of one estimate.
 
 
 # %%
@@ -354,9 +358,11 @@ gaussian_vae()
 # %% [markdown]
 # ## A VAE with discrete latents
 #
-# Here there is no path, and the score function and its relatives are all there is. NVIL learns a
-# baseline from the image. REBAR and RELAX use the relaxation as a *control variate*: the bias of
-# the relaxation cancels, and most of the variance with it. (On the coin above REBAR does not pay: a
+# Here there is no path, and the score function and its relatives are all there is. NVIL (Mnih and
+# Gregor 2014) learns a baseline from the image. REBAR (Tucker et al. 2017) and RELAX (Grathwohl et
+# al. 2018) use the relaxation as a *control variate*, a term $c$ that is subtracted and whose mean
+# is added again: the bias of the relaxation cancels, and most of the variance with it. In RELAX $c$
+# is learned, in REBAR it is the cost of the relaxed coins. (On the coin above REBAR does not pay: a
 # relaxed coin may sit at $y = t$, where the cost is least, so $f(y)$ says little about $f(b)$.
 # RELAX learns.)
 #

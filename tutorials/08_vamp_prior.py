@@ -5,8 +5,9 @@
 #
 # $$\mathbb{E}_x \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 #   = I_q(n; z) + \mathrm{KL}(q(z) \,\|\, p(z)), \qquad
-#   q(z) = \frac{1}{N} \sum_n q(z \mid x_n).$$
+#   q(z) = \frac{1}{N} \sum_n q(z \mid x_n),$$
 #
+# with the mutual information of the code and the index $n$ of the image, which no prior changes.
 # The best prior is therefore the *aggregate posterior* $q(z)$: it makes the last term zero. It has
 # one component per image, which is too many to evaluate and too many to fit. The VampPrior
 # (Tomczak and Welling 2018) keeps $K$ of them, at inputs $u_k$ that are learned,
@@ -38,9 +39,10 @@ main = tutorial.main
 # $K$ images. They start at training images. The KL to a mixture has no closed form and is
 # estimated from the sample that the bound uses anyway, $\log q(z \mid x) - \log p(z)$.
 #
-# The table compares active units, the KL (rate) and the part of it that depends on the prior
-# (marginal KL), a bound on the log-likelihood by importance sampling, and the FID of samples. All
-# but the last are in nats per image, under each model's own prior and for fixed binary images.
+# The table compares active units (dimensions of the code that vary with the image), the KL (rate)
+# and the part of it that depends on the prior (marginal KL), a bound on the log-likelihood by
+# importance sampling, and the FID of samples, their distance from test images as in tutorial 05.
+# KLs and bounds are in nats per image, under each model's own prior and for fixed binary images.
 
 
 # %%

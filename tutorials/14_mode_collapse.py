@@ -66,9 +66,10 @@ def scatter(ax: Axes, x: Tensor, title: str) -> None:
 #
 # The papers count a mode as found if *one* of 2,500 samples is within three standard deviations of
 # it, and call such samples of high quality. Perfect samples score 0.989 there: a published 0.993 is
-# a mode that has shrunk. The divergence of the histogram over nearest modes from the even one is
-# harder to please: log 8 = 2.08 is total collapse. Exact samples, one mode alone, and shrunken
-# modes, for orientation:
+# a mode that has shrunk. A mode is *balanced* if it has a fifth of its fair share of samples. The
+# divergence of the histogram over nearest modes from the even one (KL) is harder to please:
+# log 8 = 2.08 is total collapse. The last column has the standard deviation within modes over what
+# it should be. Exact samples, one mode alone, and shrunken modes, for orientation:
 
 
 # %%
@@ -187,7 +188,9 @@ baseline = a_game_that_collapses()
 # %% [markdown]
 # ## The same game, one thing changed
 #
-# All with the same networks, learning rates and number of the generator's steps. The last samples
+# All with the same networks and learning rates, and with the same number of the generator's steps
+# but for unrolling, which takes a third of them. Besides the remedies there are the non-saturating
+# loss of tutorial 13 and R1, a penalty on the discriminator's slope at the data. The last samples
 # may be luck, since games cycle; so the worst moment of the second half stands beside the end. And
 # look at the pictures: a cloud over everything has an even histogram, too.
 
