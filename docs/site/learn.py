@@ -23,8 +23,9 @@ NUMBERS = r"^## What the numbers say$"
 WHOLE = "*Those of a whole run, which differ from what a short one has shown above.*"
 SHORT = """:::{{note}}
 What the cells print and draw here is from a run with short settings, {seconds:.0f} s of a
-processor: rougher than a whole run, whose numbers the text speaks of. Comparisons with a source may
-fail here, and – stands for what a short run leaves out.
+processor. A whole run, whose numbers the text speaks of, is on the site of `make docs-full`. Here
+models are hardly trained: generated images may be noise, comparisons with a source may fail, and –
+stands for what was left out.
 :::"""
 
 
