@@ -25,7 +25,7 @@ from ppl_gen.critics.noisy import Noisy
 from ppl_gen.critics.packed import Packed, packed_shape
 from ppl_gen.critics.rotations import Rotations
 from ppl_gen.critics.views import Views
-from ppl_gen.critics.wrapper import Wrapper, auxiliary, looks, require, total
+from ppl_gen.critics.wrapper import Wrapper, auxiliary, fewest, looks, require, total
 
 __all__ = [
     "Critic",
@@ -37,6 +37,7 @@ __all__ = [
     "Wrapper",
     "auxiliary",
     "default",
+    "fewest",
     "looks",
     "packed_shape",
     "require",

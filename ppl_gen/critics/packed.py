@@ -36,6 +36,10 @@ class Packed(Wrapper):
         super().__init__(critic)
         self.size = _pack_size(size)
 
+    @property
+    def fewest(self) -> int:
+        return self.size * super().fewest
+
     def show(self, x: Tensor) -> Tensor:
         packs = len(x) // self.size
         if not packs:

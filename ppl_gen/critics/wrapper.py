@@ -72,6 +72,11 @@ class Wrapper(nn.Module):
     def _through(self, look: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return look(self.show(x))
 
+    @property
+    def fewest(self) -> int:
+        """See :func:`fewest`."""
+        return fewest(self.critic)
+
     def require(self, x: Tensor) -> None:
         """See :func:`require`."""
         require(self.critic, self.show(x))
@@ -117,6 +122,16 @@ def looks(critic: nn.Module) -> list[Look]:
     [1.0, 0.1, 0.1, 0.1]
     """
     return critic.looks() if isinstance(critic, Wrapper) else [(critic, 1.0)]
+
+
+def fewest(critic: nn.Module) -> int:
+    """The smallest number of samples that can be shown to a critic.
+
+    >>> from ppl_gen.critics import Packed, fewest
+    >>> fewest(Packed(torch.nn.Linear(6, 1), 3)), fewest(torch.nn.Linear(6, 1))
+    (3, 1)
+    """
+    return critic.fewest if isinstance(critic, Wrapper) else 1
 
 
 def require(critic: nn.Module, x: Tensor) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler
 
 from ppl_gen._checks import is_whole
 from ppl_gen._processes import World
@@ -260,6 +260,18 @@ def num_data(batches: Batches) -> int | None:
     chosen = getattr(getattr(loader, "sampler", None), "indices", None)  # of some of the data
     source: Any = getattr(loader, "dataset", None) if chosen is None else chosen
     return len(source) if hasattr(source, "__len__") else None
+
+
+def batch_sizes(batches: Batches) -> list[int]:
+    """How many rows a batch of an epoch may have, or nothing where that is not known."""
+    if isinstance(order := getattr(batches, "order", None), Order):
+        return [rows for rows, count in order.sizes().items() if count]
+    sampler = getattr(getattr(batches, "loader", None), "batch_sampler", None)
+    if type(sampler) is not BatchSampler or not isinstance(sampler.sampler, Sized):
+        return []
+    full, rest = divmod(len(sampler.sampler), sampler.batch_size)
+    whole = [sampler.batch_size] if full else []
+    return [*whole, rest] if rest and not sampler.drop_last else whole
 
 
 def as_batches(

@@ -156,6 +156,11 @@ class Game(GenerativeModel):
         """How many batches a cycle takes, one for each turn of the critic."""
         return self.critic_steps
 
+    @property
+    def fewest(self) -> int:  # type: ignore[override]
+        """The smallest batch that it can learn from, that of its critic."""
+        return critics.fewest(self.critic)
+
     def schedule(self, *batches: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], ...]:
         """The critic's turns and the generator's; labels are not looked at."""
         *_, last = batches
@@ -222,8 +227,10 @@ class Game(GenerativeModel):
     def evaluate(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
         """The mean logit of held-out data: far below that of data, the critic knows those by heart.
 
-        A critic that sees m data at once needs as many.
+        There is none of fewer data than the critic is shown at once.
         """
+        if len(x) < self.fewest:
+            return {}
         with evaluating(self):
             return {"critic_real": self.critic(x).mean()}
 

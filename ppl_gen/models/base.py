@@ -38,6 +38,7 @@ class GenerativeModel(nn.Module):
         recipe: how a constructor of :mod:`ppl_gen.zoo` built it.
         streams: how many sets of data it learns from at once, 2 for those of
             :class:`ppl_gen.data.Unpaired`.
+        fewest: the smallest batch that it can learn from.
         instead: why a model has no likelihood, and what to do instead, as the end of a sentence.
 
     Raises:
@@ -58,6 +59,7 @@ class GenerativeModel(nn.Module):
     """
 
     streams: int = 1
+    fewest: int = 1
     instead: str = ""
 
     def __init__(

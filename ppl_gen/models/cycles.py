@@ -124,6 +124,12 @@ class Cycle(GenerativeModel):
         }
 
     def prepare(self, *batch: Tensor) -> None:
+    @property
+    def fewest(self) -> int:  # type: ignore[override]
+        """The smallest batch that it can learn from, that of its critics."""
+        return max(self.there.fewest, self.back.fewest)
+
+    @torch.no_grad()
         """Check a first batch."""
         if len(batch) < 2:
             raise ValueError(
@@ -178,6 +184,8 @@ class Cycle(GenerativeModel):
     @torch.no_grad()
     def translate(self, x: Tensor, to: str = "y") -> Tensor:
         """Data of one kind as the other, ``(B, *data_shape)``.
+        if len(x) < self.fewest:
+            return {}
 
         Args:
             x: data of the kind that is not ``to``.

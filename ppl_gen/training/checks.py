@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ppl_gen._checks import is_whole
-from ppl_gen.data.batches import Batches, TensorBatches
+from ppl_gen.data.batches import Batches, TensorBatches, batch_sizes
 from ppl_gen.models.base import GenerativeModel
 
 
@@ -95,7 +95,22 @@ def arguments(args: Sequence[Any], kwargs: Mapping[str, Any], **programs: Any) -
             ) from error
 
 
-def values(model: Any, batches: Batches) -> None:
+def _require_fewest(model: GenerativeModel, batches: Batches, validating: bool) -> None:
+    """Refuse batches smaller than the model can learn from; validations leave these out."""
+    sizes = batch_sizes(batches)
+    if not sizes or (max if validating else min)(sizes) >= model.fewest:
+        return
+    name = (model.recipe and model.recipe.name) or type(model).__name__
+    expected = f"expected batches of at least {model.fewest} data for this {name}"
+    if max(sizes) < model.fewest:
+        raise ValueError(f"{expected}, got {max(sizes)}{' of validation' if validating else ''}")
+    raise ValueError(
+        f"{expected}, got a last one of {min(sizes)}: another batch_size or drop_last=True leaves "
+        "none so small"
+    )
+
+
+def values(model: Any, batches: Batches, validating: bool = False) -> None:
     """Refuse data in memory that the model cannot be given, or too few to make a batch of."""
     if batches.length == 0:
         raise ValueError(
@@ -106,6 +121,8 @@ def values(model: Any, batches: Batches) -> None:
         return
     batch(model, batches.tensors)
     missing = getattr(getattr(model, "likelihood", None), "missing", False)
+    if isinstance(model, GenerativeModel):
+        _require_fewest(model, batches, validating)
     for position, tensor in enumerate(batches.tensors):
         if position == 0 and missing:
             continue  # NaN stands for a missing value, and the model looked for infinity

@@ -153,7 +153,7 @@ class Validation:
     def _of_data(self) -> dict[str, float]:
         """Means per datum over held-out data, prefixed ``val_``, with draws of their own."""
         totals: dict[str, float] = {}
-        count = 0
+        counts: dict[str, int] = {}  # a batch may be too small for some metrics
         if self.batches is None:
             return {}
         with ExitStack() as stack:
@@ -161,10 +161,10 @@ class Validation:
             stack.callback(tell_size, self.run.trainable, self.run.source)
             stack.enter_context(generators.seeded(self.seed))
             for batch in self.batches.epoch(0):
-                count += len(batch[0])
                 for name, value in trainables.evaluate(self.run.trainable, *batch).items():
                     totals[name] = totals.get(name, 0.0) + float(value) * len(batch[0])
-        return {f"val_{name}": total / count for name, total in totals.items()}
+                    counts[name] = counts.get(name, 0) + len(batch[0])
+        return {f"val_{name}": total / counts[name] for name, total in totals.items()}
 
     def _of_model(self) -> dict[str, float]:
         found = {}

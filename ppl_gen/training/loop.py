@@ -263,7 +263,7 @@ def _read(
         held_out = as_batches(validation, batch_size, seed, reader=reader)
     for source in (batches, held_out):
         if source is not None:
-            checks.values(reader.model, source)
+            checks.values(reader.model, source, validating=source is held_out)
     if held_out is not None:
         with generators.seeded(seed):
             checks.batch(reader.model, next(iter(held_out.epoch(0))))

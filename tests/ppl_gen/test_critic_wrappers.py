@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 import ppl_gen
 from ppl_gen import critics, divergences, metrics, priors, transforms, zoo
@@ -316,6 +317,51 @@ def test_packs_go_outside():
     for wrapper, what in ((Views, "views"), (Rotations, "rotations")):
         with pytest.raises(ValueError, match=f"packs outside of {what}"):
             wrapper(Noisy(Packed(flat(), 2), 0.1))
+
+
+def smallest_batches(n, size, pack):
+    """The number of data, the batch and the pack, as every kind of data that has a length."""
+    rows = torch.randn(n, 2, generator=torch.Generator().manual_seed(n))
+    for data in (rows, TensorDataset(rows), DataLoader(TensorDataset(rows), size, shuffle=True)):
+        yield zoo.packed_gan((2,), 3, pack=pack, hidden=4), data
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "pack", "got"),
+    [
+        (13, 6, 2, "a last one of 1:"),
+        (27, 8, 4, "a last one of 3:"),
+        (40, 3, 4, "3"),
+        (2, 9, 3, "2"),
+    ],
+)
+def test_a_batch_that_makes_no_pack_is_refused_before_training(n, size, pack, got):
+    for game, data in smallest_batches(n, size, pack):
+        before = [p.clone() for p in game.parameters()]
+        match = f"at least {pack} data for this packed_gan, got {got}"
+        with pytest.raises(ValueError, match=match) as error:
+            ppl_gen.fit(game, data, epochs=1, batch_size=size, **QUIET)
+        assert not hasattr(error.value, "history")
+        assert all(map(torch.equal, game.parameters(), before))
+
+
+@pytest.mark.parametrize(("n", "size", "pack"), [(12, 6, 6), (28, 8, 4), (15, 6, 3), (2, 9, 2)])
+def test_batches_of_a_pack_or_more_are_learnt(n, size, pack):
+    for game, data in smallest_batches(n, size, pack):
+        assert ppl_gen.fit(game, data, epochs=1, batch_size=size, **QUIET).steps
+
+
+def test_a_short_last_batch_may_be_left_out_and_is_not_looked_at_in_validation():
+    torch.manual_seed(0)
+    game = zoo.packed_gan((2,), 3, pack=4, hidden=4)
+    x, held_out = torch.randn(17, 2), torch.randn(10, 2)
+    options = {"epochs": 1, "batch_size": 8, **QUIET}
+    assert ppl_gen.fit(game, x, drop_last=True, **options).steps == 2
+    history = ppl_gen.fit(game, x[:16], validation=held_out, **options)
+    with torch.no_grad():
+        assert history["val_critic_real"][-1] == pytest.approx(game.critic(held_out[:8]).mean())
+    with pytest.raises(ValueError, match="at least 4 data for this packed_gan, got 3 of valid"):
+        ppl_gen.fit(game, x[:16], validation=held_out[:3], **options)
 
 
 # --- What they refuse -----------------------------------------------------------------------------
