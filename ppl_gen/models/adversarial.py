@@ -282,15 +282,7 @@ class Game(GenerativeModel):
         if len(self.data_shape) != 3 or "x" not in self.sites or not is_readable(x):
             return
         with evaluating(self), preserved():
-            fakes = self.generator(self.prior().expand((CHUNK,)).sample())
-        found, drawn = (tuple(bound.item() for bound in each.aminmax()) for each in (x, fakes))
-        low, high = (0 if found[0] >= 0 else -1), 1
-        inside = low <= found[0] <= found[1] <= high
-        if inside and not low <= drawn[0] <= drawn[1] <= high:
-            raise ValueError(
-                f"expected a generator of images in [{low}, {high}], like the data, got "
-                f"{drawn[0]:.3g} to {drawn[1]:.3g}: end it in {'a sigmoid' if low == 0 else 'tanh'}"
-            )
+            require_range(x, self.generator(self.prior().expand((CHUNK,)).sample()))
 
     @torch.no_grad()
     def _require_fit(self) -> None:
@@ -312,6 +304,18 @@ class Game(GenerativeModel):
                     f"expected a critic from {tuple(seen.shape)} to logits (B, K), got "
                     f"{tuple(logits.shape)}"
                 )
+
+
+def require_range(x: Tensor, fakes: Tensor) -> None:
+    """Raise ``ValueError`` for fakes that leave [0, 1] or [-1, 1], where data are there."""
+    found, drawn = (tuple(bound.item() for bound in each.aminmax()) for each in (x, fakes))
+    low, high = (0 if found[0] >= 0 else -1), 1
+    inside = low <= found[0] <= found[1] <= high
+    if inside and not low <= drawn[0] <= drawn[1] <= high:
+        raise ValueError(
+            f"expected a generator of images in [{low}, {high}], like the data, got "
+            f"{drawn[0]:.3g} to {drawn[1]:.3g}: end it in {'a sigmoid' if low == 0 else 'tanh'}"
+        )
 
 
 def _plus(cost: Tensor, more: Tensor | None) -> Tensor:

@@ -23,8 +23,9 @@ from pyro.distributions import Distribution, Normal, Uniform
 from torch import Tensor, nn
 
 from ppl_gen._checks import is_finite
-from ppl_gen._modes import evaluating
-from ppl_gen.models.adversarial import CHUNK, Game
+from ppl_gen._modes import evaluating, is_readable
+from ppl_gen._random import preserved
+from ppl_gen.models.adversarial import CHUNK, Game, require_range
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.networks import Shape
 
@@ -123,20 +124,29 @@ class Cycle(GenerativeModel):
             "critics": [p for game in games for p in game.critic.parameters()],
         }
 
-    def prepare(self, *batch: Tensor) -> None:
     @property
     def fewest(self) -> int:  # type: ignore[override]
         """The smallest batch that it can learn from, that of its critics."""
         return max(self.there.fewest, self.back.fewest)
 
     @torch.no_grad()
-        """Check a first batch."""
+    def prepare(self, *batch: Tensor) -> None:
+        """Check a first batch, and that generators of images stay in the range of the other kind.
+
+        See :meth:`ppl_gen.models.adversarial.Game.prepare`.
+        """
         if len(batch) < 2:
             raise ValueError(
                 "expected two sets of data, such as ppl_gen.data.Unpaired(x, y), got one"
             )
-        for data in batch[:2]:
+        x, y = batch[:2]
+        for data in (x, y):
             self.check(data)
+        if len(self.data_shape) != 3 or not is_readable(x):
+            return
+        with evaluating(self), preserved():
+            require_range(y, self.there.generator(x[:CHUNK]))
+            require_range(x, self.back.generator(y[:CHUNK]))
 
     def schedule(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], ...]:
         """The generators' turn and then the critics'; labels are not looked at."""
@@ -174,6 +184,8 @@ class Cycle(GenerativeModel):
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor, *rest: Tensor) -> dict[str, Tensor]:
         """The mean absolute difference after a cycle, and the critics' mean logits of data."""
+        if len(x) < self.fewest:
+            return {}
         with evaluating(self):
             _, found = self.generate(x, y)
             real = {"critic_x": self.back.critic(x).mean(), "critic_y": self.there.critic(y).mean()}
@@ -184,8 +196,6 @@ class Cycle(GenerativeModel):
     @torch.no_grad()
     def translate(self, x: Tensor, to: str = "y") -> Tensor:
         """Data of one kind as the other, ``(B, *data_shape)``.
-        if len(x) < self.fewest:
-            return {}
 
         Args:
             x: data of the kind that is not ``to``.

@@ -75,6 +75,10 @@ def consistent(
 def batch(model: Any, tensors: Sequence[Any]) -> None:
     """Refuse images and labels that the model cannot be given."""
     if isinstance(model, GenerativeModel):
+        if len(tensors) < model.streams:
+            raise ValueError(
+                "expected two sets of data, such as ppl_gen.data.Unpaired(x, y), got one"
+            )
         for x in tensors[: model.streams]:
             model.check(x)
         model.check_labels(tensors[1] if len(tensors) > 1 else None, len(tensors[0]))
@@ -117,12 +121,12 @@ def values(model: Any, batches: Batches, validating: bool = False) -> None:
             "expected data for a batch of every process, got fewer rows than those; with drop_last "
             "the batch must be full"
         )
+    if isinstance(model, GenerativeModel):
+        _require_fewest(model, batches, validating)
     if not isinstance(batches, TensorBatches):
         return
     batch(model, batches.tensors)
     missing = getattr(getattr(model, "likelihood", None), "missing", False)
-    if isinstance(model, GenerativeModel):
-        _require_fewest(model, batches, validating)
     for position, tensor in enumerate(batches.tensors):
         if position == 0 and missing:
             continue  # NaN stands for a missing value, and the model looked for infinity

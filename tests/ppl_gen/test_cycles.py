@@ -1,9 +1,12 @@
 """Cycles: what a pair of inverse maps costs, both players' costs by hand, and the loop's order."""
 
+from functools import partial
+
 import pyro
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import graphs
 import ppl_gen
@@ -189,6 +192,45 @@ def test_its_program_is_there_and_back():
     trace = pyro.poutine.trace(cycle.model).get_trace(x=images())
     torch.testing.assert_close(trace.nodes["y"]["value"], cycle.translate(images()))
     assert trace.nodes["x"]["is_observed"]
+
+
+@pytest.mark.parametrize("held_out", [images(), TensorDataset(images()), (images(), torch.ones(6))])
+def test_one_set_of_held_out_data_is_refused_before_training(held_out):
+    cycle = zoo.cycle_gan((1, 4, 4), channels=2, hidden=8)
+    with pytest.raises(ValueError, match=r"two sets of data|images of shape") as error:
+        ppl_gen.fit(cycle, Unpaired(images(), images()), validation=held_out, **OPTIONS)
+    assert not hasattr(error.value, "history")
+
+
+def bounded(end):
+    """A convolution that ends in a function, far below 0 before it."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(1, 1, 1)
+    nn.init.constant_(layer.weight, -5.0)
+    return nn.Sequential(layer, Change(end))
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "low", "match"),
+    [
+        (torch.tanh, torch.sigmoid, (0, 0), r"\[0, 1\], .* end it in a sigmoid"),
+        (torch.sigmoid, torch.tanh, (0, 0), r"\[0, 1\], .* end it in a sigmoid"),
+        (torch.sigmoid, lambda x: x, (-1, 0), r"\[-1, 1\], .* end it in tanh"),
+        (torch.sigmoid, torch.tanh, (-1, 0), None),
+        (torch.tanh, torch.sigmoid, (0, -1), None),
+        (lambda x: x, torch.tanh, (-1, -3), None),
+    ],
+)
+def test_generators_stay_in_the_range_of_what_they_draw(there, back, low, match):
+    """``low`` is of x, which back draws, and of y, which there does; the upper end is 1."""
+    cycle = of_images(bounded(there), bounded(back))
+    x, y = (bound + (1 - bound) * images(seed=i) for i, bound in enumerate(low))
+    fit = partial(ppl_gen.fit, cycle, Unpaired(x, y), epochs=1, **OPTIONS)
+    if match is None:
+        assert fit().steps == 1
+        return
+    with pytest.raises(ValueError, match=match):
+        fit()
 
 
 def test_what_it_cannot_be_given_is_refused():
