@@ -25,7 +25,7 @@ from torch.distributions import Distribution
 
 from ppl_gen import critics
 from ppl_gen._checks import is_finite
-from ppl_gen._modes import evaluating
+from ppl_gen._modes import evaluating, is_readable
 from ppl_gen.models.adversarial import Game
 from ppl_gen.models.vae import VAE, Latent
 from ppl_gen.networks import Shared
@@ -207,6 +207,12 @@ class JointGame(Game):
             return {}
         with evaluating(self):
             return {"critic_guide": self.critic(self.seen(x, self.inferred(x))).mean()}
+
+    def check(self, x: Tensor) -> None:
+        """Raise ``ValueError`` unless ``x`` is a batch of data that the likelihood can score."""
+        super().check(x)
+        if is_readable(x):
+            self.vae.likelihood.check(x)
 
     # --- Codes, which are those of the VAE ------------------------------------------------------
 

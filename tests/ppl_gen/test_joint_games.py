@@ -242,6 +242,36 @@ def test_what_a_game_has_no_density_for_is_refused_with_what_to_do_instead():
     assert metrics.log_likelihood(pair, x, 10).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["veegan", "adversarial_autoencoder"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bernoulli", "gaussian", "gaussian_per_pixel", "categorical", "discretized_logistic"],
+)
+@pytest.mark.parametrize("shape", [(2,), (1, 4, 4), (3, 8, 8)])
+def test_every_likelihood_has_networks_of_its_own_size(name, kind, shape):
+    game = zoo.registry[name].build(shape, 3, hidden=8, likelihood=kind)
+    x = torch.rand(6, *shape)
+    if kind.startswith("gaussian") and len(shape) == 3:
+        x = 5 * x  # in no range that a generator without bounds would leave
+    ppl_gen.fit(game, x, epochs=1, **QUIET)
+    assert game.sample(2, seed=0).shape == game.reconstruct(x)[:2].shape == (2, *shape)
+    law = game.vae.likelihood(game.vae.decoder(torch.zeros(6, 3)))
+    assert law.event_shape == shape
+    assert law.log_prob(x).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["veegan", "adversarial_autoencoder"])
+@pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
+def test_data_outside_of_the_support_are_refused(name, shape):
+    game = zoo.registry[name].build(shape, 3, hidden=8, likelihood="bernoulli")
+    for bad in (-0.1, 1.1):
+        x = torch.rand(6, *shape)
+        x[3].flatten()[0] = bad
+        with pytest.raises(ValueError, match=r"in \[0, 1\].* got"):
+            ppl_gen.fit(game, x, epochs=1, **QUIET)
+    ppl_gen.fit(game, torch.rand(6, *shape).round(), epochs=1, **QUIET)
+
+
 # --- What is refused ------------------------------------------------------------------------------
 
 

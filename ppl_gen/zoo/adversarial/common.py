@@ -32,11 +32,13 @@ def coder(
     parts.setdefault("prior", priors.StandardNormal(latent_dim))
     family = parts.setdefault("posterior", posteriors.Point())
     kind = parts.get("likelihood", "bernoulli" if len(data_shape) == 3 else "gaussian")
-    parts["likelihood"] = likelihoods.make(kind)
+    likelihood = parts["likelihood"] = likelihoods.make(kind)
+    likelihood.serve(data_shape)
     if "encoder" not in parts:
-        body = critics.default(data_shape, hidden, network)
+        body = critics.default(likelihood.features_shape(data_shape), hidden, network)
         head = nn.Linear(body.head.in_features, family.num_parameters(latent_dim))
         parts["encoder"] = nn.Sequential(body.body, head)
     if "decoder" not in parts:
-        parts["decoder"] = networks.growing(network, latent_dim, hidden, data_shape)
+        image = likelihood.output_shape(data_shape)
+        parts["decoder"] = networks.growing(network, latent_dim, hidden, image)
     return vae(data_shape, latent_dim, **parts)

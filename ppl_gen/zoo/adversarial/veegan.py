@@ -53,7 +53,7 @@ def veegan(
     pair = coder(data_shape, latent_dim, hidden, network, **parts)
     critic = critics.default(pair.data_shape, hidden, network, latent_dim)
     sides = (("x", "z"), reconstruction, symmetric)
-    pixels = len(pair.data_shape) == 3
+    pixels = len(pair.data_shape) == 3 and pair.likelihood.support == (0.0, 1.0)
     game = JointGame(pair, critic, by_name(loss), *sides, regularizer, critic_steps, pixels)
     game.fit_defaults = dict(FIT)
     return game
