@@ -108,7 +108,12 @@ class Views(Wrapper):
         super().require(x)
         probe = torch.randn_like(x)
         for k, change in enumerate(self.transforms):
-            seen = change(probe)
+            seen = change(given := probe.clone())
+            if not given.equal(probe):
+                raise ValueError(
+                    f"expected transforms that leave the samples as they are, got {change!r}, "
+                    "which changes them in place"
+                )
             if seen.shape != x.shape:
                 raise ValueError(
                     f"expected views of shape {tuple(x.shape)}, like the samples, got "

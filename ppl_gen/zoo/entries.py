@@ -25,6 +25,7 @@ _WORDS = {
     float: "a finite number",
     bool: "True or False",
     str: "a name",
+    list: "a list",
     Callable: "a function",
     type(None): "None",
 }
@@ -139,8 +140,8 @@ def _require(value: Any, kind: Any, name: str) -> None:
     else:
         fits = isinstance(value, kinds)
     if not fits:
-        known_as_numbers = int if float in kinds else None
-        named = [known for known in kinds if known not in (known_as_numbers, tuple, list)]
+        implied = (int if float in kinds else None, tuple if list in kinds else None)
+        named = [known for known in kinds if known not in implied]
         words = " or ".join(_WORDS.get(known, known.__name__) for known in named)
         raise ValueError(f"expected {words} for {name}, got {value!r}")
 

@@ -387,6 +387,16 @@ class Shuffled:
         return self
 
 
+class Negated:
+    """A map with an inverse that leaves no sample as it was."""
+
+    def __call__(self, x):
+        return x.neg_()
+
+    def inverse(self):
+        return self
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
@@ -422,6 +432,8 @@ def test_parts_that_do_not_fit_are_refused(make, match):
             {"transforms": [transforms.Rotation(0), Shuffled()]},
             "each sample alone",
         ),
+        ("dag_gan", SHAPE, {"transforms": [transforms.Rotation(0), Negated()]}, "in place"),
+        ("dag_gan", SHAPE, {"transforms": "flips"}, "a list or None for transforms, got 'flips'"),
         ("packed_gan", SHAPE, {"pack": 0}, "one sample or more in a pack, got 0"),
         ("noisy_gan", SHAPE, {"noise": math.inf}, "finite number for noise, got inf"),
         ("noisy_gan", SHAPE, {"fading": 0}, "positive steps, got 0"),

@@ -60,7 +60,7 @@ def test_numbers_out_of_range_are_refused(name, argument):
         ("vae", {"prior": "normal"}, "Module or None for prior, got 'normal'"),
         ("vae", {"posterior": torch.nn.Linear(1, 1)}, "Family or None for posterior"),
         ("vae", {"objective": "elbo"}, "Objective or None for objective"),
-        ("vae", {"likelihood": 3}, "a name or Likelihood for likelihood, got 3"),
+        ("vae", {"likelihood": 3}, "a name or a list or Likelihood for likelihood, got 3"),
         ("vae", {"hidden": True}, "hidden widths"),
         ("beta_vae", {"beta": math.nan}, "finite number or Schedule for beta, got nan"),
         ("gumbel_vae", {"straight_through": 1}, "True or False for straight_through, got 1"),
