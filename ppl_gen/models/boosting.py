@@ -127,8 +127,8 @@ class Mixture(GenerativeModel):
     """A mixture of games of one shape and prior, which :func:`ppl_gen.fit` trains one by one.
 
     ``fit`` runs the rounds: each trains the next component for ``epochs`` epochs, on data that are
-    drawn by their weights, and adds it with the weight 1/t in round t. See
-    :mod:`ppl_gen.training.rounds`.
+    drawn by their weights, and adds it with the weight 1/t in round t. Callbacks, validations and
+    ``metrics`` are those of the component under way. See :mod:`ppl_gen.training.rounds`.
 
     Args:
         components: the games; their number is that of the rounds.
@@ -173,6 +173,12 @@ class Mixture(GenerativeModel):
         self.shares: Tensor
         self.register_buffer("shares", torch.zeros(len(components)))
 
+    def __repr__(self) -> str:
+        name = (self.recipe and self.recipe.name) or type(self).__name__
+        size = sum(p.numel() for p in self.parameters())
+        trained = f"{self.rounds} of {len(self.components)} components trained"
+        return f"<{name}: {trained}, each {self._games()[0]!r}, {size:,} parameters>"
+
     @property
     def rounds(self) -> int:
         """How many components have been trained."""
@@ -207,7 +213,7 @@ class Mixture(GenerativeModel):
         """The density of the mixture over that of the data, at data, by a fresh classifier."""
         samples = self.sample(len(x), seed=seed)
         with seeded(seed):
-            ratio = DensityRatio(self.classifier())
+            ratio = DensityRatio(self.classifier()).to(samples)
         epochs = math.ceil(self.ratio_steps / math.ceil(len(x) / BATCH))
         fit(ratio, Unpaired(x, samples), epochs=epochs, batch_size=BATCH, seed=seed)
         with torch.no_grad(), evaluating(ratio):

@@ -175,6 +175,22 @@ def test_rounds_train_one_component_each():
         assert all(not torch.equal(p, q) for p, q in zip(game.parameters(), old, strict=True))
 
 
+def test_its_rounds_are_taken_in_the_precision_of_its_weights():
+    mixture = zoo.adagan((2,), 3, rounds=2, hidden=8, ratio_steps=3).double()
+    ppl_gen.fit(mixture, two_clusters(60).double(), epochs=1, batch_size=20, **OPTIONS)
+    assert mixture.rounds == 2
+    assert mixture.sample(5, seed=0).dtype == torch.float64
+
+
+def test_it_says_what_it_is_in_one_line():
+    mixture = zoo.adagan((2,), 3, rounds=3, hidden=8)
+    mixture.add()
+    said = repr(mixture)
+    assert said.startswith("<adagan: 1 of 3 components trained, each <gan: data 2, z ~ Standard")
+    assert "\n" not in said
+    assert f"{sum(p.numel() for p in mixture.parameters()):,} parameters" in said
+
+
 def test_the_first_of_many_samples_are_those_of_few():
     mixture = build()
     assert mixture.sample(3, seed=1).shape == (3, 2)
