@@ -361,6 +361,7 @@ def _gradients(arguments: argparse.Namespace) -> None:
 def _problem(arguments: argparse.Namespace) -> Any:
     from ppl_gen import gradients
     from ppl_gen.app import sources
+    from ppl_gen.models.vae import require_vae
     from ppl_gen.posteriors import Bernoulli
 
     if arguments.problem == "bernoulli_quadratic":
@@ -373,6 +374,7 @@ def _problem(arguments: argparse.Namespace) -> Any:
             f"{arguments.problem!r}"
         )
     model, _, settings = _trained(Path(arguments.problem))
+    require_vae(model)
     test = _data(settings.get("data", "mnist"), settings.get("binarize"), model.schema).test
     discrete = isinstance(model.latents[0].family, Bernoulli)
     problem = gradients.bernoulli_vae if discrete else gradients.gaussian_vae

@@ -273,6 +273,24 @@ def test_errors_exit_with_2_and_say_why(arguments, match, capsys, tmp_path):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gan", {"hidden": 4}),
+        ("veegan", {"hidden": 4}),
+        ("cycle_gan", {"hidden": 4}),
+        ("adagan", {"hidden": 4, "rounds": 2}),
+        ("ddpm", {}),
+    ],
+)
+def test_gradients_of_what_is_no_vae_are_refused(name, options, tmp_path, capsys):
+    ppl_gen.save(registry[name].build((3,), **options), tmp_path / "model.pt")
+    assert main(["gradients", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ppl-gen: expected a ppl_gen.VAE")
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize("arguments", [["train", "bta_vae"], ["train"], ["dance"], []])
 def test_unknown_words_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
