@@ -320,11 +320,11 @@ boost()
 #
 # In 1,500 steps the largest mode of the baseline changes 40 times: its mass walks round the ring as
 # a whole, and at its worst it is all in one mode (KL 2.08). A non-saturating loss, noise and R1 do
-# not change that. Five steps of the critic do: the ring is found, with less than 0.01 of KL and 10 to
-# 16 % of samples of high quality, for three times the cost. Packing, unrolling and VEEGAN end the
-# walk as well, with about 0.006, 0.014 and 0.06, unrolling at once and packing at the price of a
-# plain step; but look at the pictures, at this length they are clouds that cover the ring and have
-# not yet found it. A histogram of modes is no measure of quality.
+# not change that. Five steps of the critic do: the ring is found, with less than 0.01 of KL and 10
+# to 16 % of samples of high quality, for three times the cost. Packing, unrolling and VEEGAN end
+# the walk as well, with about 0.006, 0.014 and 0.06, unrolling at once and packing at the price of
+# a plain step; but look at the pictures, at this length they are clouds that cover the ring and
+# have not yet found it. A histogram of modes is no measure of quality.
 #
 # Boosting needs no cure: six rounds of the game that collapses bring the mixture to 0.37,
 # and no component alone is below 1.40.
