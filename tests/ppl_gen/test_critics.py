@@ -113,7 +113,22 @@ def test_a_clipped_critic_is_never_steeper_than_its_bound(layers):
     assert gap.item() > 0.999 * 2 * steepest
 
 
-def test_clipping_follows_the_step_and_the_bound_is_attained():
+def test_the_generator_sees_the_critic_clipped(monkeypatch):
+    torch.manual_seed(0)
+    game, seen = ppl_gen.zoo.wgan((2,), 3, hidden=8, clip=0.02, critic_steps=2), []
+    plain = game.generate
+
+    def generate(data):
+        seen.append(max(p.abs().max().item() for p in game.critic.parameters()))
+        return plain(data)
+
+    monkeypatch.setattr(game, "generate", generate)
+    options = {"lr": 0.1, "staged": False, "progress": False}  # each step leaves the bound
+    ppl_gen.fit(game, torch.randn(50, 2), epochs=2, batch_size=10, **options)
+    assert seen == pytest.approx([0.02] * 6)
+
+
+def test_the_bound_of_clipped_weights_is_attained():
     critic = leaky_critic(2, 8, 0.1)
     for parameter in critic.parameters():
         parameter.data.fill_(7.0)
