@@ -337,3 +337,31 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     ):
         running.executed(path)
     del sys.modules["running"]
+
+
+def test_no_class_shows_arguments_that_it_does_not_take(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    from typing import Protocol
+
+    import conf
+    from torch import nn
+
+    class Inherits(nn.Module):
+        pass
+
+    class Takes(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+
+    class Asks(Protocol):
+        pass
+
+    def shown(value, what="class"):
+        return conf.say_no_arguments(None, what, "name", value, None, "(*args, **kwargs)", "")
+
+    assert shown(Inherits) == ("()", "")
+    assert shown(Asks) == ("()", "")
+    assert shown(Takes) is None
+    assert shown(len, "function") is None
+    for name in ("conf", "learn", "running"):
+        sys.modules.pop(name, None)

@@ -78,6 +78,13 @@ def join_names(app, what, name, value, options, lines):
             lines[i] = line.replace(found[1], found[1].replace(", ", ",\N{ZERO WIDTH SPACE}"), 1)
 
 
+def say_no_arguments(app, what, name, value, options, signature, returned):
+    """Leave out the ``*args, **kwargs`` of classes that inherit them and take none."""
+    if what == "class" and value.__init__.__module__ in ("torch.nn.modules.module", "typing"):
+        return "()", returned
+    return None
+
+
 def skip_fields(app, what, name, value, skip, options):
     """Leave out the fields of tuples, whose docstrings are Python's own and say nothing."""
     return True if (getattr(value, "__doc__", "") or "").startswith("Alias for field") else None
@@ -86,5 +93,6 @@ def skip_fields(app, what, name, value, skip, options):
 def setup(app):
     """Name attributes as they are; make thumbnails of the tutorials once the pages are there."""
     app.connect("autodoc-process-docstring", join_names, priority=900)
+    app.connect("autodoc-process-signature", say_no_arguments)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("build-finished", thumbnails)

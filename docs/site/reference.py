@@ -129,9 +129,19 @@ def resolve(name: str) -> Any:
 
 
 def summary(value: Any) -> str:
-    """The first sentence of a docstring, as reStructuredText."""
-    text = inspect.getdoc(value) if not _is_value(value) else ""
-    return (text or "").split("\n\n")[0].replace("\n", " ")
+    """The first sentence of a docstring, or what a value is, as reStructuredText."""
+    if _is_value(value):
+        return _kind(value)
+    return (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _kind(value: Any) -> str:
+    """What kind of thing a value is."""
+    if isinstance(value, dict | tuple):
+        return f"{len(value)} {'entries' if isinstance(value, dict) else 'values'}."
+    if isinstance(value, UnionType) or get_origin(value):
+        return "A type for annotations."
+    return f"A {type(value).__name__}."
 
 
 def document(name: str, names: Collection[str]) -> str:
@@ -170,8 +180,8 @@ def _described(name: str, value: Any) -> str:
     if isinstance(value, UnionType) or get_origin(value):
         return f"A type for annotations, ``{value}``."
     module, kind = name.rpartition(".")[0], type(value).__name__
-    about = f"A :class:`{kind} <{module}.{kind}>`; :mod:`{module}` says which."
-    return f"{about}\n\n{_printed(name, value)}"
+    about = f"A :class:`{kind} <{module}.{kind}>`, one of those that :mod:`{module}` describes:"
+    return f"{about}\n\n.. automodule:: {module}\n   :no-index:\n\n{_printed(name, value)}"
 
 
 def _printed(expression: str, value: Any) -> str:
