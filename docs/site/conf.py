@@ -35,6 +35,7 @@ nb_execution_mode = "off"  # assemble.py has run the tutorials, several at once
 nb_merge_streams = True
 
 autodoc_typehints_format = "short"
+maximum_signature_line_length = 88  # longer ones have a line for each argument
 autodoc_default_options = {"exclude-members": "forward, extra_repr"}
 napoleon_use_ivar = True
 napoleon_use_rtype = False
