@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppl_gen.metrics.features import DigitClassifier, digit_classifier
+from ppl_gen.metrics.features import DigitClassifier, digit_classifier, require_digits
 from ppl_gen.metrics.samples import checked_images
 
 CONFIDENT = 0.9  # a probability above which the classifier counts as sure
@@ -53,7 +53,7 @@ def digit_classes(real: Any, fake: Any) -> DigitClasses:
         fake: ``(M, 1, 28, 28)``.
 
     Raises:
-        ValueError: images of another shape or not finite, or fewer than two of them.
+        ValueError: images of another shape, range or not finite, or fewer than two of them.
 
     >>> x = ppl_gen.data.mnist().test.images[:100]
     >>> found = ppl_gen.metrics.digit_classes(x, x[:1].repeat(50, 1, 1, 1))
@@ -62,9 +62,8 @@ def digit_classes(real: Any, fake: Any) -> DigitClasses:
     """
     classifier = digit_classifier()
     x, y = (checked_images(part, role) for part, role in ((real, "real"), (fake, "generated")))
-    for part in (x, y):
-        if tuple(part.shape[1:]) != DigitClassifier.data_shape:
-            raise ValueError(f"expected images (1, 28, 28) of digits, got {tuple(part.shape[1:])}")
+    for part, role in ((x, "real"), (y, "generated")):
+        require_digits(part, role)
     (sure, of_real), (drawn_sure, of_fake) = (_read(classifier, part) for part in (x, y))
     return DigitClasses(
         kl=histogram_kl(of_fake, of_real),

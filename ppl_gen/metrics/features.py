@@ -82,6 +82,24 @@ def digit_classifier() -> DigitClassifier:
     return classifier.eval().requires_grad_(False)
 
 
+def require_digits(images: Tensor, role: str) -> None:
+    """Raise ``ValueError`` unless images are 28 × 28 and their pixels those of [0, 1].
+
+    Pixels a little outside are left to pass, since means of a normal likelihood may lie there;
+    images in [-1, 1] or of whole numbers to 255 have more than a tenth elsewhere.
+    """
+    if tuple(images.shape[1:]) != DigitClassifier.data_shape:
+        raise ValueError(
+            f"expected {role} images (1, 28, 28) of digits, got {tuple(images.shape[1:])}"
+        )
+    outside = (images < -0.1) | (images > 1.1)
+    if outside.double().mean() > 0.1:
+        raise ValueError(
+            f"expected {role} images of digits with pixels in [0, 1], got {images.min():.3g} to "
+            f"{images.max():.3g}"
+        )
+
+
 def _untrained() -> DigitClassifier:
     with seeded(0):
         return DigitClassifier()

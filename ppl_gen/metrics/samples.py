@@ -30,6 +30,7 @@ from ppl_gen.metrics.features import (
     Pixels,
     digit_classifier,
     fingerprint,
+    require_digits,
 )
 
 Extractor = str | nn.Module | Callable[[Tensor], Tensor]
@@ -85,7 +86,8 @@ def fid(real: Any, fake: Any, extractor: Extractor = "digits") -> SampleDistance
 
     Raises:
         ValueError: images that are no batches of one shape or not finite, fewer than two of them,
-            an unknown extractor, or one that cannot be given these images.
+            an unknown extractor, or one that cannot be given these images, as ``"digits"`` cannot
+            pixels far outside [0, 1].
 
     >>> x = torch.arange(40.0).reshape(10, 1, 2, 2) / 80
     >>> round(ppl_gen.metrics.fid(x, x + 0.5, "pixels").value, 3)
@@ -168,7 +170,7 @@ def _features(
             f"expected real and generated images of one shape, got {tuple(x.shape)} and "
             f"{tuple(y.shape)}"
         )
-    network = _extractor(extractor, tuple(x.shape[1:]))
+    network = _extractor(extractor, x, y)
     name = getattr(network, "name", None) or f"{type(network).__name__}-{fingerprint(network)}"
     return name, x, y, _extract(network, x), _extract(network, y)
 
@@ -192,7 +194,7 @@ def checked_images(images: Any, role: str) -> Tensor:
     return x
 
 
-def _extractor(extractor: Extractor, shape: tuple[int, ...]) -> nn.Module:
+def _extractor(extractor: Extractor, real: Tensor, fake: Tensor) -> nn.Module:
     if isinstance(extractor, nn.Module):
         return extractor
     if callable(extractor):
@@ -203,10 +205,13 @@ def _extractor(extractor: Extractor, shape: tuple[int, ...]) -> nn.Module:
         raise ValueError(
             f"expected an extractor among digits, pixels or a module, got {extractor!r}"
         )
-    if shape != DigitClassifier.data_shape:
+    if tuple(real.shape[1:]) != DigitClassifier.data_shape:
         raise ValueError(
-            f"expected images (1, 28, 28) for the extractor 'digits', got {shape}: name another"
+            f"expected images (1, 28, 28) for the extractor 'digits', got {tuple(real.shape[1:])}: "
+            "name another"
         )
+    require_digits(real, "real")
+    require_digits(fake, "generated")
     return digit_classifier()
 
 

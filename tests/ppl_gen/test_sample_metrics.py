@@ -107,6 +107,17 @@ def test_the_digit_classifier_is_good_named_and_cached(digits):
     assert ((spread - 1).abs() < 0.2).float().mean() > 0.8
 
 
+@pytest.mark.parametrize("other", [lambda x: 2 * x - 1, lambda x: 255 * x], ids=["-1", "255"])
+@pytest.mark.parametrize("distance", [metrics.fid, metrics.kid, metrics.digit_classes])
+def test_digits_of_another_range_are_refused(distance, other, digits):
+    x = digits[:60]
+    with pytest.raises(ValueError, match=r"real images of digits with pixels in \[0, 1\], got"):
+        distance(other(x), x)
+    with pytest.raises(ValueError, match=r"generated images of digits with pixels in \[0, 1\]"):
+        distance(x, other(x))
+    distance(x, 1.2 * x - 0.1)  # means of a normal likelihood may lie a little outside
+
+
 def test_a_damaged_cache_is_trained_again(own_cache, monkeypatch):
     monkeypatch.setattr(features, "_EPOCHS", 0)
     first = features.digit_classifier()
