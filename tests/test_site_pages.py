@@ -112,6 +112,7 @@ def test_no_two_pages_share_a_file_where_capitals_do_not_count(tmp_path, monkeyp
     assert len({name.lower() for name in files}) == len(files) == len(names) + 1
     assert {"graphs.adjustment.rst", "graphs.Adjustment-type.rst"} <= set(files)
     listed = (tmp_path / "index.rst").read_text()
+    assert "    import networkx as nx\n" in listed
     for path in tmp_path.glob("ppl_gen.*.rst"):
         assert f"\n   {path.stem}\n" in listed
     del sys.modules["reference"]

@@ -77,6 +77,15 @@ MODULES = {
         "plot": "Pictures",
     },
 }
+INTRODUCTION = """By task; every name has a page with an example. Examples begin after these lines::
+
+    import graphs
+    import networkx as nx
+    import ppl_gen
+    import pyro
+    import torch
+
+"""
 CONTAINERS = (
     "files",
     "objectives",
@@ -213,7 +222,7 @@ def write(folder: Path) -> list[str]:
     }
     known = [*modules, *(name for *_, names in listed for name in names)]
     pages = {name: page(name) for name in known}
-    parts = [_underlined("Reference", "=") + "By task; every name has a page with an example.\n"]
+    parts = [_underlined("Reference", "=") + INTRODUCTION]
     for package, title, names in listed:
         parts.append(_underlined(f"{package}: {title[0].lower()}{title[1:]}", "-"))
         for module in (m for m, its in modules.items() if its == title and m.startswith(package)):
