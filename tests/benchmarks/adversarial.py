@@ -6,12 +6,12 @@
 
 Every remedy stands beside the GAN with the remedy switched off, under a baseline that was fixed
 beforehand: the critic learns ten times slower than the generator, which makes the plain GAN
-collapse; in a second one, asked for by ``--baselines even``, both learn at one rate. Games cycle
-between modes, which final values hide, so beside them stands the worst moment of the second half of
-training; and final values are shown with and without averages of the generator's weights.
+collapse; in a second one, where it does not, both learn at one rate. Games cycle between modes,
+which final values hide, so beside them stands the worst moment of the second half of training; and
+final values are shown with and without averages of the generator's weights.
 
 A run that has finished is a line of ``OUT/LAW-BASELINE.jsonl`` and is not repeated; one that was
-stopped begins anew. A run takes 5 to 60 seconds of one core, all by default about 40 minutes.
+stopped begins anew. A run takes 10 to 80 seconds of one core, all by default about two hours.
 """
 
 from __future__ import annotations
@@ -264,11 +264,12 @@ def write_page(out: Path, page: Path, settings: dict[str, Any]) -> None:
     if not runs:
         raise SystemExit(f"expected finished runs in {out}, found none")
     dates = sorted({run["date"] for run in runs})
+    days = " to ".join(sorted({dates[0], dates[-1]}))
     hours = sum(run["seconds"] for run in runs) / 3600
     readings = HERE / "results" / "adversarial" / "readings.md"
     parts = [
         "# Mixtures of normals: lost modes and remedies",
-        f"`python tests/benchmarks/adversarial.py`, measured {dates[0]} to {dates[-1]} with torch "
+        f"`python tests/benchmarks/adversarial.py`, measured {days} with torch "
         f"{runs[0]['versions'].get('torch')}, one core, {hours:.1f} hours of it in all; "
         f"{settings['cycles']:,} cycles a run.",
         *([readings.read_text().strip()] if readings.exists() else []),
