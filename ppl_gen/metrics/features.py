@@ -9,7 +9,8 @@ distances under two trainings do not compare.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -105,17 +106,29 @@ def _untrained() -> DigitClassifier:
         return DigitClassifier()
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, so that weights do not depend on how many threads there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _train() -> Arrays:
     digits = mnist()
     classifier = _untrained()
     optimizer = Adam(classifier.parameters(), fused=True)
     batches = as_batches(_shifted(digits.train), 100, seed=0)
-    for epoch in range(_EPOCHS):
-        for images, labels in batches.epoch(epoch):
-            optimizer.zero_grad()
-            likelihood = Categorical(logits=classifier.logits(images)).log_prob(labels)
-            (-likelihood.sum()).backward()
-            optimizer.step()
+    with _one_thread():
+        for epoch in range(_EPOCHS):
+            for images, labels in batches.epoch(epoch):
+                optimizer.zero_grad()
+                likelihood = Categorical(logits=classifier.logits(images)).log_prob(labels)
+                (-likelihood.sum()).backward()
+                optimizer.step()
     classifier.eval()
     classifier.accuracy.fill_(_accuracy(classifier, digits.test))
     return {name: tensor.numpy() for name, tensor in classifier.state_dict().items()}

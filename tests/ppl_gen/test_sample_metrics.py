@@ -133,6 +133,20 @@ def test_a_damaged_cache_is_trained_again(own_cache, monkeypatch):
     assert features.digit_classifier().name == first.name
 
 
+def test_the_classifier_does_not_depend_on_the_number_of_threads(own_cache, monkeypatch):
+    monkeypatch.setattr(features, "_EPOCHS", 1)
+    before, names = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            names.append(features.digit_classifier().name)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        (own_cache / "digit-classifier.npz").unlink()
+    assert names[0] == names[1]
+
+
 def test_training_the_classifier_disturbs_nothing(own_cache, monkeypatch):
     import pyro
 
