@@ -48,10 +48,12 @@ PAGE = ROOT / "docs" / "results" / "latent_diffusion.md"
 
 LATENT, WIDE = 20, 40
 FIRST, SECOND, LONG, BOTH, PIXELS = 60, 160, 320, 90, 12  # epochs of each kind of training
+GUIDED = 140  # of a U-Net of pixels
 LONGER = 170  # epochs of both in turns that take five minutes
 EACH, FEW = 60, (3, 40, 80)  # epochs of each denoiser of few steps, and how many steps
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0)
-SCORED, PARTICLES, LEVELS = 100, 20, 24  # images, importance samples and noise levels of log p(x)
+SCORED, PARTICLES, LEVELS = 200, 50, 24  # images, importance samples and noise levels of log p(x)
+MANY = 500  # importance samples of all images, where densities are cheap
 SHOWN = 20
 Numbers = dict[str, float]
 
@@ -62,6 +64,7 @@ class Work:
     def __init__(self, digits: Split, scale: float, seed: int):
         self.digits, self.scale, self.seed = digits, scale, seed
         self.seconds = 0.0
+        self.values: dict[str, list[float]] = {}  # of single images
         self.shown: dict[str, Tensor] = {}
         torch.manual_seed(seed)
 
@@ -179,13 +182,18 @@ def few(work: Work) -> Numbers:
     return found
 
 
-def guided(work: Work, model: LatentDiffusion | Diffusion, steps: int = 50) -> Numbers:
+def guided(
+    work: Work,
+    model: LatentDiffusion | Diffusion,
+    weights: tuple[float, ...] = WEIGHTS,
+    steps: int = 50,
+    **how: Any,
+) -> Numbers:
     """FID and class accuracy by the weight of guidance."""
     labels, found = work.digits.test.labels, {}
-    for weight in WEIGHTS:
-        images = model.sample(
-            len(labels), labels, steps=steps, sampler="ddim", guidance=weight, seed=0
-        )
+    how = {"sampler": "ddim", **how, "steps": steps, "seed": 0}
+    for weight in weights:
+        images = model.sample(len(labels), labels, guidance=weight, **how)
         work.shown[f"w = {weight:g}"] = images[:SHOWN]
         found[f"fid_{weight:g}"] = distance(work, images)
         found[f"accuracy_{weight:g}"] = accuracy(images, labels)
@@ -209,17 +217,24 @@ def evidence(kind: str) -> Callable[[Work], Numbers]:
             work.fit(prior.on(vae), SECOND, batch_size=256)
         if kind in ("joint", "two stages"):
             vae.latents[0].prior = prior
-        images = work.digits.test.images[:SCORED]
-        found = metrics.log_likelihood(vae, images, PARTICLES, seed=0)
+        images = work.digits.test.images
+        found = metrics.log_likelihood(vae, images[:SCORED], PARTICLES, seed=0)
+        work.values["log_p"] = found.tolist()
         samples = vae.sample(len(work.real), seed=0)
         work.shown[kind] = samples[:SHOWN]
-        return {
-            "log_p": found.mean().item(),
-            "standard_error": found.std().item() / len(found) ** 0.5,
-            "fid": distance(work, samples),
-        }
+        numbers = {"log_p": found.mean().item(), "fid": distance(work, samples)}
+        if kind in ("standard", "vamp"):  # of others a density costs too much
+            numbers["log_p_all"] = metrics.log_likelihood(vae, images, MANY, seed=0).mean().item()
+        return numbers
 
     return run
+
+
+def guided_pixels(work: Work) -> Numbers:
+    """A U-Net of pixels that is told labels, trained for half an hour."""
+    model = work.fit(zoo.guided_ddpm(hidden=64), GUIDED, batch_size=64, lr=2e-3, clip_norm=1.0)
+    how = {"sampler": "ancestral", "batch_size": 250, "staged": True}
+    return guided(work, model, (1.0, 2.0), 40, **how)
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -263,6 +278,7 @@ ROWS: dict[str, tuple[str, Callable[[Work], Numbers]]] = {
     **{name: ("latents", latent(name)) for name in AUTOENCODERS},
     "autoencoder, longer": ("latents", latent("autoencoder", epochs=LONG)),
     "guided": ("guidance", latent("autoencoder", 10)),
+    "guided pixels": ("guidance", guided_pixels),
     "few steps": ("few", few),
     **{
         f"prior {name}": ("evidence", evidence(name))
@@ -298,6 +314,7 @@ def make(row: str, seed: int, settings: dict[str, Any], folder: Path) -> None:
         "row": row,
         "seed": seed,
         "numbers": {**numbers, "training": work.seconds},
+        "values": work.values,
         "seconds": time.process_time() - started,
         "settings": settings,
         "images": [len(digits.train), len(digits.test)],
@@ -342,9 +359,10 @@ def cell(values: list[float]) -> str:
 
 TITLES = {
     "latents": "Samples without labels: FID by sampler, DDIM 50 where no other is named",
-    "guidance": "Guidance: FID and class accuracy by the weight w, DDIM 50",
+    "guidance": "Guidance: FID and class accuracy by the weight w, DDIM 50, of pixels ancestral 40",
     "few": "Few steps, ancestral: FID of a denoiser trained at T times, and of one respaced",
-    "evidence": f"log p(x) of {SCORED} binary test images, {PARTICLES} importance samples each",
+    "evidence": f"log p(x) of {SCORED} binary test images, {PARTICLES} importance samples each; "
+    f"log_p_all of all, {MANY} each",
     "unet": "A U-Net of pixels with a part left out, at equal parameters, class-conditional",
 }
 
@@ -363,10 +381,31 @@ def tables(folder: Path) -> str:
         for row in ROWS:
             own = [run["numbers"] for run in mine if run["row"] == row]
             if own:
-                cells = [cell([r[n] for r in own]) if n in own[0] else "" for n in names]
+                cells = [cell([r[n] for r in own]) if n in own[0] else "–" for n in names]
                 lines.append(f"| {row} | {len(own)} | {' | '.join(cells)} |")
-        lines.append("")
+        lines += ["", *(differences(mine) if kind == "evidence" else ())]
     return "\n".join(lines)
+
+
+def differences(runs: list[dict[str, Any]]) -> list[str]:
+    """How log p(x) differs from that under the VampPrior, image by image."""
+    kept = (run for run in runs if "values" in run)
+    found = {(run["row"], run["seed"]): torch.tensor(run["values"]["log_p"]) for run in kept}
+    lines = []
+    for row in dict.fromkeys(row for row, _ in found):
+        own = [
+            values - found["prior vamp", seed]
+            for (name, seed), values in found.items()
+            if name == row != "prior vamp" and ("prior vamp", seed) in found
+        ]
+        if own:
+            mean = torch.stack(own).mean(0)  # over seeds
+            error = mean.std().item() / len(mean) ** 0.5
+            lines.append(
+                f"- {row}: {mean.mean():+.2f} nats beside the VampPrior on the same images, with a "
+                f"standard error over images of {error:.2f}, {len(own)} of the seeds"
+            )
+    return [*lines, ""]
 
 
 def page(folder: Path) -> str:
