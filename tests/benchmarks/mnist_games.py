@@ -36,12 +36,15 @@ import ppl_gen
 from ppl_gen import critics, metrics, networks, plot, zoo
 from ppl_gen.data import Split
 from ppl_gen.metrics.features import digit_classifier
+from ppl_gen.regularizers import R1
 from ppl_gen.training.players import adam
 
 HERE = Path(__file__).parent
 REFERENCE = HERE.parent / "data"
 PAGE = HERE.parents[1] / "docs" / "results" / "mnist_games.md"
-SHAPE, LATENT, BATCH, LOOKS, SHOWN, EQUAL = (1, 28, 28), 64, 64, 5, 32, 50.0
+SHAPE, LATENT, BATCH, LOOKS, SHOWN = (1, 28, 28), 64, 64, 5, 32
+SIDE = 6  # models beside each other in the figure of samples
+EQUAL = (50.0, 100.0, 600.0)  # seconds at which rows are compared
 ADAM = partial(adam, betas=(0.5, 0.999))
 
 
@@ -61,21 +64,43 @@ class Row:
     build: Callable[[], Any]
     cycles: int
     fit: Mapping[str, Any] = field(default_factory=dict)
+    looks: int = LOOKS
 
 
 ROWS = {
     "gan": Row("its defaults", partial(zoo.gan, SHAPE, LATENT), 720),
-    "gan, longer": Row("its defaults", partial(zoo.gan, SHAPE, LATENT), 3800),
+    "gan, half an hour": Row("its defaults", partial(zoo.gan, SHAPE, LATENT), 20_000, looks=20),
+    "gan, falling": Row(
+        "its defaults, rates falling to 0",
+        partial(zoo.gan, SHAPE, LATENT),
+        6600,
+        {"scheduler": "falling"},
+        looks=8,
+    ),
+    "gan, R1": Row(
+        "R1 of 1 and Adam at 1e-3, else its defaults",
+        partial(zoo.gan, SHAPE, LATENT, regularizer=R1(1.0)),
+        4200,
+        {"lr": 1e-3},
+        looks=10,
+    ),
+    "gan, R1, falling": Row(
+        "R1 of 1 and rates falling to 0, else its defaults",
+        partial(zoo.gan, SHAPE, LATENT, regularizer=R1(1.0)),
+        16_000,
+        {"scheduler": "falling"},
+        looks=16,
+    ),
     "wgan, the source's": Row(
         "clip 0.01, RMSprop at 1e-3, 5 critic steps",
         partial(zoo.wgan, SHAPE, LATENT),
-        150,
+        450,
         {"lr": 1e-3, "optimizer": optim.RMSprop},
     ),
     "gan, the source's": Row(
         "an 8×8 map of noise and two pixel shuffles, Adam at 1e-4, no averages",
         partial(zoo.gan, SHAPE, LATENT, network="map"),
-        400,
+        1800,
         {"lr": 1e-4, "ema": None},
     ),
     "vae": Row("Adam at 1e-3, averages of 0.999", vae, 600, {"lr": 1e-3, "ema": 0.999}),
@@ -91,7 +116,7 @@ ROWS = {
         },
     ),
     "dag_gan": Row("its defaults: four rotations, λ 0.2", partial(zoo.dag_gan, SHAPE, LATENT), 160),
-    "gan, Adam 1e-4": Row("else its defaults", partial(zoo.gan, SHAPE, LATENT), 360, {"lr": 1e-4}),
+    "gan, Adam 1e-4": Row("else its defaults", partial(zoo.gan, SHAPE, LATENT), 1200, {"lr": 1e-4}),
 }
 
 
@@ -128,12 +153,12 @@ def study(row: Row, digits: Split, scale: float, seed: int) -> tuple[Run, dict[s
     torch.manual_seed(seed)
     model, real = row.build(), digits.test.images
     steps = getattr(model, "critic_steps", 1)
-    cycles = max(LOOKS, round(scale * row.cycles))
+    cycles = max(row.looks, round(scale * row.cycles))
     an_epoch = len(digits.train) // BATCH // steps
     train = digits.train
     if cycles < an_epoch:
         train, an_epoch = train.subset(slice(0, cycles * BATCH * steps)), cycles
-    every, watch = max(1, cycles // LOOKS), Watch(real)
+    every, watch = max(1, cycles // row.looks), Watch(real)
     ppl_gen.fit(
         model,
         train,
@@ -180,7 +205,7 @@ COLUMNS = {
     "ms": ("ms a cycle", ".0f"),
     "seconds": ("seconds in all", ".0f"),
     "beside": ("of these beside cycles", ".0f"),
-    "equal": (f"FID after {EQUAL:.0f} s", ".1f"),
+    **{f"after {at:.0f}": (f"FID after {at:.0f} s", ".2f") for at in EQUAL},
     "fid": ("FID", ".2f"),
     "precision": ("precision", ".2f"),
     "recall": ("recall", ".2f"),
@@ -207,14 +232,14 @@ def after(run: Mapping[str, Any], seconds: float) -> float:
 
 
 def shown(runs: list[dict[str, Any]], key: str, form: str) -> str:
-    if key == "equal":
-        values = [after(run, EQUAL) for run in runs]
+    if key.startswith("after "):
+        values = [after(run, float(key.split()[1])) for run in runs]
     else:
         values = [run["numbers"][key] for run in runs]
     if not np.isfinite(values).all():
         return "–"  # training ended before
     mean = format(statistics.fmean(values), form)
-    if len(values) < 2 or key not in ("equal", "fid", "confident", "class_kl"):
+    if len(values) < 2 or not key.startswith(("after", "fid", "confident", "class_kl")):
         return mean
     return f"{mean} ({min(values):{form}} to {max(values):{form}})"
 
@@ -236,18 +261,29 @@ def figures(store: Store, page: Path) -> None:
     for rank, name in enumerate(names):
         for i, run in enumerate(store.of(name)):
             label = name if i == 0 else None
-            ax.plot(*curve(run), "o-", ms=3, lw=1.2, color=f"C{rank}", label=label)
-    ax.set(yscale="log", xlabel="seconds of the processor, compiling included", ylabel="FID")
+            look = {"color": f"C{rank % 10}", "ls": "-" if rank < 10 else "--"}
+            ax.plot(*curve(run), marker="o", ms=3, lw=1.2, label=label, **look)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="seconds of the processor, compiling included",
+        ylabel="FID",
+    )
     low, high = ax.get_ylim()
     ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50, 100) if low < tick < high]
     ax.set_yticks(ticks, map(str, ticks))
+    ax.set_xticks(ticks := (10, 30, 100, 300, 1000), map(str, ticks))
     ax.minorticks_off()
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
     drawn.savefig(page.with_suffix(".png"), dpi=110)
     kept = [name for name in names if store.pictures(name).exists()]
-    drawn = Figure(figsize=(2.1 * len(kept), 2.5), layout="constrained")
-    for ax, name in zip(np.ravel(drawn.subplots(1, len(kept))), kept, strict=True):
+    rows = -(-len(kept) // SIDE)
+    drawn = Figure(figsize=(1.8 * SIDE, 3.3 * rows), layout="constrained")
+    axes = np.ravel(drawn.subplots(rows, SIDE))
+    for ax in axes[len(kept) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes, kept, strict=False):
         with np.load(store.pictures(name)) as found:
             images = torch.from_numpy(found["samples"]).float() / 255
         plot.images(images, ax, columns=4)
@@ -265,6 +301,8 @@ def write_page(store: Store, page: Path, digits: Split) -> None:
     if not store.runs:
         raise SystemExit(f"expected finished runs in {store.folder}, found none")
     dates, about = sorted({run["date"] for run in store.runs}), store.runs[0]
+    if len(extractors := {run["extractor"] for run in store.runs}) > 1:
+        raise SystemExit(f"expected distances by one extractor, got {sorted(extractors)}")
     hours = sum(run["numbers"]["seconds"] for run in store.runs) / 3600
     beside = f"{about['confident_real']:.2f} of test images"
     days = " to ".join(sorted({dates[0], dates[-1]}))
