@@ -94,8 +94,7 @@ class Staged(DenoiserBase):
         return Prediction(graph.kind, x=x, level=self.noise.level(given[1]), **graph(given))
 
     def _eagerly(self, given: Sequence[Tensor]) -> dict[str, Any]:
-        found = self.denoiser(*given)
-        return {name: part for name in PARTS if (part := getattr(found, name)) is not None}
+        return _parts(self.denoiser(*given))
 
     def _made(self, given: list[Tensor]) -> _Graph:
         kinds = []
@@ -103,7 +102,7 @@ class Staged(DenoiserBase):
         def call(*tensors: Tensor) -> list[Tensor]:
             found = self.denoiser(*tensors)
             kinds.append(found.kind)
-            return [part for name in PARTS if (part := getattr(found, name)) is not None]
+            return list(_parts(found).values())
 
         expected = self._eagerly(given)
         environment = Environment({"denoiser": self.denoiser})
@@ -127,6 +126,10 @@ class Staged(DenoiserBase):
             graph.run = backends.compiled(recording.module, inputs)
             _require_equal(expected, graph(given))
         return graph
+
+
+def _parts(found: Prediction) -> dict[str, Any]:
+    return {name: part for name in PARTS if (part := getattr(found, name)) is not None}
 
 
 def _require_equal(expected: dict[str, Any], found: dict[str, Any]) -> None:
