@@ -184,8 +184,6 @@ class Cycle(GenerativeModel):
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor, *rest: Tensor) -> dict[str, Tensor]:
         """The mean absolute difference after a cycle, and the critics' mean logits of data."""
-        if len(x) < self.fewest:
-            return {}
         with evaluating(self):
             _, found = self.generate(x, y)
             real = {"critic_x": self.back.critic(x).mean(), "critic_y": self.there.critic(y).mean()}

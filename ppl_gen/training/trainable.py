@@ -220,9 +220,14 @@ def prepare(trainable: Trainable, *batch: Tensor) -> None:
 
 
 def evaluate(trainable: Trainable, *batch: Tensor) -> Mapping[str, Tensor]:
-    """Metrics of held-out data, means per datum; changes nothing."""
-    own = getattr(trainable, "evaluate", None)
-    return own(*batch) if own else {}
+    """Metrics of held-out data, means per datum; changes nothing.
+
+    There are none of a batch smaller than the trainable says that it can learn from.
+    """
+    own, fewest = getattr(trainable, "evaluate", None), getattr(trainable, "fewest", 1)
+    if own is None or (fewest > 1 and len(batch[0]) < fewest):
+        return {}
+    return own(*batch)
 
 
 def visit(trainable: Trainable, *batch: Tensor) -> None:
