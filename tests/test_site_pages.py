@@ -312,6 +312,21 @@ def test_results_are_kept_while_the_code_is_the_same(tmp_path, monkeypatch):
     del sys.modules["running"]
 
 
+def test_comments_and_docstrings_of_the_code_may_change_without_a_run(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import running
+
+    bare = running._statements("class A:\n    x = 'kept'\n    def f(self):\n        return 1\n")
+    told = (
+        "'of a module'\n# why\nclass A:\n    'of a class'\n    x = 'kept'\n"
+        "    def f(self):\n        'of a method'\n\n        return 1  # so\n"
+    )
+    assert running._statements(told) == bare
+    for changed in (told.replace("1", "2"), told.replace("kept", "other"), told + "f(1)\n"):
+        assert running._statements(changed) != bare
+    del sys.modules["running"]
+
+
 def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     """By a kernel that works in another folder than the one who asks it, in the same sockets."""
     pytest.importorskip(

@@ -1,12 +1,13 @@
 """The tutorials as notebooks, run once for every state of the code that they show.
 
 What a run found is kept under ``build/site/run-smoke`` and ``run-full`` as soon as it ends, so that
-a build that was stopped goes on with the tutorials that are left; text around the code may change
-without a run.
+a build that was stopped goes on with the tutorials that are left; text around the code, comments
+and docstrings may change without a run.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -65,7 +66,7 @@ def with_results(store: Path, jobs: int) -> dict[Path, Any]:
 
     store.mkdir(parents=True, exist_ok=True)
     state = _digest(
-        path.read_bytes()
+        _statements(path.read_text(encoding="utf-8"))
         for folder in (ROOT / "graphs", ROOT / "ppl_gen", ROOT / "tutorials" / "_runner.py")
         for path in sorted([folder] if folder.is_file() else folder.rglob("*.py"))
     )
@@ -110,6 +111,16 @@ def _keep(result: Any, path: Path, target: Path, full: bool) -> None:
         begun = RUN_MINUTES.with_suffix(".begun")
         begun.write_text(text + "\n")
         os.replace(begun, RUN_MINUTES)
+
+
+def _statements(source: str) -> bytes:
+    """A module without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, scope) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree).encode()
 
 
 def _code(made: Any) -> Iterator[bytes]:
