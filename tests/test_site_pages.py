@@ -357,6 +357,7 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
 
 def test_no_class_shows_arguments_that_it_does_not_take(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    from collections import namedtuple
     from typing import Protocol
 
     import conf
@@ -379,5 +380,7 @@ def test_no_class_shows_arguments_that_it_does_not_take(monkeypatch):
     assert shown(Asks) == ("()", "")
     assert shown(Takes) is None
     assert shown(len, "function") is None
+    assert shown(namedtuple("Named", "x")) is None  # its __init__ has no module
+    assert shown(UserWarning) is None
     for name in ("conf", "learn", "running"):
         sys.modules.pop(name, None)

@@ -81,7 +81,8 @@ def join_names(app, what, name, value, options, lines):
 
 def say_no_arguments(app, what, name, value, options, signature, returned):
     """Leave out the ``*args, **kwargs`` of classes that inherit them and take none."""
-    if what == "class" and value.__init__.__module__ in ("torch.nn.modules.module", "typing"):
+    inherited = getattr(value.__init__, "__module__", None)  # that of tuples has no module
+    if what == "class" and inherited in ("torch.nn.modules.module", "typing"):
         return "()", returned
     return None
 
