@@ -21,7 +21,6 @@ module               what it does
 ``sandbox``          running a function and undoing what it wrote
 ``comparison``       whether two runs agree up to rounding
 ``backends``         running a graph, compiled or not
-``matmul``           large matrix products in compiled graphs
 ``cpp_loop``         calls of graphs in turn, in C++ where that is compiled
 ``full_step``        steps with their update of the parameters as one graph
 ``cycles``           cycles of such steps, several in a call

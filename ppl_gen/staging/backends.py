@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
-from ppl_gen.staging import code_keys, kept_code, matmul
+from ppl_gen.staging import code_keys, kept_code
 from ppl_gen.staging.cpp_loop import Kernel, Run
 from ppl_gen.staging.torch_internals import (
     compile_graph,
@@ -102,8 +102,7 @@ def _made(
 ) -> Run:
     """The graph compiled, and kept under a key."""
     own: dict[Any, Callable[..., Any]] = {
-        aten.mm.default: matmul.mm,
-        aten.addmm.default: matmul.addmm,
+        aten.addmm.default: _addmm,
         aten.normal_functional.default: _normal,
     }
     run, inner = compile_graph(module, inputs, options, own)
@@ -113,6 +112,16 @@ def _made(
     if key and library:
         kept_code.keep(key, library)
     return Kernel(inner, output_count(module), library, key)
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """Leave the bias to the kernel that reads the product; the same bits.
+
+    Inductor would copy the bias before, and make a sum into ``addmm`` again.
+    """
+    if beta != 1 or alpha != 1:
+        return NotImplemented
+    return aten.sub.Tensor(aten.mm.default(a, b), aten.neg.default(bias))
 
 
 def _normal(like: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ppl_gen.staging import matmul, torch_internals
+from ppl_gen.staging import torch_internals
 from ppl_gen.staging.recording import LITERALS, storage_of
 
 # Operations of other libraries may change while their names stay.
@@ -49,7 +49,7 @@ PROCESSOR = (
     "Features",
     "CPU",
 )
-SOURCES = ("backends.py", "code_keys.py", "matmul.py", "torch_internals.py")
+SOURCES = ("backends.py", "code_keys.py", "torch_internals.py")
 
 
 class NoKey(Exception):
@@ -68,7 +68,7 @@ def graph_key(
     """
     try:
         graph = list(described_graph(module))
-        settings = sorted(options.items()), matmul.LARGE
+        settings = sorted(options.items())
         return _digest([graph, described_inputs(inputs), settings, surroundings()])
     except NoKey:
         return None

@@ -175,38 +175,6 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def lower_to_onednn(operation: Any) -> bool:
-    """Have Inductor compile ``operation(a, b, transposed)`` as oneDNN's product of matrices.
-
-    Returns:
-        Whether this torch can.
-    """
-    try:
-        from torch._inductor import mkldnn_ir
-        from torch._inductor.ir import ExternKernel, FixedLayout, TensorBox
-        from torch._inductor.lowering import permute, register_lowering
-    except ImportError:
-        return False
-
-    def contiguous(x: Any) -> Any:
-        return TensorBox(ExternKernel.require_contiguous(ExternKernel.realize_input(x)))
-
-    def lower(a: Any, b: Any, transposed: bool) -> Any:
-        # The kernel is given b's transpose, and reads it in either order of memory.
-        weight = permute(b, [1, 0])
-        weight = contiguous(weight) if transposed else permute(contiguous(b), [1, 0])
-        size = [a.get_size()[0], b.get_size()[1]]
-        node = mkldnn_ir.LinearUnary(
-            layout=FixedLayout(a.get_device(), a.get_dtype(), size),
-            inputs=[contiguous(a), ExternKernel.realize_input(weight)],
-            constant_args=[None, "none", [-1], ""],
-        )
-        return TensorBox.create(mkldnn_ir._create_output_node(node))
-
-    register_lowering(operation, type_promotion_kind=None)(lower)
-    return True
-
-
 # The variables of the Python function around a C++ wrapper that adds nothing to its arguments.
 PLAIN = {"args", "input_tensors", "input_handles", "output_handles", "output_tensors"}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppl_gen.staging import backends, code_keys, cpp_loop, kept_code, matmul, stage_function
+from ppl_gen.staging import backends, code_keys, cpp_loop, kept_code, stage_function
 from ppl_gen.staging import torch_internals as internals
 from ppl_gen.staging.recording import record
 
@@ -112,7 +112,6 @@ def changes(patch):
     yield lambda: patch.setenv("CXX", "g++-99")
     yield lambda: patch.setattr(internals, "changed_configuration", lambda: [("a", "b", "c")])
     yield lambda: patch.setattr(code_keys, "_sources", lambda: "other lines")
-    yield lambda: patch.setattr(matmul, "LARGE", 1)
 
 
 def test_what_is_around_a_graph_counts(monkeypatch):
