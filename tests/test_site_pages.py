@@ -285,14 +285,16 @@ def test_results_are_kept_while_the_code_is_the_same(tmp_path, monkeypatch):
         from nbformat.v4 import new_output
 
         made.cells[1].outputs = [new_output("stream", name="stdout", text="found")]
-        made.metadata |= {"seconds": 90.0, "cpu_seconds": 66.0}
+        made.metadata |= {"seconds": 90.0, "cpu_seconds": 66.0, "modules": ["graphs"]}
         return made
 
+    state = {"graphs": "a", "ppl_gen": "a"}
     paths = [tmp_path / "01_one.py", tmp_path / "02_two.py"]
     monkeypatch.setattr(running, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(running, "executed", executed)
     monkeypatch.setattr(running, "tutorials", lambda: paths)
     monkeypatch.setattr(running, "RUN_MINUTES", tmp_path / "minutes.json")
+    monkeypatch.setattr(running, "modules", lambda: dict(state))
     paths[0].write_text("# %% [markdown]\n# # One\n\n# %%\nx = 1\n")
     paths[1].write_text("# %% [markdown]\n# # Two\n\n# %%\nfails = 2\n")
     with pytest.raises(RuntimeError, match=r"02_two\.py: it failed"):
@@ -307,8 +309,25 @@ def test_results_are_kept_while_the_code_is_the_same(tmp_path, monkeypatch):
     assert found[paths[0]].cells[1].outputs[0].text == "found"
     assert running.minutes() == {"01_one": 1.1, "02_two": 1.1}
     assert len(list((tmp_path / "run-full").iterdir())) == 2
+    runs.clear()
+    state["ppl_gen"] = "b"  # which these do not import
+    running.with_results(tmp_path / "run-full", 1)
+    assert runs == []
+    state["graphs"] = "b"
+    running.with_results(tmp_path / "run-full", 1)
+    assert runs == ["01_one.py", "02_two.py"]
     running.with_results(tmp_path / "run-smoke", 1)
     assert running.minutes() == {"01_one": 1.1, "02_two": 1.1}
+    del sys.modules["running"]
+
+
+def test_a_module_is_known_by_its_name(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import running
+
+    found = running.modules()
+    assert {"graphs", "graphs.inference", "ppl_gen", "ppl_gen.zoo.saving", "_runner"} <= set(found)
+    assert found["graphs"] != found["ppl_gen"]
     del sys.modules["running"]
 
 
@@ -340,11 +359,14 @@ def test_a_tutorial_is_run_where_it_lies(tmp_path, monkeypatch):
     folder.mkdir()
     path = folder / "tutorial.py"
     path.write_text(
-        "# %% [markdown]\n# # A title\n\n# %%\nfrom pathlib import Path\n\nPath.cwd().name"
+        "# %% [markdown]\n# # A title\n\n# %%\nfrom pathlib import Path\n\nimport graphs\n\n"
+        "Path.cwd().name"
     )
     found = running.executed(path)
     assert found.cells[1].outputs[0].data["text/plain"] == "'elsewhere'"
     assert found.metadata["cpu_seconds"] > 0
+    assert "graphs" in found.metadata["modules"]
+    assert "ppl_gen" not in found.metadata["modules"]
     assert len(found.cells) == 2  # what asked the kernel is not shown
     assert not list(tmp_path.rglob("kernel*"))
     path.write_text("# %%\nimport warnings\n\nwarnings.warn('seen by readers')")

@@ -1,8 +1,8 @@
-"""The tutorials as notebooks, run once for every state of the code that they show.
+"""The tutorials as notebooks, run once for every state of the code that they show and import.
 
 What a run found is kept under ``build/site/run-smoke`` and ``run-full`` as soon as it ends, so that
-a build that was stopped goes on with the tutorials that are left; text around the code, comments
-and docstrings may change without a run.
+a build that was stopped goes on with the tutorials that are left; text around the code, comments,
+docstrings and modules that a tutorial does not import may change without a run.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ ROOT = HERE.parents[1]
 RUN_MINUTES = HERE / "minutes.json"  # of a processor, in full runs: written by `make docs-full`
 START_TIMEOUT = 600  # seconds, for machines with much else to do
 # Asked of the kernel, which may not have ended, and so not have been counted, when its cells have.
-CPU_SECONDS = """
-import resource
+CPU_SECONDS_AND_MODULES = """
+import json, resource, sys
 used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(sum(u.ru_utime + u.ru_stime for u in used))
+modules = [name for name in sys.modules if name.split(".")[0] in ("graphs", "ppl_gen", "_runner")]
+print(json.dumps([sum(u.ru_utime + u.ru_stime for u in used), sorted(modules)]))
 """
 
 
@@ -65,17 +66,12 @@ def with_results(store: Path, jobs: int) -> dict[Path, Any]:
     import nbformat
 
     store.mkdir(parents=True, exist_ok=True)
-    state = _digest(
-        _statements(path.read_text(encoding="utf-8"))
-        for folder in (ROOT / "graphs", ROOT / "ppl_gen", ROOT / "tutorials" / "_runner.py")
-        for path in sorted([folder] if folder.is_file() else folder.rglob("*.py"))
-    )
+    state = modules()
     fresh = {path: notebook(path.read_text(encoding="utf-8")) for path in tutorials()}
     kept = {
-        path: store / f"{path.stem}-{_digest([state.encode(), *_code(made)])}.ipynb"
-        for path, made in fresh.items()
+        path: store / f"{path.stem}-{_digest(_code(made))}.ipynb" for path, made in fresh.items()
     }
-    waiting = [path for path in fresh if not kept[path].is_file()]
+    waiting = [path for path in fresh if not _holds(kept[path], state)]
     waiting.sort(key=lambda p: (minutes().get(p.stem, 0), p.stat().st_size), reverse=True)
     failures = []
     with ProcessPoolExecutor(jobs) as pool:
@@ -85,12 +81,40 @@ def with_results(store: Path, jobs: int) -> dict[Path, Any]:
             if task.exception() is not None:
                 failures.append(f"{path.name}: {task.exception()}")
                 continue
-            _keep(task.result(), path, kept[path], store.name.endswith("full"))
+            result = task.result()
+            imported = state.keys() & result.metadata["modules"]
+            result.metadata["modules"] = {name: state[name] for name in sorted(imported)}
+            _keep(result, path, kept[path], store.name.endswith("full"))
     if failures:
         raise RuntimeError("\n".join(failures))
     for old in set(store.glob("*.ipynb")).difference(kept.values()):
         old.unlink()
     return {path: _joined(made, nbformat.read(kept[path], 4)) for path, made in fresh.items()}
+
+
+def modules() -> dict[str, str]:
+    """The modules that tutorials may import, by name, with digests of their statements."""
+    folders = (ROOT / "graphs", ROOT / "ppl_gen")
+    found = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for folder in folders
+        for path in folder.rglob("*.py")
+    }
+    found["_runner"] = ROOT / "tutorials" / "_runner.py"
+    return {
+        name: _digest([_statements(path.read_text(encoding="utf-8"))])
+        for name, path in found.items()
+    }
+
+
+def _holds(kept: Path, state: dict[str, str]) -> bool:
+    """Whether a run is kept and the modules that it imported are what they were."""
+    import nbformat
+
+    if not kept.is_file():
+        return False
+    imported = nbformat.read(kept, 4).metadata["modules"]
+    return all(state.get(name) == digest for name, digest in imported.items())
 
 
 def _keep(result: Any, path: Path, target: Path, full: bool) -> None:
@@ -139,7 +163,7 @@ def _joined(fresh: Any, run: Any) -> Any:
 
 
 def executed(path: Path) -> Any:
-    """A tutorial as a notebook with its results, and what it took of clock and processor.
+    """A tutorial as a notebook with its results, what it took of clock and processor, and imports.
 
     Raises:
         RuntimeError: a cell that warns, which readers would see.
@@ -148,7 +172,7 @@ def executed(path: Path) -> Any:
     import nbformat
 
     found = notebook(path.read_text(encoding="utf-8"))
-    found.cells.append(nbformat.v4.new_code_cell(CPU_SECONDS))
+    found.cells.append(nbformat.v4.new_code_cell(CPU_SECONDS_AND_MODULES))
     where = {"metadata": {"path": str(path.parent)}}
     began = time.perf_counter()
     client = nbclient.NotebookClient(
@@ -164,7 +188,8 @@ def executed(path: Path) -> Any:
         if output.get("name") == "stderr":
             raise RuntimeError(f"expected no warning in {path.name}, got {output.text}")
     found.metadata["seconds"] = time.perf_counter() - began
-    found.metadata["cpu_seconds"] = float(found.cells.pop().outputs[0].text)
+    cpu_seconds, imported = json.loads(found.cells.pop().outputs[0].text)
+    found.metadata |= {"cpu_seconds": cpu_seconds, "modules": imported}
     return found
 
 
