@@ -12,6 +12,7 @@ from ppl_gen._checks import require_shape
 from ppl_gen.denoisers.prediction import Prediction
 from ppl_gen.networks import Shape
 from ppl_gen.noise import Noise
+from ppl_gen.noise.kinds import require_schedule
 
 
 class DenoiserBase(nn.Module):
@@ -24,7 +25,7 @@ class DenoiserBase(nn.Module):
     Shapes: noisy data ``(B, ...)``, times ``()`` or ``(B,)``, conditions ``(B, ...)``.
 
     Raises:
-        ValueError: a schedule that is none, a shape that is none.
+        ValueError: a schedule that is none or whose noise does not rise, a shape that is none.
 
     >>> class Nothing(ppl_gen.denoisers.DenoiserBase):
     ...     def forward(self, x, u, y=None):
@@ -37,9 +38,7 @@ class DenoiserBase(nn.Module):
 
     def __init__(self, noise: Noise, data_shape: Shape | None = None):
         super().__init__()
-        if not isinstance(noise, Noise):
-            raise ValueError(f"expected a noise schedule of ppl_gen.noise, got {noise!r}")
-        self.noise = noise
+        self.noise = require_schedule(noise)
         self.data_shape = None if data_shape is None else require_shape(data_shape)
 
     def forward(self, x: Tensor, u: Tensor, y: Any = None) -> Prediction:

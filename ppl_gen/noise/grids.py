@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ def uniform(noise: Noise, n: int) -> Level:
     array([0., 1., 2., 4.])
     """
     _require_steps(n)
+    _require_noise(noise)
     if math.isinf(noise.log_snr(0.0).item()):
         return _above_clean(noise, torch.arange(1, n + 1, dtype=torch.float64) / n)
     return _above_clean(noise, torch.linspace(0, 1, n, dtype=torch.float64) if n > 1 else _END)
@@ -62,10 +64,17 @@ class Trailing:
         self.total = _require_steps(total)
 
     def __call__(self, noise: Noise, n: int) -> Level:
+        return uniform(noise, self.total)[self.indices(n)]
+
+    def indices(self, n: int) -> Tensor:
+        """The ``n + 1`` times among the total, from 0.
+
+        Raises:
+            ValueError: steps below one, more than there are times.
+        """
         if _require_steps(n) > self.total:
             raise ValueError(f"expected at most {self.total} steps, the training times, got {n}")
-        index = torch.tensor([(2 * self.total * i + n) // (2 * n) for i in range(n + 1)])
-        return uniform(noise, self.total)[index]
+        return torch.tensor([(2 * self.total * i + n) // (2 * n) for i in range(n + 1)])
 
 
 class PowerGrid:
@@ -102,7 +111,8 @@ class PowerGrid:
         self.exponent, self.least, self.most = exponent, least, most
 
     def __call__(self, noise: Noise, n: int) -> Level:
-        part = torch.linspace(0, 1, _require_steps(n), dtype=torch.float64) if n > 1 else _END
+        _require_noise(noise)
+        part = torch.linspace(0, 1, n, dtype=torch.float64) if _require_steps(n) > 1 else _END
         return _above_clean(noise, noise.time(-2 * self._log_rho(noise, part)))
 
     def _log_rho(self, noise: Noise, part: Tensor) -> Tensor:
@@ -136,7 +146,41 @@ def _above_clean(noise: Noise, u: Tensor) -> Level:
     return Level(*(torch.cat(p) for p in ((zero, u), (_END, level.alpha), (zero, level.sigma))))
 
 
+def _require_noise(noise: Noise) -> None:
+    if not isinstance(noise, Noise):
+        raise ValueError(f"expected a noise schedule of ppl_gen.noise, got {noise!r}")
+
+
 def _require_steps(n: int) -> int:
     if not is_whole(n, 1):
         raise ValueError(f"expected at least one step, got {n!r}")
     return n
+
+
+def require_grid(grid: Any) -> Grid:
+    """The grid, or ``ValueError`` unless it is a function, and not of times alone."""
+    if not callable(grid) or isinstance(grid, Noise):
+        raise ValueError(f"expected a grid of ppl_gen.noise or a function, got {grid!r}")
+    return grid
+
+
+def require_levels(levels: Any) -> Level:
+    """A grid's levels, or ``ValueError`` unless noise rises from clean data."""
+    if not isinstance(levels, Level) or levels.u.dim() != 1 or len(levels) < 2:
+        raise ValueError(
+            "expected a grid of levels, a ppl_gen.noise.Level of at least two entries, got "
+            f"{levels!r}"
+        )
+    if levels.sigma[0] != 0:
+        raise ValueError(
+            f"expected clean data at entry 0 of a grid, sigma = 0, got {levels.sigma[0]:g}"
+        )
+    log_snr = levels.log_snr
+    wrong = ~(log_snr[1:] < log_snr[:-1])
+    if bool(wrong.any()):
+        at = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"expected noise to rise along a grid, got log-SNR {log_snr[at]:g} at entry {at} and "
+            f"{log_snr[at + 1]:g} at entry {at + 1}"
+        )
+    return levels

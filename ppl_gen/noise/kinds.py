@@ -2,7 +2,7 @@ r"""A schedule is its log-SNR as a function of time; its kind says what scales b
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from ppl_gen._modes import is_readable
 from ppl_gen.noise.levels import Level
 
 Times = Tensor | float
+
+# A schedule is looked at at so many even times before it is used.
+_LOOKS = 257
 
 
 class Noise(nn.Module):
@@ -120,8 +123,33 @@ class VarianceExploding(Noise):
         return level.sigma
 
 
+def require_schedule(noise: Any) -> Noise:
+    """The schedule, or ``ValueError`` unless its log-SNR falls, in steps or steadily."""
+    if not isinstance(noise, Noise):
+        raise ValueError(f"expected a noise schedule of ppl_gen.noise, got {noise!r}")
+    times = torch.linspace(0, 1, _LOOKS, dtype=torch.float64)
+    found = noise.curve(times)
+    if not isinstance(found, Tensor) or found.shape != times.shape:
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        raise ValueError(f"expected the log-SNR of {len(times)} times from {noise}, got {got}")
+    if not is_readable(found):
+        return noise
+    lost = ~(found[1:] <= found[:-1])
+    if bool(lost.any()) or not found[0] > found[-1]:
+        at = int(lost.nonzero()[0]) if bool(lost.any()) else 0
+        after = at + 1 if bool(lost.any()) else -1
+        raise ValueError(
+            f"expected noise to rise with time, got log-SNR {found[at]:g} at {times[at]:g} and "
+            f"{found[after]:g} at {times[after]:g} with {noise}"
+        )
+    return noise
+
+
 def _require_times(u: Times) -> Tensor:
-    times = torch.as_tensor(u, dtype=torch.float64)
+    try:
+        times = torch.as_tensor(u, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected times from 0, data, to 1, noise, got {u!r}") from error
     if is_readable(times) and not bool(((times >= 0) & (times <= 1)).all()):
         raise ValueError(f"expected times from 0, data, to 1, noise, got {times.tolist()}")
     return times

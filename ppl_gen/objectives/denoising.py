@@ -18,13 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.distributions as dist
 from torch import Tensor, nn
 
-from ppl_gen._checks import is_whole
+from ppl_gen._checks import is_finite, is_whole
 from ppl_gen.denoisers import (
     DenoiserBase,
     Prediction,
@@ -46,7 +47,8 @@ from ppl_gen.noise import (
     transition,
     uniform,
 )
-from ppl_gen.noise.grids import Grid
+from ppl_gen.noise.grids import Grid, require_grid, require_levels
+from ppl_gen.noise.kinds import require_schedule
 
 Weight: TypeAlias = Callable[[Level, Level], Tensor]
 
@@ -102,7 +104,8 @@ class Denoising(nn.Module):
         grid: the times, evenly spaced by default.
 
     Raises:
-        ValueError: another weighting or variance, fewer steps than one, fewer levels than two.
+        ValueError: another weighting or variance, weights that are negative or not finite, fewer
+            steps than one, fewer levels than two, noise that does not rise.
 
     >>> noise = ppl_gen.noise.Linear()
     >>> data = ppl_gen.denoisers.Gaussian(noise, torch.zeros(2), 1.0)
@@ -132,21 +135,24 @@ class Denoising(nn.Module):
             raise ValueError(f"expected at least two grey levels or None, got {levels!r}")
         self.weighting, self.levels, self.steps = weighting, levels, steps
         self.variance = require_variance(variance)
-        self.table = grid(noise, steps)
+        self.table = require_levels(require_grid(grid)(require_schedule(noise), steps))
+        if not isinstance(weighting, str):
+            _require_weights(weighting(self.table[:-1], self.table[1:]), steps)
         last = self.table[-1]
         spread = noise.prior_scale(last).item()
         self._prior = (last.sigma.item() / spread) ** 2, last.alpha.item() / spread
-        self.times = EvenTimes() if times is None else times
+        self.times = EvenTimes() if times is None else _require_times(times)
         law = self.times(self.table)
         _require_law(law, steps)
-        varying = any(True for _ in self.times.buffers())
+        seen = type(self.times).observe is not TimeLaw.observe
+        varying = seen or any(True for _ in chain(self.times.buffers(), self.times.parameters()))
         self._share_of_first = 1.0 if varying else law[0].item()
 
     def forward(self, denoiser: DenoiserBase, x: Tensor, y: Any = None) -> Denoised:
         """The costs of data ``(B, *data_shape)`` at times drawn for them."""
         table = self._table(x.device)
         t, mass = stratified(self.times(table), len(x))
-        return self.at(denoiser, x, y, t, torch.randn_like(x), mass)
+        return self._costs(denoiser, x, y, t, torch.randn_like(x), mass, self._share_of_first)
 
     def at(
         self, denoiser: DenoiserBase, x: Tensor, y: Any, t: Tensor, noise: Tensor, mass: Tensor
@@ -161,11 +167,24 @@ class Denoising(nn.Module):
             noise: :math:`\epsilon`, of the shape of ``x``.
             mass: the probability with which each of the times was drawn.
         """
+        return self._costs(denoiser, x, y, t, noise, mass, 1.0)
+
+    def _costs(
+        self,
+        denoiser: DenoiserBase,
+        x: Tensor,
+        y: Any,
+        t: Tensor,
+        noise: Tensor,
+        mass: Tensor,
+        share_of_first: float,
+    ) -> Denoised:
+        """The costs, where time 1 is at most ``share_of_first`` of the times, rounded up."""
         found = self.predict(denoiser, x, y, t, noise)
         squared = (_target(found, x, noise) - found.value).square().flatten(1)
-        loss, raw = self._loss(found, x, squared, t, mass)
+        loss, raw = self._loss(found, x, squared, t, mass, share_of_first)
         with torch.no_grad():
-            bound = self._bound(_fixed(found), x, squared.detach(), t, mass)
+            bound = self._bound(_fixed(found), x, squared.detach(), t, mass, share_of_first)
         if self.training:
             self.times.observe(t, (bound * mass.to(x) if raw is None else raw).detach())
         return Denoised(loss, bound + self.prior_term(x), squared.detach().mean(1))
@@ -179,11 +198,17 @@ class Denoising(nn.Module):
         return denoiser(at.alpha * x + at.sigma * noise, level.u, y)
 
     def _loss(
-        self, found: Prediction, x: Tensor, squared: Tensor, t: Tensor, mass: Tensor
+        self,
+        found: Prediction,
+        x: Tensor,
+        squared: Tensor,
+        t: Tensor,
+        mass: Tensor,
+        share_of_first: float,
     ) -> tuple[Tensor, Tensor | None]:
         """Losses ``(B,)``, and what they are before they are divided by probabilities."""
         if self.weighting == "bound":
-            return self._bound(found, x, squared, t, mass), None
+            return self._bound(found, x, squared, t, mass, share_of_first), None
         table = self._table(x.device)
         named = "simple" if self.weighting == "hybrid" else self.weighting
         weight = WEIGHTS[named] if isinstance(named, str) else named
@@ -192,7 +217,7 @@ class Denoising(nn.Module):
         loss = raw / (self.steps * mass).to(x) if self.times.corrected else raw
         if self.weighting == "hybrid":
             learning = replace(found, value=found.value.detach())
-            bound = self._bound(learning, x, squared.detach(), t, mass)
+            bound = self._bound(learning, x, squared.detach(), t, mass, share_of_first)
             loss = loss + 1e-3 * bound
         return loss, raw
 
@@ -205,16 +230,23 @@ class Denoising(nn.Module):
         if steps == self.steps:
             return self
         how: dict[str, Any] = {"weighting": self.weighting, "variance": self.variance}
-        grid = Trailing(self.steps)
+        kept = Trailing(self.steps).indices(steps)
+        grid = _Given(self.table[kept])
         return Denoising(noise, steps, levels=self.levels, grid=grid, **how).train(self.training)
 
     # --- The bound --------------------------------------------------------------------------------
 
     def _bound(
-        self, found: Prediction, x: Tensor, squared: Tensor, t: Tensor, mass: Tensor
+        self,
+        found: Prediction,
+        x: Tensor,
+        squared: Tensor,
+        t: Tensor,
+        mass: Tensor,
+        share_of_first: float,
     ) -> Tensor:
         r""":math:`\ell_t / \pi_t`."""
-        return self._term(found, x, squared, t, self._share_of_first) / mass.to(x)
+        return self._term(found, x, squared, t, share_of_first) / mass.to(x)
 
     def term(self, found: Prediction, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         r""":math:`\ell_t`, ``(B,)``, of a prediction by :meth:`predict`."""
@@ -290,6 +322,33 @@ class Denoising(nn.Module):
 
     def extra_repr(self) -> str:
         return f"steps={self.steps}, weighting={self.weighting!r}, variance={self.variance!r}"
+
+
+class _Given:
+    """A grid that is there."""
+
+    def __init__(self, table: Level):
+        self.table = table
+
+    def __call__(self, noise: Noise, n: int) -> Level:
+        return self.table
+
+
+def _require_times(times: Any) -> TimeLaw:
+    if not isinstance(times, TimeLaw):
+        raise ValueError(f"expected a law of times of ppl_gen.noise, got {times!r}")
+    return times
+
+
+def _require_weights(weights: Any, steps: int) -> None:
+    """Raise ``ValueError`` unless a function gave weights of all times."""
+    if not isinstance(weights, Tensor) and not is_finite(weights):
+        raise ValueError(f"expected weights of {steps} times, got {weights!r}")
+    found = torch.as_tensor(weights)
+    if tuple(found.shape) not in ((), (steps,)):
+        raise ValueError(f"expected weights of {steps} times, got shape {tuple(found.shape)}")
+    if not bool(((found >= 0) & found.isfinite()).all()):
+        raise ValueError(f"expected finite weights of 0 or more, got {found.tolist()}")
 
 
 def _target(found: Prediction, x: Tensor, noise: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from ppl_gen.noise import (
     Importance,
     Linear,
     LogNormal,
+    PowerGrid,
+    TimeLaw,
     posterior,
     transition,
     uniform,
@@ -206,6 +208,51 @@ def test_the_estimated_bound_has_the_expectation_of_the_closed_form(variance, pu
     assert total == pytest.approx(exact, abs=4.5 * (loss.std().item() / math.sqrt(len(x)) + error))
 
 
+class Remembering(TimeLaw):
+    """A law of one's own, which keeps what it saw in no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.masses = [0.1, 0.3, 0.3, 0.3]
+
+    def forward(self, table):
+        return torch.tensor(self.masses, dtype=DOUBLE)
+
+    def observe(self, t, losses):
+        self.masses = [0.97, 0.01, 0.01, 0.01]
+
+
+def test_a_law_of_ones_own_may_visit_the_first_time_more_than_it_did():
+    data = gaussian(Ladder())
+    objective = Denoising(Ladder(), 4, variance="large", times=Remembering())
+    x = data_of(data, 40_000)
+    objective(data, x)
+    found = objective(data, x).bound
+    error = found.std().item() / math.sqrt(len(x))
+    assert found.mean().item() == pytest.approx(2.6774, abs=4.5 * error + 5e-5)
+
+
+@pytest.mark.parametrize("variance", ["small", "large", "optimal"])
+def test_costs_at_given_times_are_the_terms_of_these_times_whatever_they_are(variance):
+    data = gaussian(Ladder())
+    objective = Denoising(Ladder(), 4, variance=variance, weighting="bound").eval()
+    x, eps = data_of(data, 8), torch.randn(8, 2, dtype=DOUBLE)
+    for t in (*torch.full((4, 8), 1) * torch.arange(1, 5)[:, None], torch.arange(8) % 2 + 1):
+        mass = torch.rand(8, dtype=DOUBLE)
+        found = objective.at(data, x, None, t, eps, mass)
+        term = objective.term(objective.predict(data, x, None, t, eps), x, eps, t)
+        torch.testing.assert_close(found.loss, term / mass)
+        torch.testing.assert_close(found.bound, term / mass + objective.prior_term(x))
+
+
+@pytest.mark.parametrize("grid", [PowerGrid(), PowerGrid(math.inf, 0.01, 20.0), uniform])
+def test_fewer_times_are_those_of_the_grid(grid):
+    whole = Denoising(Cosine(), 20, grid=grid)
+    some = whole.respaced(4, Cosine())
+    assert torch.equal(some.table.u, whole.table.u[[0, 5, 10, 15, 20]])
+    assert torch.equal(some.table.sigma, whole.table.sigma[[0, 5, 10, 15, 20]])
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 10])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_terms_of_all_times_sum_to_the_closed_form(name, steps):
@@ -290,6 +337,22 @@ def test_evaluation_leaves_the_law_of_the_times_alone():
         (lambda: Denoising(Cosine(), 0), "expected at least one step, got 0"),
         (lambda: Denoising(Cosine(), weighting="snr"), "a weighting among simple, data"),
         (lambda: Denoising(Cosine(), variance="fixed"), "expected a variance among"),
+        (lambda: Denoising("cosine"), "expected a noise schedule of ppl_gen.noise, got 'cosine'"),
+        (lambda: Denoising(Cosine(), times="even"), "expected a law of times of ppl_gen.noise"),
+        (lambda: Denoising(Cosine(), grid=5), "expected a grid of ppl_gen.noise or a function"),
+        (lambda: Denoising(Cosine(), grid=lambda noise, n: None), "expected a grid of levels"),
+        *(
+            (lambda weight=weight: Denoising(Cosine(), 4, weighting=weight), message)
+            for weight, message in (
+                (lambda s, t: math.nan * t.sigma, "expected finite weights of 0 or more"),
+                (lambda s, t: -t.sigma, "expected finite weights of 0 or more"),
+                (lambda s, t: s.snr, "expected finite weights of 0 or more, got .inf"),
+                (lambda s, t: t.sigma[:2], r"expected weights of 4 times, got shape \(2,\)"),
+                (lambda s, t: "a", "expected weights of 4 times, got 'a'"),
+                (lambda s, t: True, "expected weights of 4 times, got True"),
+                (bound_weight, "expected noise at every time"),
+            )
+        ),
         (lambda: Denoising(Cosine(), levels=1), "at least two grey levels or None, got 1"),
         (lambda: Denoising(Cosine(), 4, times=Importance(3)), "expected a table of 3 steps"),
         (lambda: Denoising(Cosine(floor=0.0), 4, times=LogNormal(-30, 0.1)), "above 0 that sum"),

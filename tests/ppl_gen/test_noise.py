@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 
 from ppl_gen import noise as noises
+from ppl_gen.denoisers import Denoiser
 from ppl_gen.noise import (
     EDM,
     Cosine,
@@ -26,6 +27,9 @@ from ppl_gen.noise import (
     transition,
     uniform,
 )
+from ppl_gen.noise.grids import require_levels
+from ppl_gen.noise.kinds import require_schedule
+from ppl_gen.objectives.denoising import Denoising
 
 SCHEDULES = {
     "linear": Linear(),
@@ -281,6 +285,47 @@ class Lost(noises.VariancePreserving):
         return torch.where(u < 0.5, 5 - u, torch.nan)
 
 
+NO_COUNT = (0, -1, True, 2.5, math.nan)
+TABLE = uniform(Linear(), 3)
+
+
+class Curve(noises.VariancePreserving):
+    def __init__(self, curve):
+        super().__init__()
+        self.curve = curve
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        (lambda u: 5 + u, "expected noise to rise with time, got log-SNR 5 at 0"),
+        (lambda u: 5 + 0 * u, "expected noise to rise with time"),
+        (lambda u: u * math.nan, "expected noise to rise with time"),
+        (lambda u: torch.where(u == 1, math.nan, -u), "got log-SNR -0.996094 at 0.996094 and nan"),
+        (lambda u: 5 - 10 * u + 4 * (9 * u).sin(), "expected noise to rise with time"),
+        (lambda u: torch.zeros(3), r"the log-SNR of 257 times from Curve\(\), got shape \(3,\)"),
+        (lambda u: 1.0, "the log-SNR of 257 times from .*, got 1.0"),
+        (lambda u: None, "the log-SNR of 257 times from .*, got None"),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_schedule_that_does_not_fall_is_refused_whatever_times_are_visited(curve, message, steps):
+    noise = Curve(curve)
+    for use in (
+        lambda: Denoiser(torch.nn.Identity(), noise),
+        lambda: Denoising(noise, steps),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+def test_a_schedule_may_fall_in_steps():
+    levels = torch.tensor([math.inf, 3.0, 0.0, -3.0], dtype=torch.float64)
+    noise = Curve(lambda u: levels[(3 * u).round().long()])
+    assert require_schedule(noise) is noise
+    assert uniform(noise, 3).log_snr.tolist() == pytest.approx(levels.tolist())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -302,6 +347,21 @@ class Lost(noises.VariancePreserving):
         (lambda: uniform(Linear(), 0), "expected at least one step"),
         (lambda: uniform(Linear(), True), "expected at least one step"),
         (lambda: Trailing(0), "expected at least one step"),
+        *((lambda n=n: PowerGrid()(Linear(), n), "expected at least one step") for n in NO_COUNT),
+        (lambda: uniform("linear", 4), "expected a noise schedule"),
+        (lambda: PowerGrid()(None, 4), "expected a noise schedule"),
+        (lambda: Linear()("half"), "expected times from 0, data, to 1, noise, got 'half'"),
+        (lambda: require_levels(uniform(Linear(), 3).u), "expected a grid of levels"),
+        (lambda: require_levels(None), "expected a grid of levels"),
+        (
+            lambda: require_levels(uniform(Linear(), 3)[:1]),
+            "a ppl_gen.noise.Level of at least two entries",
+        ),
+        (lambda: require_levels(uniform(Linear(), 3)[1:]), "expected clean data at entry 0"),
+        *(
+            (lambda order=order: require_levels(TABLE[torch.tensor(order)]), "noise to rise along")
+            for order in ([0, 2, 1, 3], [0, 1, 1, 3], [0, 3, 2, 1])
+        ),
         (lambda: PowerGrid(0.0), "expected an exponent above 0 or infinity"),
         (lambda: PowerGrid(7.0, 2.0, 1.0), "expected least < most"),
         (lambda: PowerGrid(7.0, -1.0), "expected noise above 0"),
