@@ -48,8 +48,9 @@ class Gaussian(DenoiserBase):
     def __init__(self, noise: Noise, mean: Tensor, variance: Tensor | float):
         mean = _floats(mean)
         super().__init__(noise, tuple(mean.shape))
-        variance = torch.as_tensor(variance, dtype=mean.dtype, device=mean.device)
-        if (variance.dim() and variance.shape != mean.shape) or not bool((variance > 0).all()):
+        variance = _as_like(variance, mean, "variances")
+        inside = ((variance > 0) & variance.isfinite()).all()
+        if (variance.dim() and variance.shape != mean.shape) or not bool(inside):
             raise ValueError(
                 f"expected variances above 0 of shape {tuple(mean.shape)}, got {variance.tolist()}"
             )
@@ -58,6 +59,7 @@ class Gaussian(DenoiserBase):
 
     def forward(self, x: Tensor, u: Tensor, y: Any = None) -> Prediction:
         _refuse_condition(y)
+        _require_data(x, self.mean.shape)
         level = self.noise.level(u)
         at = level.like(x)
         share = self.variance / (at.alpha**2 * self.variance + at.sigma**2)
@@ -105,7 +107,7 @@ class Mixture(DenoiserBase):
 
     def __init__(self, noise: Noise, weights: Tensor, means: Tensor, covariances: Tensor):
         means = _floats(means)
-        if means.dim() != 2:
+        if means.dim() != 2 or not len(means):
             raise ValueError(f"expected means of shape (K, D), got {tuple(means.shape)}")
         super().__init__(noise, (means.shape[1],))
         self.num_classes = len(means)
@@ -116,6 +118,7 @@ class Mixture(DenoiserBase):
         self.register_buffer("axes", axes)
 
     def forward(self, x: Tensor, u: Tensor, y: Any = None) -> Prediction:
+        _require_data(x, self.means.shape[1:])
         level = self.noise.level(u)
         alpha, total = self._totals(level.like(x))
         centred = torch.einsum("bkd,kde->bke", x[:, None] - alpha * self.means, self.axes)
@@ -158,11 +161,29 @@ def _floats(values: Any) -> Tensor:
     tensor = torch.as_tensor(values)
     if not tensor.is_floating_point() or not tensor.dim():
         raise ValueError(f"expected a tensor of floating-point means, got {values!r}")
+    if not tensor.numel() or not bool(tensor.isfinite().all()):
+        raise ValueError(f"expected finite means of at least one value, got {tensor.tolist()}")
     return tensor.detach()
 
 
+def _as_like(values: Any, like: Tensor, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected {what} as numbers, got {values!r}") from error
+
+
+def _require_data(x: Tensor, shape: torch.Size) -> None:
+    if x.shape[1:] != shape:
+        raise ValueError(f"expected data of shape (B, {_listed(shape)}), got {tuple(x.shape)}")
+
+
+def _listed(shape: torch.Size) -> str:
+    return ", ".join(map(str, shape))
+
+
 def _log_weights(weights: Any, means: Tensor) -> Tensor:
-    found = torch.as_tensor(weights).to(means)
+    found = _as_like(weights, means, "weights")
     if found.shape != (len(means),) or not bool(((found > 0) & found.isfinite()).all()):
         raise ValueError(f"expected {len(means)} weights above 0, got {found.tolist()}")
     return (found / found.sum()).log()
@@ -170,7 +191,7 @@ def _log_weights(weights: Any, means: Tensor) -> Tensor:
 
 def _principal(covariances: Any, means: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues ``(K, D)`` and eigenvectors, the columns of ``(K, D, D)``."""
-    found, (size, dim) = torch.as_tensor(covariances).to(means), means.shape
+    found, (size, dim) = _as_like(covariances, means, "covariances"), means.shape
     full = found.diag_embed() if found.shape == (size, dim) else found
     if full.shape != (size, dim, dim) or not torch.allclose(full, full.mT):
         raise ValueError(

@@ -60,7 +60,7 @@ class Denoiser(DenoiserBase):
     def forward(self, x: Tensor, u: Tensor, y: Any = None) -> Prediction:
         level = self.noise.level(u)
         seen = x if self.noise.preserving else x / level.like(x).scale
-        output = _call(self.network, seen, level.u.expand(len(x)).to(x), y)
+        output = _call(self.network, seen, level.u, y)
         if not self.learned_variance:
             return Prediction(self.predicts, _require_like(output, x), x, level)
         value, raw = _halves(output, x)
@@ -116,13 +116,19 @@ class Preconditioned(DenoiserBase):
         level, time = self.noise.level(u), _require_finite(-self.noise.log_snr(u) / 8)
         at = level.like(x)
         spread = torch.hypot(at.sigma, self.data_scale * at.alpha)
-        output = _call(self.network, x / spread, time.expand(len(x)).to(x), y)
+        output = _call(self.network, x / spread, time, y)
         kept = at.alpha * self.data_scale**2 / spread**2
         added = at.sigma * self.data_scale / spread
         return Prediction("data", kept * x + added * _require_like(output, x), x, level)
 
 
 def _call(network: nn.Module, x: Tensor, time: Tensor, y: Any) -> Tensor:
+    if time.dim() and time.shape != x.shape[:1]:
+        raise ValueError(
+            f"expected one time, or one a datum, got times {tuple(time.shape)} for data of shape "
+            f"{tuple(x.shape)}"
+        )
+    time = time.expand(len(x)).to(x)
     return network(x, time) if y is None else network(x, time, y)
 
 

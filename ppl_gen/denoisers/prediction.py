@@ -34,8 +34,9 @@ def convert(value: Tensor, x: Tensor, level: Level, source: str, target: str) ->
         target: what is wanted.
 
     Raises:
-        ValueError: a kind that is none of these; data from noise or score where no signal is left
-            (:math:`\alpha = 0`); noise or score from data, or a score, where there is no noise.
+        ValueError: a kind that is none of these, a prediction of another shape; data from noise or
+            score where no signal is left (:math:`\alpha = 0`); noise or score from data, or a
+            score, where there is no noise.
 
     >>> level = ppl_gen.noise.Cosine().level(0.5)
     >>> x, v = torch.tensor([[1.0]]), torch.tensor([[0.5]])
@@ -44,6 +45,11 @@ def convert(value: Tensor, x: Tensor, level: Level, source: str, target: str) ->
     tensor([[0.5000]])
     """
     _require_kind(source)
+    if value.shape != x.shape:
+        raise ValueError(
+            f"expected a prediction of the shape of the data, {tuple(x.shape)}, "
+            f"got {tuple(value.shape)}"
+        )
     if _require_kind(target) == source:
         return value
     level = level.like(x)

@@ -2,6 +2,8 @@ r"""The variance of a step back, :math:`p(x_s \mid x_t) = \mathcal N(\tilde\mu, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,17 @@ def require_variance(kind: str) -> str:
     if kind not in VARIANCES:
         raise ValueError(f"expected a variance among {', '.join(VARIANCES)}, got {kind!r}")
     return kind
+
+
+def require_known(kind: str, prediction: Prediction, error: Any = None) -> None:
+    """Raise ``ValueError`` unless a variance of a kind can be told from a prediction."""
+    if kind == "learned" and prediction.fraction is None:
+        raise ValueError("expected a denoiser with learned_variance=True for learned variances")
+    if kind == "optimal" and prediction.error is None and error is None:
+        raise ValueError(
+            "expected error=, the mean squared error of the data as a function of time, "
+            "which this denoiser does not know"
+        )
 
 
 def reverse_variance(
@@ -58,30 +71,21 @@ def reverse_variance(
     >>> [round(reverse_variance(k, found, table[2], table[3]).item(), 3) for k in kinds]
     [0.754, 1.0, 1.739]
     """
-    require_variance(kind)
+    require_known(require_variance(kind), prediction, error)
     if kind == "large":
         return transition(s, t).variance
     q = posterior(s, t)
     if kind == "small":
         return q.variance
     if kind == "optimal":
-        return q.variance + q.on_data**2 * _error(prediction, error)
-    small = q.variance if smallest is None else smallest
-    return _between(small, transition(s, t).variance, prediction.fraction)
+        known = prediction.error if error is None else error
+        assert known is not None
+        return q.variance + q.on_data**2 * known
+    small, fraction = q.variance if smallest is None else smallest, prediction.fraction
+    assert fraction is not None
+    return _between(small, transition(s, t).variance, fraction)
 
 
-def _error(prediction: Prediction, error: Tensor | None) -> Tensor:
-    found = prediction.error if error is None else error
-    if found is None:
-        raise ValueError(
-            "expected error=, the mean squared error of the data as a function of time, "
-            "which this denoiser does not know"
-        )
-    return found
-
-
-def _between(small: Tensor, large: Tensor, fraction: Tensor | None) -> Tensor:
-    if fraction is None:
-        raise ValueError("expected a denoiser with learned_variance=True for learned variances")
+def _between(small: Tensor, large: Tensor, fraction: Tensor) -> Tensor:
     low, high = small.log().to(fraction), large.log().to(fraction)
     return torch.exp(fraction * high + (1 - fraction) * low)

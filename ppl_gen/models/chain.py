@@ -61,6 +61,8 @@ class Chain(VAE):
     def __init__(self, diffusion: Diffusion, steps: int, prior: nn.Module | None = None):
         if not is_whole(steps, 1) or steps > MOST:
             raise ValueError(f"expected 1 to {MOST} steps as latents, got {steps!r}")
+        if prior is not None and not isinstance(prior, nn.Module):
+            raise ValueError(f"expected a module of ppl_gen.priors as the prior, got {prior!r}")
         if diffusion.condition.size > diffusion.num_classes:
             raise ValueError(f"expected a diffusion of labels or none, got {diffusion.condition}")
         objective = diffusion.objective.respaced(steps, diffusion.denoiser.noise)

@@ -25,6 +25,7 @@ from ppl_gen._checks import is_finite, is_whole
 from ppl_gen._modes import evaluating
 from ppl_gen._random import preserved
 from ppl_gen.denoisers import Clipped, DenoiserBase, Guided, Staged
+from ppl_gen.denoisers.variances import require_known
 from ppl_gen.models.base import require_values
 from ppl_gen.models.chain import Chain
 from ppl_gen.models.conditions import Captions
@@ -60,7 +61,7 @@ class Diffusion(FromNoise):
 
     Raises:
         ValueError: parts that do not fit each other, predicted noise where the schedule leaves no
-            signal, numbers out of range.
+            signal, variances of which the denoiser does not know enough, numbers out of range.
 
     >>> network = ppl_gen.networks.ResidualMLP((2,), hidden=16)
     >>> denoiser = ppl_gen.denoisers.Denoiser(network, ppl_gen.noise.Cosine(), "velocity")
@@ -205,10 +206,7 @@ class Diffusion(FromNoise):
 
     def _labels(self, y: Any, n: int, guidance: float) -> Tensor | None:
         if not self.condition.size:
-            if y is not None:
-                raise ValueError(
-                    f"expected no labels, which this model does not know, got {type(y).__name__}"
-                )
+            _require_no_labels(y)
             return None
         if y is None and guidance == 0:
             return None
@@ -334,9 +332,12 @@ class Diffusion(FromNoise):
         return -nats / (math.prod(self.data_shape) * math.log(2))
 
     def _given(self, y: Any, size: int) -> Tensor | None:
+        if not self.condition.size:
+            _require_no_labels(y)
+            return None
         y = self.condition_of(y)
         self.check_labels(y, size)
-        return y if self.condition.size else None
+        return y
 
     # --- Files ----------------------------------------------------------------------------------
 
@@ -385,13 +386,23 @@ class Diffusion(FromNoise):
             null = torch.as_tensor(self.condition.null, device=x.device)
             y = torch.stack([torch.zeros_like(null), null])
         with evaluating(self), preserved():
+            u = torch.full((2,), 0.5, dtype=torch.float64, device=x.device)
             try:
-                self.denoiser(x, torch.full((2,), 0.5, dtype=torch.float64, device=x.device), y)
+                found = self.denoiser(x, u, y)
             except (RuntimeError, TypeError, IndexError) as error:
                 raise ValueError(
                     f"expected a denoiser of data {tuple(x.shape)}"
                     f"{' with ' + str(self.condition) if self.condition.size else ''}, got {error}"
                 ) from error
+        require_known(self.objective.variance, found)
+        self.sampler.check(found)
+
+
+def _require_no_labels(y: Any) -> None:
+    if y is not None:
+        raise ValueError(
+            f"expected no labels, which this model does not know, got {type(y).__name__}"
+        )
 
 
 def _streams(seed: Seed, x: Tensor) -> Streams:

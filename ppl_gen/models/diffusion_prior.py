@@ -116,8 +116,9 @@ class DiffusionPrior(nn.Module):
         r""":math:`\log p(z)` by the probability flow, ``(B,)``.
 
         Raises:
-            ValueError: codes to be differentiated by, or of another shape.
+            ValueError: codes to be differentiated by, of another shape or type, or not finite.
         """
+        self._require_codes(z)
         if torch.is_grad_enabled() and z.requires_grad:
             raise ValueError(
                 "expected codes without gradients: log p(z) of a diffusion prior is a number, "
@@ -126,6 +127,13 @@ class DiffusionPrior(nn.Module):
         c = self.standardize(z)
         found = log_likelihood(self.diffusion.denoiser, c, y, steps=self.likelihood_steps)
         return (found - self.scale.double().log().sum()).to(z)
+
+    def _require_codes(self, z: Tensor) -> None:
+        kind = self.shift.dtype
+        if not isinstance(z, Tensor) or tuple(z.shape[1:]) != self.shape or z.dtype != kind:
+            sizes = ", ".join(map(str, self.shape))
+            got = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else repr(z)
+            raise ValueError(f"expected codes (B, {sizes}) of {kind}, got {got}")
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -283,6 +291,9 @@ def require_codes(vae: VAE, shape: Shape | None = None) -> Latent:
 @torch.no_grad()
 def _posterior(latent: Latent, vae: VAE) -> dist.TorchDistribution:
     weight = next(vae.parameters())
+    for name, p in vae.named_parameters():
+        if not p.isfinite().all():
+            raise ValueError(f"expected a VAE of finite weights, got NaN or infinity in {name}")
     with evaluating(vae):
         return latent.posterior(weight.new_zeros(1, *vae.data_shape))
 
@@ -312,6 +323,9 @@ class _Codes(dist.TorchDistribution):
         return _Codes(self.prior, torch.Size(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if tuple(value.shape[value.dim() - len(self.event_shape) :]) != self.event_shape:
+            sizes = ", ".join(map(str, self.event_shape))
+            raise ValueError(f"expected codes (..., {sizes}), got {tuple(value.shape)}")
         leading = value.shape[: value.dim() - len(self.event_shape)]
         found = self.prior.log_prob(value.reshape(-1, *self.event_shape)).reshape(leading)
         return found.expand(torch.broadcast_shapes(leading, self.batch_shape))

@@ -192,7 +192,9 @@ def waves(u: Tensor) -> Tensor:
 
 
 def require_labels(y: Tensor, num_classes: int) -> Tensor:
-    """The labels, or ``ValueError`` where one is unknown."""
+    """The labels, or ``ValueError`` where one is unknown or no whole number."""
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"expected labels as whole numbers, got {y.dtype}")
     if is_readable(y) and not bool(((y >= 0) & (y <= num_classes)).all()):
         raise ValueError(f"expected labels from 0 to {num_classes}, the last for none, got {y}")
     return y

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_finite
 from ppl_gen.denoisers import Prediction, reverse_variance
-from ppl_gen.denoisers.variances import require_variance
+from ppl_gen.denoisers.variances import require_known, require_variance
 from ppl_gen.noise import Level, posterior
 from ppl_gen.noise.grids import Grid
 from ppl_gen.samplers.base import Draw, Predict, Sampler
@@ -46,7 +46,13 @@ class Ancestral(Sampler):
         grid: Grid | None = None,
     ):
         super().__init__(grid)
+        if error is not None and not callable(error):
+            raise ValueError(f"expected error as a function of time, got {error!r}")
         self.variance, self.error = require_variance(variance), error
+
+    def check(self, prediction: Prediction) -> None:
+        """Raise ``ValueError`` unless predictions carry what the variance is made of."""
+        require_known(self.variance, prediction, self.error)
 
     def step(self, predict: Predict, x: Tensor, t: Level, s: Level, draw: Draw) -> Tensor:
         found = predict(x, t)

@@ -15,7 +15,7 @@ from ppl_gen._modes import evaluating
 from ppl_gen.denoisers import DenoiserBase, Prediction
 from ppl_gen.networks import Shape
 from ppl_gen.noise import Level, uniform
-from ppl_gen.noise.grids import Grid
+from ppl_gen.noise.grids import Grid, require_grid, require_levels
 from ppl_gen.samplers.streams import Seed, Streams, keys_of
 
 Predict = Callable[[Tensor, Level], Prediction]
@@ -66,6 +66,9 @@ class Sampler:
         grid: the levels to visit, a function of a schedule and a number of steps; see
             :mod:`ppl_gen.noise`.
 
+    Raises:
+        ValueError: a grid that is no function.
+
     >>> class Denoise(ppl_gen.samplers.Sampler):
     ...     def step(self, predict, x, t, s, draw):
     ...         return s.alpha * predict(x, t).data + s.sigma * draw()
@@ -75,11 +78,14 @@ class Sampler:
     """
 
     def __init__(self, grid: Grid | None = None):
-        self.grid = self.default_grid() if grid is None else grid
+        self.grid = self.default_grid() if grid is None else require_grid(grid)
 
     def default_grid(self) -> Grid:
         """The levels this sampler visits unless told otherwise."""
         return uniform
+
+    def check(self, prediction: Prediction) -> None:
+        """Raise ``ValueError`` unless predictions carry what steps are made of."""
 
     def step(self, predict: Predict, x: Tensor, t: Level, s: Level, draw: Draw) -> Tensor:
         r"""Samples at level ``s`` from samples ``x`` at the noisier ``t``.
@@ -158,14 +164,17 @@ class Sampler:
 
         Raises:
             ValueError: numbers below one, seeds, conditions or a start of which there are not
-                ``n``, an unknown data shape; weights or samples that are not finite.
+                ``n``, an unknown data shape, a grid whose noise does not rise from clean data;
+                weights, a start or samples that are not finite.
         """
         _require_counts(n, batch_size)
         shape = _shape_of(denoiser, shape)
         _require_finite_weights(denoiser)
         keys, y = keys_of(seed, n), conditions_of(y, n)
         start = None if start is None else _require_start(start, (n, *shape))
-        levels = self.grid(denoiser.noise, steps)
+        if not is_whole(steps, 1):
+            raise ValueError(f"expected at least one step, got {steps!r}")
+        levels = require_levels(self.grid(denoiser.noise, steps))
         parts = []
         with evaluating(denoiser), self._bar(_chunks(n, batch_size), levels, progress) as bar:
             for rows in _chunks(n, batch_size):
@@ -245,16 +254,21 @@ def _shape_of(denoiser: Any, shape: Shape | None) -> Shape:
     known = denoiser.data_shape
     if shape is None and known is None:
         raise ValueError("expected shape=, the shape of a datum, which this denoiser does not know")
-    if shape is not None and known is not None and tuple(shape) != known:
+    found = known if shape is None else require_shape(shape)
+    if known is not None and found != known:
         raise ValueError(f"expected data of shape {known}, like the denoiser's, got {shape}")
-    return known or require_shape(shape)
+    assert found is not None
+    return found
 
 
 def conditions_of(y: Any, n: int) -> Tensor | None:
     """A condition a sample, ``(n, ...)``, or ``ValueError``."""
     if y is None:
         return None
-    y = torch.as_tensor(y)
+    try:
+        y = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected conditions as numbers, got {y!r}") from error
     if not y.dim():
         return y.expand(n)
     if len(y) != n:
@@ -266,4 +280,8 @@ def _require_start(start: Tensor, shape: Shape) -> Tensor:
     if not isinstance(start, Tensor) or tuple(start.shape) != shape:
         found = tuple(start.shape) if isinstance(start, Tensor) else start
         raise ValueError(f"expected a start of shape {shape}, got {found}")
+    if not start.is_floating_point():
+        raise ValueError(f"expected a start in floating point, got {start.dtype}")
+    if not start.isfinite().all():
+        raise ValueError("expected a finite start, got NaN or infinity")
     return start

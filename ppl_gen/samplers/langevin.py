@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ppl_gen._checks import is_positive, is_whole
+from ppl_gen.denoisers import Prediction
 from ppl_gen.noise import Level, PowerGrid
 from ppl_gen.noise.grids import Grid
 from ppl_gen.samplers.ancestral import Ancestral
@@ -125,6 +126,10 @@ class PredictorCorrector(Sampler):
             )
         super().__init__(predictor.grid if grid is None else grid)
         self.predictor, self.corrections, self.ratio = predictor, corrections, float(ratio)
+
+    def check(self, prediction: Prediction) -> None:
+        """Raise ``ValueError`` unless predictions carry what the predictor's steps are made of."""
+        self.predictor.check(prediction)
 
     def step(self, predict: Predict, x: Tensor, t: Level, s: Level, draw: Draw) -> Tensor:
         x = self.predictor.step(predict, x, t, s, draw)

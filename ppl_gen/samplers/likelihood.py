@@ -72,8 +72,8 @@ def log_likelihood(
         Detached values in double precision.
 
     Raises:
-        ValueError: data of another shape than the denoiser's, less than two steps or one probe, a
-            grid that ends without signal.
+        ValueError: data of another shape than the denoiser's or not finite, less than two steps or
+            one probe, a grid that ends without signal.
 
     >>> data = ppl_gen.denoisers.Gaussian(ppl_gen.noise.EDM(), torch.zeros(2), 1.0)
     >>> x = torch.tensor([[0.0, 0.0], [1.0, -1.0]])
@@ -155,4 +155,6 @@ def _require_data(denoiser: DenoiserBase, x: Tensor) -> Tensor:
         raise ValueError(f"expected data (B, ...) in floating point, got {x!r}")
     if known is not None and tuple(x.shape[1:]) != known:
         raise ValueError(f"expected data of shape {known}, got {tuple(x.shape[1:])}")
+    if not x.isfinite().all():
+        raise ValueError("expected data without NaN or infinity")
     return x

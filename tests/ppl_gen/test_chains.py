@@ -217,6 +217,7 @@ def test_probability_flow_likelihoods_of_gaussians_and_grey_levels():
             lambda m, x: ppl_gen.Diffusion(gaussian(Cosine()), (2,)).chain(),
             "1 to 50 steps as latents",
         ),
+        (lambda m, x: m.chain(prior="normal"), "expected a module of ppl_gen.priors as the prior"),
         (lambda m, x: m.bound(x, steps=0), "expected at least one step"),
         (lambda m, x: m.bound(x, draws=0), "expected at least one draw of a time"),
         (lambda m, x: m.bound(x.float()), r"expected torch\.float64"),

@@ -28,6 +28,9 @@ SCHEDULES = {"linear": Linear(), "cosine": Cosine(), "geometric": Geometric(), "
 SHAPES = [(), (3,)]
 
 
+ODD = (math.nan, math.inf, 0.0, -1.0, "a", None)
+
+
 def normal(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -434,6 +437,41 @@ ZERO, UNIT = torch.zeros(2), torch.ones(2)
             lambda: Preconditioned(Linearly(), Linear())(normal(2, 2), ZERO),
             "expected times with signal and noise",
         ),
+        (
+            lambda: Denoiser(Linearly(), Linear())(normal(2, 2), torch.full((3,), 0.5)),
+            r"one a datum, got times \(3,\) for data of shape \(2, 2\)",
+        ),
+        (
+            lambda: Preconditioned(Linearly(), Linear())(normal(2, 2), torch.full((3,), 0.5)),
+            r"one a datum, got times \(3,\) for data of shape \(2, 2\)",
+        ),
+        *(
+            (
+                lambda value=value, kinds=kinds: convert(
+                    value, normal(4, 2), Linear().level(0.5), *kinds
+                ),
+                "shape",
+            )
+            for value in (normal(4, 1), normal(1, 2), normal(2), normal(4, 3))
+            for kinds in (("noise", "data"), ("data", "data"))
+        ),
+        *((lambda v=v: Gaussian(Linear(), ZERO, v), "expected variances") for v in ODD),
+        *(
+            (lambda v=v: Gaussian(Linear(), torch.tensor([v, 0.0]), 1.0), "expected finite means")
+            for v in (math.nan, math.inf)
+        ),
+        (lambda: Gaussian(Linear(), torch.zeros(0), 1.0), "means of at least one value"),
+        (lambda: Gaussian(Linear(), ZERO, 1.0)(normal(2, 1), UNIT), r"\(B, 2\), got \(2, 1\)"),
+        (lambda: Gaussian(Linear(), ZERO, 1.0)(normal(2, 5), UNIT), r"\(B, 2\), got \(2, 5\)"),
+        (lambda: two_modes(Linear())(normal(2, 1), UNIT), r"data of shape \(B, 2\), got \(2, 1\)"),
+        (lambda: two_modes(Linear())(normal(2), UNIT), r"data of shape \(B, 2\), got \(2,\)"),
+        (
+            lambda: Mixture(Linear(), UNIT, torch.full((2, 2), math.nan), normal(2, 2).abs()),
+            "expected finite means",
+        ),
+        (lambda: Mixture(Linear(), UNIT, torch.zeros(0, 2), UNIT), "at least one value"),
+        (lambda: Mixture(Linear(), "ab", normal(2, 2), UNIT), "expected weights as numbers"),
+        (lambda: Mixture(Linear(), UNIT, normal(2, 2), "ab"), "expected covariances as numbers"),
         (lambda: Gaussian(Linear(), ZERO, ZERO), "expected variances above 0"),
         (lambda: Gaussian(Linear(), ZERO, torch.ones(3)), "expected variances"),
         (lambda: Gaussian(Linear(), torch.zeros(2).long(), 1.0), "expected a tensor of floating"),

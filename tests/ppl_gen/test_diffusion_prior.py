@@ -233,6 +233,12 @@ def test_a_vae_with_such_a_prior_is_saved_and_loaded(tmp_path):
 # --- What is refused --------------------------------------------------------------------------
 
 
+def lost():
+    vae = ppl_gen.zoo.vae((4,), 2, hidden=4)
+    next(vae.parameters()).data[0] = float("nan")
+    return vae
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -251,6 +257,20 @@ def test_a_vae_with_such_a_prior_is_saved_and_loaded(tmp_path):
         ),
         (lambda: small().on(ppl_gen.zoo.hierarchical_vae((4,), 2, hidden=4)), "one latent"),
         (lambda: small().on(nn.Identity()), "one latent"),
+        *(
+            (lambda z=z: small().log_prob(z), r"codes \(B, 2\) of torch.float32, got ")
+            for z in (
+                torch.zeros(3, 2).long(),
+                torch.zeros(3, 2).double(),
+                torch.zeros(3, 1),
+                torch.zeros(2),
+                [[0.0, 0.0]],
+            )
+        ),
+        (lambda: small().log_prob(torch.full((3, 2), float("nan"))), "without NaN"),
+        (lambda: small()().log_prob(torch.zeros(4, 3)), r"codes \(\.\.\., 2\), got \(4, 3\)"),
+        (lambda: small()().log_prob(torch.zeros(3, 2).long()), "of torch.float32, got torch.int64"),
+        (lambda: small().on(lost()), r"a VAE of finite weights, got NaN or infinity in "),
         (
             lambda: small().on(ppl_gen.zoo.autoencoder((4,), 2, hidden=4), jointly=True),
             "a posterior with an entropy",

@@ -148,6 +148,10 @@ def test_guidance_changes_the_flow_and_labels_are_one_for_all():
     [
         (lambda d: log_likelihood(d, torch.zeros(2, 3)), r"expected data of shape \(2,\)"),
         (lambda d: log_likelihood(d, torch.zeros(2)), r"expected data \(B, \.\.\.\)"),
+        *(
+            (lambda d, v=v: log_likelihood(d, torch.tensor([[v, 0.0]])), "data without NaN")
+            for v in (float("nan"), float("inf"))
+        ),
         (lambda d: log_likelihood(d, torch.zeros(2, 2), steps=1), "expected steps >= 2"),
         (lambda d: log_likelihood(d, torch.zeros(2, 2), probes=0), "probes >= 1"),
         (lambda d: log_likelihood(d, torch.zeros(2, 2), torch.zeros(3)), "expected 2 conditions"),

@@ -116,6 +116,15 @@ def test_a_residual_network_learns_the_exact_denoiser():
             ),
             "expected labels from 0 to 2",
         ),
+        *(
+            (
+                lambda dtype=dtype: ResidualMLP((2,), num_classes=2)(
+                    torch.rand(1, 2), torch.rand(1), torch.ones(1, dtype=dtype)
+                ),
+                f"expected labels as whole numbers, got {dtype}",
+            )
+            for dtype in (torch.float32, torch.float64, torch.bool)
+        ),
     ],
 )
 def test_what_a_residual_network_refuses(call, message):

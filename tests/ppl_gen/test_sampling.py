@@ -1,5 +1,6 @@
 """The contract of sampling: streams by seed and index, batches, frames, modes, refusals."""
 
+import copy
 import math
 
 import numpy
@@ -190,6 +191,33 @@ BLIND = Denoiser(Untrained(), Cosine(floor=0.0), "noise", data_shape=(2, 3, 3))
         (lambda: PredictorCorrector("ddim"), "expected a sampler as the predictor"),
         (lambda: PredictorCorrector(None, 0), "expected at least one correction"),
         (lambda: PredictorCorrector(ratio=1.0), "expected a ratio in"),
+        *(
+            (lambda make=make, grid=grid: make(grid=grid), "expected a grid of ppl_gen.noise")
+            for make in (Ancestral, DDIM, Euler, Heun, AnnealedLangevin, PredictorCorrector)
+            for grid in (5, "uniform", torch.linspace(0, 1, 5), Linear())
+        ),
+        (lambda: Ancestral("optimal", error=5), "expected error as a function of time, got 5"),
+        *(
+            (lambda s=s, n=n: s.sample(NOWHERE, 2, steps=n), "expected at least one step")
+            for s in (DDIM(), Heun(), AnnealedLangevin(2))
+            for n in (0, -1, True, 2.5)
+        ),
+        *(
+            (lambda start=start: DDIM().sample(NOWHERE, 2, start=start), message)
+            for start, message in (
+                (torch.zeros(2, 1, dtype=torch.long), "a start in floating point, got torch.int64"),
+                (torch.zeros(2, 1, dtype=torch.complex64), "a start in floating point"),
+                (torch.full((2, 1), float("nan")), "expected a finite start"),
+                (torch.full((2, 1), float("inf")), "expected a finite start"),
+                ([[0.0], [0.0]], "expected a start of shape"),
+            )
+        ),
+        *(
+            (lambda shape=shape: DDIM().sample(NOWHERE, 2, shape=shape), "expected a tuple of")
+            for shape in (1, "a", (1.0,), (True,))
+        ),
+        (lambda: DDIM().sample(network(), 2, "ab"), "expected conditions as numbers, got 'ab'"),
+        (lambda: DDIM().sample(network(), 2, ["a", "b"]), "expected conditions as numbers"),
         (lambda: DDIM().sample(NOWHERE, 0), "expected at least one sample"),
         (lambda: DDIM().sample(NOWHERE, 2, batch_size=0), "expected batch_size >= 1"),
         (lambda: DDIM().sample(NOWHERE, 2, steps=0), "expected at least one step"),
@@ -211,6 +239,37 @@ BLIND = Denoiser(Untrained(), Cosine(floor=0.0), "noise", data_shape=(2, 3, 3))
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def along(u):
+    return lambda noise, n: noise.level(torch.tensor(u, dtype=torch.float64))
+
+
+def broken(noise, n):
+    level = uniform(noise, 2)
+    level.sigma[1] = float("nan")
+    return level
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (along([0.0, 0.7, 0.3, 1.0]), "expected noise to rise along a grid, got log-SNR"),
+        (along([0.0, 0.5, 0.5, 1.0]), "expected noise to rise along a grid"),
+        (along([1.0, 0.5, 0.0]), "expected clean data at entry 0 of a grid"),
+        (along([0.3, 0.6, 1.0]), "expected clean data at entry 0 of a grid"),
+        (along([1.0]), "expected a grid of levels"),
+        (broken, "expected noise to rise along a grid"),
+        (lambda noise, n: torch.linspace(0, 1, n + 1), "expected a grid of levels"),
+        (lambda noise, n: None, "expected a grid of levels"),
+    ],
+)
+def test_a_grid_that_does_not_rise_from_clean_data_is_refused_by_every_sampler(name, grid, message):
+    sampler = copy.copy(ALL[name])
+    sampler.grid = grid
+    with pytest.raises(ValueError, match=message):
+        sampler.sample(data_of(Cosine(), 1.0), 2, steps=3, seed=0)
 
 
 def test_a_sampler_of_ones_own_overrides_a_step():
