@@ -226,6 +226,53 @@ def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
     del sys.modules["learn"]
 
 
+def test_first_words_of_the_glossary_and_other_tutorials_are_linked(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import prose
+
+    title, below = prose.improved(
+        [
+            "# FID and ELBO\n\n`FID` of $FID$ and [FID](x), of a *mean\nfield*; "
+            "see tutorial\n12, and Tutorial 05.",
+            "An FID of 3 × 28 × 28 pixels is 7 % of an FID. Nats, flaws, a 5 m law.",
+        ]
+    )
+    assert title == (
+        "# FID and ELBO\n\n`FID` of $FID$ and [FID](x), of a *{term}`mean field <mean field>`*; "
+        "see [tutorial 12](12_divergences_and_transport.ipynb), "
+        "and [Tutorial 05](05_autoencoders.ipynb)."
+    )
+    assert below == (
+        "An {term}`FID <FID, KID>` of 3\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}28\N{NO-BREAK SPACE}×"
+        "\N{NO-BREAK SPACE}28 pixels is 7\N{NO-BREAK SPACE}% of an FID. {term}`Nats <nat>`, flaws, "
+        "a 5 m {term}`law <law>`."
+    )
+    monkeypatch.setattr(prose, "COMMON", {"no such term"})
+    with pytest.raises(
+        ValueError, match=r"terms of docs/site/glossary\.md, got \['no such term'\]"
+    ):
+        prose.words()
+    del sys.modules["prose"]
+
+
+def test_a_line_does_not_begin_with_the_comma_after_a_formula(monkeypatch):
+    nodes = pytest.importorskip("docutils.nodes", reason="no site is built here: make docs does")
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import conf
+
+    formulas = [nodes.math("", text) for text in "xyz"]
+    texts = [nodes.Text(text) for text in (", then ", "-axis", " is last")]
+    paragraph = nodes.paragraph()
+    for formula, text in zip(formulas, texts, strict=True):
+        paragraph += [formula, text]
+    conf.keep_together(None, paragraph)
+    assert paragraph.astext() == "x, then y-axisz is last"
+    kept = [node.astext() for node in paragraph.findall(nodes.inline)]
+    assert kept == ["x,", "y-axis"]
+    for name in ("conf", "learn", "prose", "running"):
+        sys.modules.pop(name, None)
+
+
 def test_results_are_in_the_order_of_their_list_and_have_titles(tmp_path, monkeypatch):
     pytest.importorskip("nbformat", reason="no site is built here: make docs installs it")
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])

@@ -4,6 +4,8 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
@@ -92,8 +94,21 @@ def skip_fields(app, what, name, value, skip, options):
     return True if (getattr(value, "__doc__", "") or "").startswith("Alias for field") else None
 
 
+def keep_together(app, tree):
+    """Formulas with what is written against them: a line would else begin with a comma."""
+    for formula in list(tree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        found = isinstance(after, nodes.Text) and re.match(r"[^\s–—]+", after)
+        if found and len(found[0]) < 12:
+            together = nodes.inline(classes=["together"])
+            formula.replace_self(together)
+            together += [formula, nodes.Text(found[0])]
+            after.parent.replace(after, nodes.Text(after[len(found[0]) :]))
+
+
 def setup(app):
     """Name attributes as they are; make thumbnails of the tutorials once the pages are there."""
+    app.connect("doctree-read", keep_together)
     app.connect("autodoc-process-docstring", join_names, priority=900)
     app.connect("autodoc-process-signature", say_no_arguments)
     app.connect("autodoc-skip-member", skip_fields)

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from prose import improved
 from running import ROOT, minutes, tutorials
 
 # Which tutorials belong together, by number; within a group one is better read after another.
@@ -153,6 +154,9 @@ def thumbnails(app: Any, exception: Exception | None) -> None:
 
 def headed(made: Any, path: Path, run: str | None) -> Any:
     """A tutorial's notebook with, below its title, where to get it and with what it was run."""
+    written = [cell for cell in made.cells if cell.cell_type == "markdown"]
+    for cell, text in zip(written, improved([cell.source for cell in written]), strict=True):
+        cell.source = text
     title, _, text = made.cells[0].source.partition("\n")
     facts = (
         f'<p class="facts">Tutorial {path.name[:2]} · {duration(path)} · '

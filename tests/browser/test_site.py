@@ -233,6 +233,24 @@ def test_formulas_are_set(visited, address):
     assert not visited.locator("mjx-merror").count()
 
 
+def test_no_formula_within_a_line_is_cut_on_a_phone(visited, address, pages):
+    """Those on lines of their own scroll; others must fit, or stand on a line of their own."""
+    visited.set_viewport_size({"width": 390, "height": 800})
+    cut = {}
+    for name in (name for name in pages if name.startswith("tutorials/")):
+        visited.goto(address + name, wait_until="networkidle")
+        visited.evaluate("window.MathJax?.startup?.promise")
+        found = visited.locator("p mjx-container:not([display]), li mjx-container:not([display])")
+        wide = found.evaluate_all(
+            """all => all.filter(m => !m.closest("table")
+                && m.getBoundingClientRect().right > innerWidth - 16)
+                .map(m => m.closest("p, li").textContent.slice(0, 60))"""
+        )
+        if wide:
+            cut[name] = wide
+    assert not cut
+
+
 def test_search_finds_query(visited, address):
     visited.goto(address + "search.html?q=query", wait_until="networkidle")
     visited.wait_for_selector("#search-results li a")
