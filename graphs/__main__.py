@@ -45,12 +45,13 @@ from graphs.app.reading import read_model, read_queries, require_alone, require_
 from graphs.app.slices import OF_SLICES, asked_of_slices
 from graphs.language.notation import Node, Reader
 from graphs.language.signs import notations
+from graphs.language.suggestions import did_you_mean
 from graphs.separation.independence import Independence, independencies, query
 from graphs.separation.markov import markov_blanket
 from graphs.structure.edges import edges, edges_latex, edges_text, has_choices, kind_of
 from graphs.structure.mixed import has_marks
 from graphs.structure.models import as_graph, factorization
-from graphs.structure.nodes import did_you_mean, find_nodes
+from graphs.structure.nodes import find_nodes
 
 Record = dict[str, Any]
 MOST_SETS = 9  # of minimal adjustment sets, the first that are listed

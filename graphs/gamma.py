@@ -40,6 +40,8 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 from tqdm.auto import trange
 
+from graphs.language.suggestions import suggesting
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -322,3 +324,7 @@ def _datum(x: Any, called: str = "a datum x") -> Tensor:
     if not bool((tensor > 0) & (tensor < math.inf)):
         raise ValueError(f"expected {called} that is positive and finite, got {x!r}")
     return tensor
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

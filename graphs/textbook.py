@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import networkx as nx
 
 from graphs.language.notation import Node
+from graphs.language.suggestions import suggesting
 from graphs.structure.factorization import Factorization
 from graphs.structure.parsing import parse
 
@@ -209,3 +210,7 @@ def _pgmpy(name: str) -> Any:
 
     tables: Any = parameters(name)
     return to_pgmpy(tables)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -9,6 +9,6 @@ _resolve, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def __getattr__(name: str) -> object:
     if name in __all__:
         return _resolve(name)
-    from ppl_gen._suggestions import no_attribute
+    from graphs.language.suggestions import no_attribute
 
     raise AttributeError(no_attribute(__name__, name, __all__))

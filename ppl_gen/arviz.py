@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyro
@@ -19,6 +19,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import nn
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_whole
 from ppl_gen._modes import evaluating, seeded
 from ppl_gen._store import unregistered
@@ -188,3 +189,7 @@ def inference_data(pair: Any, *args: Any, **options: Any) -> Any:
     if int(arviz.__version__.partition(".")[0]) >= 1:
         return arviz.from_dict(found)
     return arviz.from_dict(**found)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_whole
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.cycles import Cycle
@@ -235,3 +236,7 @@ def curves(
     if ax.lines:
         ax.legend(fontsize=8)
     return ax
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

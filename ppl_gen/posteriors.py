@@ -6,12 +6,15 @@ shape ``(...)`` and event shape ``(Z,)``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.distributions.relaxed import one_hot
 from ppl_gen.schedules import Schedule
@@ -170,3 +173,7 @@ class Categorical(Family):
         """The distribution of logits ``(..., Z, K)`` in the current mode."""
         temperature = self.temperature.value if self.training else None
         return one_hot(logits, temperature, straight_through=self.straight_through)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -6,6 +6,7 @@ r"""Priors over a latent: modules that return a distribution, given the latents 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pyro.distributions as dist
 import torch
@@ -19,6 +20,7 @@ from torch.distributions import (
     constraints,
 )
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen.models.diffusion_prior import DiffusionPrior
 from ppl_gen.networks import Shared
@@ -220,3 +222,7 @@ class VampPrior(nn.Module):
         components = self._family.module(self._encoder.module(self.pseudo_inputs))
         weights = dist.Categorical(logits=self.raw_inputs.new_zeros(len(self.raw_inputs)))
         return dist.MixtureSameFamily(weights, components)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

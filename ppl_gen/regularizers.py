@@ -18,12 +18,13 @@ for one datum at a time, so a penalised critic must not mix data as batch normal
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_positive
 
 Judge: TypeAlias = Callable[[Tensor], Tensor]  # a critic, or one of its heads
@@ -198,3 +199,7 @@ def _positive(value: Any, name: str) -> float:
     if not is_positive(value):
         raise ValueError(f"expected a {name} above zero, got {value!r}")
     return float(value)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_positive
 
 Number = float | int
@@ -301,3 +303,7 @@ def _require_positive(**values: Number) -> None:
     for name, value in values.items():
         if not (_is_finite(value) and value > 0):
             raise ValueError(f"expected a positive {name}, got {value}")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

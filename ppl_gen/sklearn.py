@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from graphs.language.suggestions import suggesting
 from ppl_gen import zoo
 from ppl_gen.evaluation.embedding import embed
 from ppl_gen.metrics import log_likelihood
@@ -161,3 +162,6 @@ class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 __all__ = ["Coder"]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -13,11 +13,14 @@ steps and learns W, S and θ (Gregor and LeCun 2010).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import layer_norm
 
+from graphs.language.suggestions import suggesting
 from ppl_gen.distributions.point import DeltaWithLosses
 from ppl_gen.networks import Shared
 from ppl_gen.posteriors import Family
@@ -147,3 +150,7 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Tensor, *labels: Tensor) -> Tensor:
         return self.decoder(z @ self._coder.module.dictionary.T, *labels)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -7,8 +7,11 @@ map without an inverse can only bring laws together, so there is none here.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_whole
 
 AXES = {"vertical": -2, "horizontal": -1}
@@ -89,3 +92,7 @@ def rotations() -> list[Rotation]:
     [Rotation(0), Rotation(1), Rotation(2), Rotation(3)]
     """
     return [Rotation(turns) for turns in range(4)]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

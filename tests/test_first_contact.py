@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import get_args
 
 import networkx as nx
@@ -17,6 +18,7 @@ import torch
 
 import graphs
 import ppl_gen
+from graphs.language.suggestions import nearest
 from ppl_gen.app import cli
 from ppl_gen.app.page import Section, to_html
 from ppl_gen.zoo import registry
@@ -42,6 +44,70 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_attribute_that_was_meant_is_named(module, wrong, meant):
     with pytest.raises(AttributeError, match=rf"no attribute '{wrong}' \(did you mean '{meant}'"):
         getattr(importlib.import_module(module), wrong)
+
+
+def _public_modules():
+    """The modules that are names of either package."""
+    return sorted(
+        value.__name__
+        for package in (graphs, ppl_gen, ppl_gen.objectives)
+        for value in (getattr(package, name) for name in package.__all__)
+        if isinstance(value, ModuleType)
+    )
+
+
+@pytest.mark.parametrize("module", _public_modules())
+def test_every_public_module_names_what_was_meant(module):
+    found = importlib.import_module(module)
+    known = getattr(found, "__all__", None) or [
+        name
+        for name, value in vars(found).items()
+        if inspect.isfunction(value) or inspect.isclass(value)
+        if value.__module__ == module and not name.startswith("_")
+    ]
+    assert known
+    for name in known:
+        half = len(name) // 2
+        slips = {
+            name[:half] + name[half + 1 :],
+            name + "x",
+            name.swapcase(),
+            name[1::-1] + name[2:],
+        }
+        for wrong in slips - set(dir(found)) - set(vars(found)):
+            if len(name) < 4:
+                continue
+            with pytest.raises(AttributeError) as refusal:
+                getattr(found, wrong)
+            said = str(refusal.value)
+            hint = re.search(rf"'{module}' .* '{wrong}' \(did you mean '(.*)'\?\)", said)
+            assert hint, said
+            assert hint[1] == name or hint[1].lower() in _one_slip(wrong.lower(), hint[1].lower())
+
+
+def _one_slip(text, letters):
+    """The text with one letter added, dropped, changed or changed over with the next."""
+    return {
+        text[:i] + new + text[j:]
+        for i in range(len(text) + 1)
+        for j in (i, i + 1, i + 2)
+        for new in ("", *letters, text[i : i + 2][::-1])
+        if len(new) != 2 or j == i + 2
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known", "meant"),
+    [
+        ("vea", ["veegan", "vae", "tc_vae"], "vae"),
+        ("smok", ["Smoke", "smoke"], "smoke"),
+        ("SMOK", ["Smoke", "dysp"], "Smoke"),
+        ("lat", ["hidden", "latent_dim"], "latent_dim"),
+        ("b", ["a", "c"], None),
+    ],
+)
+def test_the_name_that_the_fewest_slips_lead_to_is_meant(wrong, known, meant):
+    assert nearest(wrong, known) == meant
 
 
 def test_a_name_far_from_every_other_gets_no_suggestion():
@@ -102,7 +168,13 @@ def test_types_of_parts_are_those_of_the_family():
     [
         (["trian", "vae"], "got trian (did you mean 'train'?)"),
         (["train", "betavae"], "got betavae (did you mean 'beta_vae'?)"),
+        (["train", "vea"], "got vea (did you mean 'vae'?)"),
         (["train", "beta_vae", "--bta", "3"], "did you mean '--beta'?"),
+        (["train", "vae", "--latnet-dim", "3"], "did you mean '--latent-dim'?"),
+        (["train", "gan", "--batchsize", "3"], "did you mean '--batch-size'?"),
+        (["sample", "run", "--guidence", "2"], "did you mean '--guidance'?"),
+        (["evaluate", "run", "--jsn"], "did you mean '--json'?"),
+        (["tour", "--smke"], "did you mean '--smoke'?"),
     ],
 )
 def test_the_command_line_names_what_was_meant(arguments, message, capsys):

@@ -11,6 +11,7 @@ from typing import Any
 
 from graphs import textbook
 from graphs.app.opening import opened
+from graphs.language.suggestions import did_you_mean
 from graphs.structure.parsing import parse, states_graph
 
 _FILE_NAME = re.compile(
@@ -42,6 +43,7 @@ def read_model(text: str, tables: bool = False) -> Any:
         "expected a file (.bif, .xmlbif, .uai, .net, .xdsl, .dsc, .dot, .gml, .csv, also .gz), a "
         "factorization such as P(A)P(B|A), a graph such as 'dag { A -> B }' or a textbook example "
         f"({', '.join(textbook.NAMES)}), got {text!r}"
+        f"{did_you_mean(text, textbook.NAMES)}"
     )
 
 

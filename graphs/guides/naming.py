@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphs.guides.gaps import GuideGaps, guide_gaps
-from graphs.structure.nodes import did_you_mean
+from graphs.language.suggestions import did_you_mean
 
 
 def named_gaps(model: str, guide: str, arguments: str | None = None) -> GuideGaps:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from graphs.inference.evidence import MISSING, read_evidence
 from graphs.language.notation import Node
+from graphs.language.suggestions import did_you_mean
 from graphs.parameters.states import is_missing, simplified
 from graphs.parameters.tables import Scope, States
-from graphs.structure.nodes import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

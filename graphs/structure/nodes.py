@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Container, Iterable
 from itertools import islice
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import networkx as nx
 
 from graphs.language.notation import Node
+from graphs.language.suggestions import nearest
 from graphs.structure.search import children_of, parents_of
 
 NodeSet = Node | Iterable[Node]
@@ -76,22 +76,12 @@ def contains(known: Container[Any], node: Any) -> bool:
         return False
 
 
-def did_you_mean(text: str, names: Iterable[str]) -> str:
-    """``" (did you mean 'smoke'?)"``, or nothing where no name is near."""
-    near = difflib.get_close_matches(text, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def unknown(known: Iterable[Node], node: Any) -> str:
     """``'smok' (did you mean 'smoke'?)``, for error messages."""
     names = {str(name): name for name in islice(known, 10_000)}
-    lowered = {text.lower(): name for text, name in names.items()}
-    text = str(node)
-    near = difflib.get_close_matches(text, names, n=1) or [
-        str(lowered[m]) for m in difflib.get_close_matches(text.lower(), lowered, n=1)
-    ]
-    if near:
-        return f"{node!r} (did you mean {names[near[0]]!r}?)"
+    meant = nearest(str(node), names)
+    if meant is not None:
+        return f"{node!r} (did you mean {names[meant]!r}?)"
     listing = ", ".join(list(names)[:12]) + (", ..." if len(names) > 12 else "")
     return f"{node!r}; the nodes are {listing}"
 

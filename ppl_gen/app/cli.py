@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from graphs.language.suggestions import did_you_mean
 from ppl_gen import __version__
-from ppl_gen._suggestions import did_you_mean
 
 Command = Callable[[argparse.Namespace], None]
 # Options that are left to the data or the other options, None by default.
@@ -106,6 +106,13 @@ def _parser(training: bool) -> argparse.ArgumentParser:
 
 class _Parser(argparse.ArgumentParser):
     """Names the nearest command, model or option for one that does not exist."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of a command too: what it does not know, its parent, which would be asked, cannot."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message):

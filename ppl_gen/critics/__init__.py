@@ -20,6 +20,9 @@ wrapper        what the critic is shown                             source
 torch.Size([2, 1, 8, 8])
 """
 
+from typing import TYPE_CHECKING
+
+from graphs.language.suggestions import suggesting
 from ppl_gen.critics.base import Critic, Joined, default
 from ppl_gen.critics.noisy import Noisy
 from ppl_gen.critics.packed import Packed, packed_shape
@@ -43,3 +46,6 @@ __all__ = [
     "require",
     "total",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

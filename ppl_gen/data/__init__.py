@@ -9,7 +9,7 @@ words.
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.data.digit_captions import VOCABULARY, captions, stroke, words
 from ppl_gen.data.digits import mnist
 from ppl_gen.data.idx import read_idx
@@ -41,4 +41,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

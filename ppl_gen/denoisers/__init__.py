@@ -17,6 +17,9 @@ module           what it holds
 ===============  ===============================================================================
 """
 
+from typing import TYPE_CHECKING
+
+from graphs.language.suggestions import suggesting
 from ppl_gen.denoisers.base import DenoiserBase
 from ppl_gen.denoisers.exact import Gaussian, Mixture
 from ppl_gen.denoisers.guidance import Clipped, Guided
@@ -50,3 +53,6 @@ __all__ = [
     "prediction_weight",
     "reverse_variance",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

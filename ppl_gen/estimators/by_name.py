@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
+from graphs.language.suggestions import did_you_mean
 from ppl_gen.estimators.arm import ARM, DisARM
 from ppl_gen.estimators.base import Estimator, registry
 from ppl_gen.estimators.control_variates import Rebar, Relax
@@ -51,8 +50,7 @@ def make(estimator: str | Estimator) -> Estimator:
     if isinstance(estimator, Estimator):
         return estimator
     if not isinstance(estimator, str) or estimator not in registry:
-        near = difflib.get_close_matches(str(estimator), registry, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(str(estimator), registry)
         raise ValueError(
             f"expected an Estimator or one of {', '.join(registry)}, got {estimator!r}{hint}"
         )

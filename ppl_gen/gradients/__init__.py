@@ -4,6 +4,9 @@ The estimators are those of :mod:`ppl_gen.estimators`; problems with a known gra
 of one's own, show what each costs and gives.
 """
 
+from typing import TYPE_CHECKING
+
+from graphs.language.suggestions import suggesting
 from ppl_gen.estimators import (
     ARM,
     NVIL,
@@ -64,3 +67,6 @@ __all__ = [
     "program",
     "registry",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

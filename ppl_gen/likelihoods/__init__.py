@@ -7,7 +7,7 @@ shape, such as the rows ``(D,)`` of a table, works alike on its first dimension.
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.distributions.grey_levels import GreyBernoulli
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.likelihoods.by_name import make
@@ -36,4 +36,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from graphs.language.suggestions import did_you_mean
 from ppl_gen.likelihoods.base import Likelihood
 from ppl_gen.likelihoods.pixels import (
     Bernoulli,
@@ -39,5 +40,8 @@ def make(likelihood: str | Sequence[str | int] | Likelihood) -> Likelihood:
     if isinstance(likelihood, (tuple, list)):
         return Mixed(likelihood)
     if not isinstance(likelihood, str) or likelihood not in named:
-        raise ValueError(f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}")
+        hint = did_you_mean(likelihood, named) if isinstance(likelihood, str) else ""
+        raise ValueError(
+            f"expected a Likelihood or one of {', '.join(named)}, got {likelihood!r}{hint}"
+        )
     return named[likelihood]()

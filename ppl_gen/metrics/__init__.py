@@ -6,7 +6,7 @@ were binarised: numbers of different binarisations must not be compared.
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.evaluation.batched import binarization
 from ppl_gen.metrics.along import Along
 from ppl_gen.metrics.bounds import ELBOTerms, elbo_terms, log_likelihood
@@ -79,4 +79,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

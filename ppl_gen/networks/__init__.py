@@ -15,7 +15,7 @@ module           what it holds
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.networks.denoising import denoising
 from ppl_gen.networks.plain import (
     MLP,
@@ -69,4 +69,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

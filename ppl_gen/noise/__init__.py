@@ -18,6 +18,9 @@ module         what it holds
 =============  =================================================================================
 """
 
+from typing import TYPE_CHECKING
+
+from graphs.language.suggestions import suggesting
 from ppl_gen.noise.grids import PowerGrid, Trailing, uniform
 from ppl_gen.noise.kinds import Noise, VarianceExploding, VariancePreserving
 from ppl_gen.noise.laws import EvenTimes, Importance, LogNormal, TimeLaw, stratified
@@ -46,3 +49,6 @@ __all__ = [
     "transition",
     "uniform",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -21,4 +21,12 @@ module                 what it holds
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from graphs.language.suggestions import no_attribute
+
+_resolve, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        return _resolve(name)
+    raise AttributeError(no_attribute(__name__, name, __all__))

@@ -19,12 +19,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 import torch.distributions as dist
 from torch import Tensor, nn
 
+from graphs.language.suggestions import suggesting
 from ppl_gen._checks import is_finite, is_whole
 from ppl_gen.denoisers import (
     DenoiserBase,
@@ -392,3 +393,7 @@ def _require_law(law: Tensor, steps: int) -> None:
         raise ValueError(f"expected probabilities of {steps} times, got {law}")
     if abs(law.sum().item() - 1) > 1e-6 or (law == 0).any():
         raise ValueError("expected times with probabilities above 0 that sum to 1, got others")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -40,9 +40,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from graphs.language.suggestions import suggesting
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -144,3 +147,7 @@ def by_name(divergence: str | Divergence) -> Divergence:
     if not isinstance(divergence, str) or divergence not in ALL:
         raise ValueError(f"expected a Divergence or one of {', '.join(ALL)}, got {divergence!r}")
     return ALL[divergence]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

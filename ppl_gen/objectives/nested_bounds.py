@@ -18,13 +18,14 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from graphs.language.suggestions import suggesting
 from ppl_gen.objectives.closed_forms import base_of
 from ppl_gen.objectives.elbo import IWAE, Rescore
 from ppl_gen.objectives.terms import Program, Terms
@@ -286,3 +287,7 @@ def _require_equal(first: Tensor, second: Tensor, site: str) -> None:
             f"expected a guide with the same density of {site} in every run, got another: dropout "
             "and other noise in the guide bias this gradient"
         )
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

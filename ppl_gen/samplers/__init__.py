@@ -19,7 +19,7 @@ module          what it holds
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Frames, Sampler
 from ppl_gen.samplers.by_name import by_name
@@ -44,4 +44,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

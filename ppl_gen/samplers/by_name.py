@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ppl_gen._suggestions import did_you_mean
+from graphs.language.suggestions import did_you_mean
 from ppl_gen.samplers.ancestral import DDIM, Ancestral
 from ppl_gen.samplers.base import Sampler
 from ppl_gen.samplers.flow import Euler, Heun

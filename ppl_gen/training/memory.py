@@ -12,7 +12,9 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from graphs.language.suggestions import suggesting
 
 # Parameters of mallopt(3). Blocks above 32 MiB, where glibc's adaptation of the thresholds ends,
 # are mapped one by one as before: in one heap with the others, they would leave gaps that grow.
@@ -53,3 +55,7 @@ kept = retained
 @cache
 def _glibc() -> Any:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = suggesting(__name__)

@@ -12,7 +12,7 @@ take those of :func:`gan` in the same way, and diffusions those of :func:`ddpm`.
 
 from typing import TYPE_CHECKING
 
-from ppl_gen._suggestions import suggesting
+from graphs.language.suggestions import suggesting
 from ppl_gen.zoo.adversarial.adagan import adagan
 from ppl_gen.zoo.adversarial.adversarial_autoencoder import adversarial_autoencoder
 from ppl_gen.zoo.adversarial.cycle_gan import cycle_gan
@@ -92,4 +92,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = suggesting(__name__, __all__)
+    __getattr__ = suggesting(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
-from ppl_gen._suggestions import did_you_mean
+from graphs.language.suggestions import did_you_mean
 from ppl_gen.models.base import GenerativeModel
 from ppl_gen.models.recipe import Recipe, is_plain
 from ppl_gen.networks import Shape, Widths
