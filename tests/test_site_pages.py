@@ -269,7 +269,7 @@ def test_a_line_does_not_begin_with_the_comma_after_a_formula(monkeypatch):
     assert paragraph.astext() == "x, then y-axisz is last"
     kept = [node.astext() for node in paragraph.findall(nodes.inline)]
     assert kept == ["x,", "y-axis"]
-    for name in ("conf", "learn", "prose", "running"):
+    for name in ("conf", "thumbnails", "running"):
         sys.modules.pop(name, None)
 
 

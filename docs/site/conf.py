@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from learn import thumbnails  # noqa: E402
+from thumbnails import thumbnails  # noqa: E402
 
 project = "ppl-gen"
 author = copyright = "The ppl-gen developers"

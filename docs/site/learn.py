@@ -24,10 +24,11 @@ NUMBERS = r"^## What the numbers say$"
 WHOLE = "*Those of a whole run, which differ from what a short one has shown above.*"
 SHORT = """:::{{note}}
 What the cells print and draw here is from a run with short settings, {seconds:.0f} s of a
-processor. A whole run, whose numbers the text speaks of, is on the site of `make docs-full`. Here
-models are hardly trained: generated images may be noise, comparisons with a source may fail, and –
-stands for what was left out.
+processor. A whole run, whose numbers the text speaks of, is on the site of `make docs-full`.{more}
 :::"""
+HARDLY = """ Here models are hardly
+trained: generated images may be noise, comparisons with a source may fail, and – stands for what
+was left out."""
 
 
 def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) -> str:
@@ -46,10 +47,11 @@ def cards(run: str | None = "smoke", seconds: dict[str, float] | None = None) ->
         "Each can be read alone. Begin with 01 for graphs, with 11 if you have Pyro programs, with "
         "03 for variational inference and with 05 for deep generative models. Words that one does "
         "not explain are [explained on a page of their own](glossary).\n",
-        'To run one, download it with <a href="downloads/_runner.py" download>_runner.py</a> into '
-        "one folder: as a script (`python 01_bayesian_networks.py`; short settings with `--smoke`) "
-        "or as a notebook (short with the environment variable `TUTORIALS_SMOKE=1`). What "
-        "`tutorial.section`, `tutorial.show` and `table` do is said at the head of 01.\n",
+        "To run one, [install the library](start) and download the tutorial and "
+        '<a href="downloads/_runner.py" download>_runner.py</a> into one folder. It runs as a '
+        "script (`python 01_bayesian_networks.py`; short settings with `--smoke`) or as a notebook "
+        "(short with the environment variable `TUTORIALS_SMOKE=1`). What `tutorial.section`, "
+        "`tutorial.show` and `table` do is explained at the head of 01.\n",
     ]
     for title, paths in groups().items():
         parts.append(f"## {title}\n\n::::{{grid}} 1 2 3 3\n:gutter: 3\n")
@@ -132,26 +134,6 @@ def reading_minutes(path: Path) -> int:
     return round(words / WORDS_A_MINUTE + len(code) / CODE_LINES_A_MINUTE)
 
 
-def thumbnails(app: Any, exception: Exception | None) -> None:
-    """The first picture of every tutorial, small, once Sphinx has written the pages."""
-    if exception is not None or app.builder.name != "html":
-        return
-    from PIL import Image
-
-    out = Path(app.outdir)
-    (out / "thumbnails").mkdir(exist_ok=True)
-    for path in tutorials():
-        page = (out / "tutorials" / f"{path.stem}.html").read_text(encoding="utf-8")
-        found = re.search(r'src="\.\./(_images/[^"]+\.png)"', page)
-        small = (
-            Image.open(out / found[1]).convert("RGB")
-            if found
-            else Image.new("RGB", (8, 4), "white")
-        )
-        small.thumbnail((480, 480))
-        small.save(out / "thumbnails" / f"{path.stem}.png", optimize=True)
-
-
 def headed(made: Any, path: Path, run: str | None) -> Any:
     """A tutorial's notebook with, below its title, where to get it and with what it was run."""
     written = [cell for cell in made.cells if cell.cell_type == "markdown"]
@@ -164,8 +146,10 @@ def headed(made: Any, path: Path, run: str | None) -> Any:
         f'<a href="../glossary.html">words</a></p>'
     )
     parts = [title, facts, text.strip()]
-    if run == "smoke" and "tutorial.smoke" in path.read_text(encoding="utf-8"):
-        parts.insert(2, SHORT.format(seconds=made.metadata["cpu_seconds"]))
+    code = path.read_text(encoding="utf-8")
+    if run == "smoke" and "tutorial.smoke" in code:
+        more = HARDLY if "ppl_gen.fit(" in code else ""
+        parts.insert(2, SHORT.format(seconds=made.metadata["cpu_seconds"], more=more))
         for cell in made.cells:
             cell.source = re.sub(NUMBERS, rf"\g<0>\n\n{WHOLE}", cell.source, flags=re.MULTILINE)
     made.cells[0].source = "\n\n".join(parts)

@@ -62,4 +62,4 @@ def _pattern(word: str) -> str:
 
 def unbroken(text: str) -> str:
     """A text whose per cents and products of numbers are not broken at the end of a line."""
-    return re.sub(r"(?<=\d) (?=[%×])|(?<=×) (?=\d)", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d)\s(?=[%×])|(?<=×)\s(?=\d)", "\N{NO-BREAK SPACE}", text)
