@@ -4,16 +4,17 @@
 # A generator that knows nothing yet draws samples where there are no data. What it is trained by
 # must tell it which way to go. Three measures of how far two laws $p$ and $q$ are apart:
 #
-# $$\mathrm{KL}(p \,\|\, q) = \mathbb{E}_p \log \tfrac{p}{q}, \qquad
-#   \mathrm{JS}(p, q) = \tfrac12 \mathrm{KL}(p \,\|\, m) + \tfrac12 \mathrm{KL}(q \,\|\, m),
+# $$\mathrm{KL}(p \,\|\, q) = \mathbb{E}_p \log \tfrac{p}{q},$$
+#
+# $$\mathrm{JS}(p, q) = \tfrac12 \mathrm{KL}(p \,\|\, m) + \tfrac12 \mathrm{KL}(q \,\|\, m),
 #   \quad m = \tfrac12 (p + q),$$
 #
 # $$W_1(p, q) = \inf_\pi\, \mathbb{E}_{(x, y) \sim \pi} |x - y|
 #   = \sup_{|f'| \le 1}\, \mathbb{E}_p f - \mathbb{E}_q f.$$
 #
 # The first two compare densities point by point and do not know how far apart two points are. The
-# third asks how much mass must be moved, and how far. What counts in training is not the value but
-# its slope.
+# third asks how much mass must be moved, and how far: a plan $\pi$ is a law of pairs with the
+# marginals $p$ and $q$. What counts in training is not the value but its slope.
 
 # %%
 from __future__ import annotations
@@ -52,10 +53,13 @@ def panels(columns: int, width: float = 10, height: float = 3.8) -> tuple[Figure
 #
 # Let $p = \mathcal N(\theta, \varepsilon^2)$ and $q = \mathcal N(0, \varepsilon^2)$. Then
 #
-# $$\mathrm{KL} = \frac{\theta^2}{2 \varepsilon^2}, \quad
-#   \frac{d\, \mathrm{KL}}{d\theta} = \frac{\theta}{\varepsilon^2}; \qquad
-#   \mathrm{JS} \to \log 2, \quad \frac{d\, \mathrm{JS}}{d\theta} \to 0; \qquad
-#   W_1 = |\theta|, \quad \frac{d W_1}{d\theta} = 1.$$
+# $$\begin{aligned}
+#   \mathrm{KL} &= \frac{\theta^2}{2 \varepsilon^2}, &
+#   \frac{d\, \mathrm{KL}}{d\theta} &= \frac{\theta}{\varepsilon^2}; \\
+#   \mathrm{JS} &\to \log 2, & \frac{d\, \mathrm{JS}}{d\theta} &\to 0
+#   \quad \text{as } \theta / \varepsilon \to \infty; \\
+#   W_1 &= |\theta|, & \frac{d W_1}{d\theta} &= 1.
+#   \end{aligned}$$
 #
 # JS has no closed form, so it is integrated, in logarithms: far out both densities underflow. Its
 # slope is found by differentiating through the integral. The other two are integrated as well, to
@@ -136,10 +140,11 @@ drift_apart()
 #
 # ## Laws that do not overlap
 #
-# Images fill a thin sheet in the space of all pixels, and so do fakes: two sheets hardly meet. The
-# simplest case: mass spread evenly over a vertical line at 0, and over one at θ (Arjovsky, Chintala
-# and Bottou 2017, example 1). KL is infinite, JS is log 2 at *every* θ but zero. $W_1$ is the
-# distance. With equal samples an optimal plan is an assignment, which can be found exactly.
+# Images fill a thin sheet in the space of all pixels, and so do *fakes*, the samples of a
+# generator: two sheets hardly meet. The simplest case: mass spread evenly over a vertical line at
+# 0, and over one at θ (Arjovsky, Chintala and Bottou 2017, example 1). KL is infinite, JS is log 2
+# at *every* θ but zero. $W_1$ is the distance. With equal samples an optimal plan is an assignment,
+# which can be found exactly.
 
 
 # %%
@@ -282,10 +287,12 @@ move_boxes()
 # %% [markdown]
 # ## A discriminator and a critic
 #
-# In a game neither divergence is computed; a network learns it. A discriminator minimises the cross
-# entropy, whose minimum is $\log 4 - 2\, \mathrm{JS}$; a critic maximises $\mathbb{E}_p f -
-# \mathbb{E}_q f$ while a penalty keeps its slope near 1. Both are parts, a line of
-# `ppl_gen.divergences` and one of `ppl_gen.regularizers`, and both networks are equal.
+# In a game of a generator against a network, neither divergence is computed; the network learns it.
+# A *discriminator* tells data from fakes by a probability and minimises the cross entropy, whose
+# minimum is $\log 4 - 2\, \mathrm{JS}$; a *critic* gives a number $f(x)$ and maximises
+# $\mathbb{E}_p f - \mathbb{E}_q f$ while a penalty keeps its slope near 1. Loss and penalty are
+# parts of the library, `ppl_gen.divergences` and `ppl_gen.regularizers`, and both networks have the
+# same layers.
 #
 # On two Gaussians eight standard deviations apart the discriminator is certain wherever there are
 # fakes, so nothing tells a fake in which direction the data are. The critic is a straight line.
@@ -449,15 +456,16 @@ learn_the_distance(nets)
 # %% [markdown]
 # ## Clipped weights: a distance in an unknown currency
 #
-# The first WGAN keeps its critic Lipschitz by clipping every weight to $[-c, c]$. A network with L
-# hidden layers of h rectified units can then be no steeper than
+# The first Wasserstein GAN (WGAN; Arjovsky, Chintala and Bottou 2017) bounds the slope of its
+# critic by clipping every weight to $[-c, c]$. A network with L hidden layers of h rectified units
+# can then be no steeper than
 #
 # $$K = c\, (h c)^L,$$
 #
-# and the loss is at most $K\, W_1$: the same two laws, another number for each architecture. Two
+# and the gap is at most $K\, W_1$: the same two laws, another number for each architecture. Two
 # points at distance 2, so $W_1 = 2$, with $c = 0.1$ and $h = 8$. A critic that starts from positive
 # weights reaches the bound, one that starts from random ones stays below, since a unit on its
-# negative side stays there. So not even the factor K is what the loss is to be divided by.
+# negative side stays there. So dividing the gap by K does not give $W_1$ either.
 
 
 # %%
@@ -514,5 +522,5 @@ clip_weights()
 #
 # It is an argument about an optimal critic far from the data. A critic's loss is $W_1$ only up to a
 # factor that depends on the network (clipping) or on the distance (penalty), so losses compare at
-# one architecture alone, and in practice a discriminator is not trained to its optimum either. The
-# next tutorial plays the games.
+# one architecture alone, and in practice a discriminator is not trained to its optimum either.
+# Tutorial 13 plays the games.

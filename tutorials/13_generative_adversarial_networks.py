@@ -6,10 +6,11 @@
 #
 # $$\min_G \max_D\; V(D, G) = \mathbb{E}_{p_d} \log D(x) + \mathbb{E}_{p_g} \log(1 - D(x)).$$
 #
-# For a fixed generator the best discriminator is $D^\star = p_d / (p_d + p_g)$, whose logit is
-# $\ell^\star = \log p_d - \log p_g$, and there $V = -\log 4 + 2\, \mathrm{JS}(p_d, p_g)$.
-# Everything is computed with logits, $\log D = -\mathrm{softplus}(-\ell)$: with $D$ itself it
-# overflows where the laws are apart.
+# For a fixed generator the best discriminator is $D^\star = p_d / (p_d + p_g)$, with $p_d$ the law
+# of the data and $p_g$ that of the fakes; its logit is $\ell^\star = \log p_d - \log p_g$, and
+# there $V = -\log 4 + 2\, \mathrm{JS}(p_d, p_g)$; tutorial 12 defines JS and KL. Everything is
+# computed with logits, $\log D = -\mathrm{softplus}(-\ell)$: $\log D$ of a $D$ that was rounded to
+# 0 is $-\infty$, which it is where the two laws are far apart.
 
 # %%
 from __future__ import annotations
@@ -109,14 +110,14 @@ best_discriminator()
 # | loss of a fake | in logits, s the softplus | its gradient at $D^\star$ is that of |
 # | --- | --- | --- |
 # | saturating, $\log(1 - D)$ | $-s(\ell)$ | $2\, \mathrm{JS}$ |
-# | non-saturating, $-\log D$ | $s(-\ell)$ | $\mathrm{KL}(p_g \| p_d) - 2\, \mathrm{JS}$ |
-# | their sum | $-\ell$ | $\mathrm{KL}(p_g \| p_d)$ |
+# | non-saturating, $-\log D$ | $s(-\ell)$ | $\mathrm{KL}(p_g \Vert p_d) - 2\, \mathrm{JS}$ |
+# | their sum | $-\ell$ | $\mathrm{KL}(p_g \Vert p_d)$ |
 #
 # "Its gradient": only the third has the divergence as its *value* too. The second subtracts JS, so
-# it is paid for being *apart* in that sense, which is one reason for dropped modes. The gradient of
-# a single fake is $g'(\ell^\star) \ell^{\star\prime}(x)$; below are its mean and its spread over
-# fakes, for two unit Gaussians a distance apart. The exact gradients come from differentiating the
-# divergences themselves.
+# it rewards being *apart* in that sense, which is one reason for dropped modes. The gradient of a
+# single fake is $g'(\ell^\star)\, \ell^{\star\prime}(x)$, where $g$ is its loss; below are its mean
+# and its spread over fakes, for two Gaussians of unit variance whose means are a distance apart.
+# The exact gradients come from differentiating the divergences themselves.
 
 
 # %%
@@ -185,8 +186,8 @@ three_losses()
 #
 # A rectified unit that is negative for *every* sample has no gradient and never recovers. The
 # source names two causes, a high learning rate and a large negative bias, and one remedy, a leak.
-# Here are all three, in the discriminator of a game on eight Gaussians on a ring. A loss of log 4 =
-# 1.386 is what a discriminator has that says 0.5 to everything.
+# Here are all three, in the discriminator of a game on eight Gaussians on a ring. A discriminator
+# that says 0.5 to everything has a loss of log 4 = 1.386.
 
 
 # %%
@@ -254,10 +255,10 @@ dying_units()
 # %% [markdown]
 # ## Pixel shuffle is a transposed convolution
 #
-# The source's generator doubles an image by a convolution to four channels, 1 × 16 × 16 to 4 × 16 ×
-# 16, whose values are then dealt to the four pixels of a block, 1 × 32 × 32. How does that relate
-# to a transposed convolution? It *is* one: with weights $W_a[u]$, $u = 0, 1, 2$, of the output $a$
-# in the block, and in each direction,
+# The source's generator doubles the size of an image by a convolution to four channels, 1 × 16 × 16
+# to 4 × 16 × 16, whose values are then dealt out to the four pixels of a block, 1 × 32 × 32. How
+# does that relate to a transposed convolution? It *is* one. In each direction, with $W_a[u]$, $u =
+# 0, 1, 2$, the weights for the pixel $a = 0, 1$ of the block,
 #
 # $$K[a + 4 - 2u] = W_a[u]$$
 #
@@ -331,11 +332,11 @@ shuffle_pixels()
 # The decoder of a VAE and the generator of a GAN are the same thing, a network from z to data.
 # First on the ring, where one sees what each objective does with it. The VAE pays for every datum
 # it cannot reach, so it covers all modes and fills what lies between them (the two-dimensional form
-# of *blur*); a GAN pays for every fake that is seen through, so it leaves the gaps empty and may
-# leave modes out. A mode counts if a sample is within three standard deviations of its mean, and is
-# *balanced* with a fifth of its fair share of all samples; *high quality* is the share of samples
-# that are so near to some mode, 0.989 of exact ones; the KL is 0 where all modes are equally
-# frequent.
+# of *blur*); a GAN pays for every fake that is recognised as one, so it leaves the gaps empty and
+# may leave modes out. A mode counts if a sample is within three standard deviations of its mean,
+# and is *balanced* with a fifth of its fair share of all samples; *high quality* is the share of
+# samples that are so near to some mode, 0.989 of exact ones; the KL is 0 where all modes are
+# equally frequent.
 
 
 # %%
@@ -401,12 +402,14 @@ both_on_the_ring()
 # %% [markdown]
 # ## On digits, along training
 #
-# Now on images, with one network for all: 64 numbers, a hidden layer of 400, 28 × 28 pixels. The
-# Wasserstein GAN is run as the source runs it, with clipping at 0.01 and RMSprop at 1e-3, and the
-# GAN with the source's rate too. FID, a distance that tutorial 05 defines, is of 1,000 samples
-# against 1,000 test images; *confident* is the share of samples to which a digit classifier gives
-# some class with probability above 0.95; *class KL* is 0 where all digits are equally frequent;
-# *grey* is the share of pixels between 0.2 and 0.8, which is what blur is.
+# Now on images, with one network for all: 64 numbers, a hidden layer of 400, 28 × 28 pixels. A
+# Wasserstein GAN (WGAN) has the critic of tutorial 12 in the place of the discriminator, with
+# clipped weights, or with a gradient penalty (WGAN-GP). The first is run as the source runs it,
+# with clipping at 0.01 and RMSprop at 1e-3, and the GAN with the source's rate, 1e-4, too. FID, a
+# distance that tutorial 05 defines, is of 1,000 samples against 1,000 test images; *confident* is
+# the share of samples to which a digit classifier gives some class with probability above 0.95;
+# *class KL* is 0 where all digits are equally frequent; *grey* is the share of pixels between 0.2
+# and 0.8, which grows with blur.
 
 
 # %%
@@ -592,13 +595,13 @@ search_for_z(models)
 # The theory holds to all digits: the discriminator found is the log ratio, the three losses descend
 # what the table says, and at eight standard deviations the saturating one leaves 0.0004 of a
 # gradient where the others have 8. A leak keeps units alive, but it is no cure for a learning rate
-# of 1, nor for a bias of −10: no unit is dead then, and the discriminator is useless all the same.
+# of 1, nor for a bias of −10: no unit is dead, and the discriminator is useless all the same.
 #
 # On the ring both models reach all eight modes; of the VAE's samples 62 % are of high quality, of
 # the GAN's 98 %. On digits, one run each, sixty passes give the VAE an FID of 8.4, the GAN 9.8 and
 # the GAN at the source's rate 15.0. The Wasserstein GAN has 13.7 after as many images, five turns
 # of the critic for one of the generator: it is ahead of that GAN and more even over the classes, as
 # the source says, and behind the GAN at a rate of its own. WGAN-GP, at 35.7, is not done. The
-# source's reason, a much lower learning rate of the WGAN, is not there: it prints 1e-3 for the WGAN
-# and 1e-4 for the GAN. To find the z of a test image costs the GAN thousands of steps, which end at
-# nearly four times the squared error of the VAE's one pass.
+# source's reason, a much lower learning rate of the WGAN, does not hold: it prints 1e-3 for the
+# WGAN and 1e-4 for the GAN. To find the z of a test image costs the GAN thousands of steps, which
+# end at nearly four times the squared error of the VAE's one pass.

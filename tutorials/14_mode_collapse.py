@@ -1,10 +1,11 @@
 # %% [markdown]
 # # Mode collapse, and what helps
 #
-# The generator is paid for samples that the discriminator takes for data, not for variety. So it
-# may move all its mass to the mode that passes best just now; the discriminator catches up and the
-# generator moves on. A *complete* collapse onto one mode is the extreme, a *partial* one, with some
-# modes missing, the rule. The remedies attack at different places:
+# The generator of a game (tutorial 13) is rewarded for samples that the discriminator takes for
+# data, not for variety. So it may move all its mass to the mode that passes best just now; the
+# discriminator catches up and the generator moves on. A *complete* collapse onto one mode is the
+# extreme, a *partial* one, with some modes missing, the rule. The remedies attack at different
+# places:
 #
 # | remedy | what it changes |
 # | --- | --- |
@@ -100,8 +101,9 @@ how_to_count()
 # %% [markdown]
 # ## A game that collapses
 #
-# A discriminator that learns ten times slower than the generator. Samples along training, and below
-# the share of each mode at every look: the bands are where the mass is.
+# The discriminator learns ten times more slowly than the generator. The figure has samples along
+# training and, below, the share of the samples that is nearest to each mode, a band of one colour
+# for each.
 
 
 # %%
@@ -260,10 +262,10 @@ one_thing_changed(baseline)
 #
 # AdaGAN does not mend the game; it plays it again. Round t adds a component of weight $\beta = 1 /
 # t$, trained on data of weights $w_i \propto (\lambda - (1 - \beta) h_i)_+$, with $h = p_g / p_d$
-# from a classifier of data against the mixture so far: what is covered weighs nothing. If seven of
-# eight modes are missing and $\beta = 7/8$, the new component is given these seven and the mixture
-# is exact. Below is the same game that collapses, boosted: every component alone is as bad as the
-# first.
+# from a classifier of data against the mixture so far and $\lambda$ such that the weights sum to
+# one: what is covered weighs nothing. If seven of eight modes are missing and $\beta = 7/8$, the
+# new component is given these seven and the mixture is exact. Below is the same game that
+# collapses, boosted: every component alone is as bad as the first.
 
 
 # %%

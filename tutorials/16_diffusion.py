@@ -125,10 +125,11 @@ forward_process()
 # %% [markdown]
 # ## A schedule belongs to its number of steps
 #
-# The textbook line, $\beta_t$ from 0.0001 to 0.02, was chosen for $T = 1000$. With few steps hardly
-# any noise is added, but sampling starts from pure noise all the same: nothing fails, the samples
-# are wrong. Scaled by $1000 / T$ it asks for $\beta_T > 1$ below 20 steps. A schedule in continuous
-# time has the same ends for every T, three steps included.
+# The textbook's schedule, a line of $\beta_t$ from 0.0001 to 0.02, was chosen for $T = 1000$. With
+# few steps hardly any noise is added, but sampling starts from pure noise all the same: nothing
+# fails, the samples are wrong. Scaled by $1000 / T$ it asks for $\beta_T > 1$ below 20 steps. A
+# schedule in continuous time, such as the two of the library in the last columns, ends at the same
+# level for every T, three steps included.
 
 
 # %%
@@ -247,8 +248,8 @@ reverse_process()
 # with players and a loss is trained by `ppl_gen.fit`, so all of training is ten lines. Two things
 # are worth a remark. The time goes into *every* block of the network, because what to remove
 # differs from level to level: a copy that is not told the time is trained beside it. And the
-# network gives the velocity $v = \alpha \epsilon - \sigma x_0$, from which ε follows exactly:
-# guessed directly, ε at the noisy end is all there is, and data are told from it with an error
+# network gives the velocity $v = \alpha \epsilon - \sigma x_0$, from which ε follows exactly: near
+# the noisy end $x_t$ is almost all ε, and the data that follow from a guess of ε have its error
 # divided by $\alpha_T = 0.003$.
 #
 # The loss does not tend to zero. What it tends to is what nobody can know of ε given $x_t$, and
@@ -366,11 +367,12 @@ denoiser = train_a_denoiser()
 # %% [markdown]
 # ## What a U-Net needs
 #
-# For images the network is a U-Net, and the source asks which of its features matter. One is fixed:
-# the noise has the size of the image, so the output must. The others are left out one at a time,
-# with about as many parameters as before: *skips*, from each scale on the way down to the same on
-# the way up; the *coarse scale*; the *time* in every block; *attention* at the coarsest scale. What
-# counts is the error on held-out digits, here of 16 × 16 pixels.
+# For images the network is a U-Net, convolutions that go down to coarser scales and up again, and
+# the source asks which of its features matter. One is fixed: the noise has the size of the image,
+# so the output must. The others are left out one at a time, with about as many parameters as
+# before: *skips*, from each scale on the way down to the same on the way up; the *coarse scale*;
+# the *time* in every block; *attention* at the coarsest scale. What counts is the error on held-out
+# digits, here of 16 × 16 pixels.
 
 
 # %%
@@ -510,10 +512,11 @@ sample_by_hand(denoiser)
 #
 # Many small steps make the reverse Gaussian and cost a call of the network each. Three denoisers:
 # the exact one, whose only fault is the Gaussian step; one network trained at all times and used at
-# few; and networks trained at just the T times they are used at. The gap is how far the variational
-# bound is from the mean of $\log p(x)$, in nats a datum, with the variance $\beta_t$ ("large").
-# High quality is the share within three standard deviations of a mode; 0.989 is perfect. Sliced W₁
-# is the Wasserstein distance of tutorial 12 to new data, averaged over projections onto lines.
+# few; and, in a whole run, networks trained at just the T times they are used at. The gap is how
+# far the ELBO is from the mean of $\log p(x)$, in nats a datum, with the variance $\beta_t$
+# ("large"). High quality is the share within three standard deviations of a mode; 0.989 is perfect.
+# Sliced W₁ is the Wasserstein distance of tutorial 12 to new data, averaged over projections onto
+# lines.
 
 
 # %%
@@ -647,10 +650,11 @@ gaussian_limits()
 # ## What the numbers say
 #
 # The closed form holds to the last digit. A reverse step of data at ±1 is 0.17 nats from a Gaussian
-# with 5 steps, 0.0013 with 40 and 0.0002 with 80: that is why many small steps, and it has nothing
-# to do with the network. Nor has what three steps make of the ring: the exact denoiser itself puts
-# a third of them within a mode. A trained network comes within a per cent of the least possible
-# error; not told the time, it is 17 % above. Of the U-Net's features the skips matter most on these
-# small digits, with 2.6 times the error without them, then the time, 12 %; attention gives nothing,
-# and one wide scale is even better than two, by 9 %. And one popular choice of variance never
-# tightens its bound, by 0.29 nats a dimension, however many steps are spent.
+# with 5 steps, 0.0013 with 40 and 0.0002 with 80: that is why many small steps are taken, and it
+# has nothing to do with the network. Nor has what three steps make of the ring: even with the exact
+# denoiser only a third of the samples fall within a mode. A trained network comes within a per cent
+# of the least possible error; not told the time, it is 17 % above. Of the U-Net's features the
+# skips matter most on these small digits, with 2.6 times the error without them, then the time, 12
+# %; attention gives nothing, and one wide scale is even better than two, by 9 %. And with one
+# popular choice of variance the bound never tightens, but stays 0.29 nats a dimension below,
+# however many steps are spent.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Scores and Langevin dynamics
 #
-# The *score* of a law is $s(x) = \nabla \log p(x)$, an arrow towards where there is more. It knows
-# nothing of the normalising constant, and it is enough to sample: the Langevin chain
+# The *score* of a law is $s(x) = \nabla \log p(x)$, an arrow towards where there is more
+# probability. It knows nothing of the normalising constant, and it is enough to sample: the
+# Langevin chain
 #
 # $$x \leftarrow x + \tfrac{\delta}{2}\, s(x) + \sqrt{\delta}\, z, \qquad z \sim \mathcal N(0, I)$$
 #
@@ -51,9 +52,9 @@ def square(ax: Axes, size: float, title: str) -> None:
 # %% [markdown]
 # ## One chain, one known error
 #
-# With a fixed step the chain settles beside its target: on $\mathcal N(0, 1)$, at variance
-# $1 / (1 - \delta / 4)$. The formula also settles a question of notation: where others write
-# $x + \delta s + \sqrt{2 \delta} z$, their δ is half of ours.
+# With a fixed step the chain settles beside its target: for $\mathcal N(0, 1)$, at a variance of $1
+# / (1 - \delta / 4)$. The formula also settles a question of notation: where others write $x +
+# \delta s + \sqrt{2 \delta} z$, their δ is half of ours.
 
 
 # %%
@@ -276,7 +277,8 @@ network = low_density()
 # cross, and the score does not know the *weights* of modes that do not overlap. Started evenly over
 # a square, half of the chains end in each mode, whatever the weights. With noise of σ = 20 the two
 # modes are one hill; as the noise is lowered slowly, the mass goes where it belongs. Too few steps
-# a level, or too small ones, fail too.
+# a level, or too small ones, fail too. In the figure, the picture in the middle, at the larger
+# noise, is drawn to a smaller scale.
 
 
 # %%
@@ -347,13 +349,15 @@ plain_and_annealed()
 # ## The same from a network, and for fewer calls
 #
 # A network in the place of exact scores. And the other samplers on the same denoiser: a score, a
-# guess of the noise and a guess of the data are one prediction in three dresses, so a noise
-# conditional score network *is* a diffusion model, and may be sampled like one.
+# guess of the noise and a guess of the data are one prediction in three forms, so a noise
+# conditional score network *is* a diffusion model (tutorial 16), and may be sampled like one.
 #
-# One number needs a reason. Sampling starts at $\mathcal N(0, 20^2 I)$, but the data blurred by 20
-# have the mean (3, 3) and a wider law. A deterministic flow keeps the order along the diagonal, so
-# it makes of a wrong start exactly as wrong an end, and its share can be computed: that of the
-# start beyond the place where the blurred law has 0.8 on its far side. Noise forgets.
+# One number needs an explanation. Sampling starts at $\mathcal N(0, 20^2 I)$, but the data blurred
+# by 20 have the mean (3, 3) and a wider law. A deterministic sampler, such as Heun's method, is a
+# flow that keeps the order of points along the diagonal. So it carries the error of the start to
+# the end, and the share that it gives the heavier mode can be computed: where the blurred law has
+# 0.8 of its mass beyond a place, it is the mass of the start beyond that place. A sampler that adds
+# noise forgets its start.
 
 
 # %%

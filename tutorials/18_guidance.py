@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Guidance and conditions
 #
-# A conditional diffusion model learns $\hat\epsilon(x, y)$ for a label or a text $y$, and for a
-# share of the training data the condition is left out, so that the same network knows
-# $\hat\epsilon(x, \varnothing)$ too. Guidance without a classifier (Ho and Salimans 2022) goes
-# further than either:
+# A conditional diffusion model (tutorial 16 has the unconditional one) learns to guess the noise in
+# $x$, $\hat\epsilon(x, y)$, for a label or a text $y$, and for a share of the training data the
+# condition is left out, so that the same network knows $\hat\epsilon(x, \varnothing)$ too. Guidance
+# without a classifier (Ho and Salimans 2022) goes further than either:
 #
 # $$\tilde\epsilon = \hat\epsilon(\varnothing)
 #   + w\, \big(\hat\epsilon(y) - \hat\epsilon(\varnothing)\big).$$
@@ -47,9 +47,9 @@ def plain(*axes: Axes) -> None:
 #
 # The same picture is "w = 0.5", "w = 1.5" or "scale 1.5" in different texts. Ho and Salimans write
 # $(1 + w)\, \hat\epsilon(y) - w\, \hat\epsilon(\varnothing)$: their $w$ is ours less one, and so is
-# that of a well-known conditional model of MNIST; Imagen and most libraries write ours. Both lines
-# are one formula, which is checked here on an exact denoiser, along with the two values of w at
-# which there is nothing to mix.
+# that of a well-known conditional model of MNIST; Imagen and most libraries write ours. Both are
+# one formula, which is checked here on an exact denoiser, along with the two values of w at which
+# there is nothing to mix.
 
 
 # %%
@@ -89,10 +89,10 @@ conventions()
 # %% [markdown]
 # ## Two conditions in one batch
 #
-# A guided step needs the network twice, with the condition and without. Both go through it as *one*
-# batch: the noisy samples twice, and the empty condition beside the real one. With a text encoder
-# this is the line `text_encoder(["", prompt])` that one meets in every implementation of text to
-# image: the empty text is what the network was shown when a caption was left out.
+# A guided step needs the network twice, once with the condition and once without. Both go through
+# it as *one* batch: the noisy samples twice, and the empty condition beside the real one. With a
+# text encoder this is the line `text_encoder(["", prompt])` that one meets in every implementation
+# of text to image: the empty text is what the network was shown when a caption was left out.
 #
 # What has to change to go from labels to text? The table counts parameters of the two networks. The
 # schedule, the loss, the sampler and the guidance are the same objects; the label's row of a table
@@ -171,8 +171,8 @@ from_labels_to_text()
 # %% [markdown]
 # ## Five ways on one page
 #
-# How does a condition reach the network? `networks.UNet` knows four ways as one word, `inject=`,
-# and below they are in the open, in a network of two blocks:
+# How does a condition reach the network? `networks.UNet` knows four ways, by the argument
+# `inject=`, and below they are spelled out, in a network of two blocks:
 #
 # - **add**: an embedding is added to that of the time;
 # - **film**: it scales and shifts normalised features in every block;
@@ -180,9 +180,12 @@ from_labels_to_text()
 # - **channels**: it is concatenated to the noisy input, as an image would be;
 #
 # and the fifth tells the network nothing: a *classifier* of noisy data pushes an unconditional
-# model, $\nabla \log p(x \mid y) = \nabla \log p(x) + \nabla \log p(y \mid x)$ (Dhariwal and Nichol
-# 2021). Here the classifier is the exact one, so that only the network is on trial. All five learn
-# the ring of eight; the exact conditional denoiser is beside them.
+# model (Dhariwal and Nichol 2021),
+#
+# $$\nabla \log p(x \mid y) = \nabla \log p(x) + \nabla \log p(y \mid x).$$
+#
+# Here the classifier is the exact one, so that only the network is on trial. All five learn the
+# ring of eight; the exact conditional denoiser is beside them.
 
 
 # %%
@@ -359,10 +362,10 @@ weights(told)
 #
 # The guided score is, at each level of noise, the score of $p(x_t \mid y)\, p(y \mid x_t)^{w - 1}$,
 # which is often taken to say that samples come from $p(x \mid y)\, p(y \mid x)^{w - 1}$. They do
-# not: sharpening and adding noise do not commute. Two components of variance 0.6 at −3 and 1.5,
-# exact denoisers, and the law that is claimed by quadrature. The claimed law hardly differs from
-# the component, since $p(y \mid x)$ is nearly 1 all over it; guidance moves the mean on, away from
-# the other component.
+# not: sharpening and adding noise do not commute. The example has two components of variance 0.6,
+# at −3 and 1.5, and exact denoisers; the law that is claimed is computed by quadrature. The claimed
+# law hardly differs from the component, since $p(y \mid x)$ is nearly 1 all over it; guidance moves
+# the mean on, away from the other component.
 
 
 # %%
@@ -416,8 +419,8 @@ not_what_is_claimed()
 # ## What the numbers say
 #
 # At w = 1 all ways of telling a network the label come to the same ring, obeyed by 95 to 97 % of
-# the samples as by 97 % of the data, and they are a few lines apart. With w the share of obedient
-# samples rises to one, and their spread falls below that of the data, from 1.07 to 0.55 at w = 4
-# and further for a trained network: guidance trades variety for typicality. What is sampled has no
-# simple name: it is not the sharpened law, whose mean stays at 1.51, where that of the samples
-# moves to 1.81 at w = 4, even where nothing is left to sharpen.
+# the samples where 97 % of the data do, and their code differs by a few lines. With w the share of
+# obedient samples rises to one, and their spread falls below that of the data, from 1.07 to 0.55 at
+# w = 4 and further for a trained network: guidance trades variety for typicality. What is sampled
+# has no simple name: it is not the sharpened law, whose mean stays at 1.51, where that of the
+# samples moves to 1.81 at w = 4, even where nothing is left to sharpen.

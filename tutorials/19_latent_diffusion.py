@@ -2,7 +2,8 @@
 # # Latent diffusion with captions
 #
 # Most pixels say nothing that their neighbours have not said. Latent diffusion (Rombach et al.
-# 2022; the construction of Stable Diffusion) leaves them to an autoencoder and diffuses its codes:
+# 2022; the construction of Stable Diffusion) leaves them to an autoencoder and learns a diffusion,
+# that of tutorial 16, of its codes:
 #
 # | part | there | here |
 # | --- | --- | --- |
@@ -13,9 +14,10 @@
 # | condition | cross-attention in every block | cross-attention in every block |
 # | guidance | empty prompt, w = 7.5 | empty prompt, w = 0 … 4 |
 #
-# The structure is the same, at a size that trains in minutes on a processor. Captions are made from
-# labels and from what is measured of the strokes, "a thick seven, slanted left", so that one can
-# measure whether they are obeyed.
+# The structure is the same, at a size that trains in minutes on a processor. Guidance, with its
+# weight w, and cross-attention are those of tutorial 18. Captions are made from labels and from
+# what is measured of the strokes, "a thick seven, slanted left", so that one can measure whether
+# they are obeyed.
 
 # %%
 from __future__ import annotations
@@ -75,9 +77,9 @@ def distance(images: Tensor) -> float | None:
 # The autoencoder has no KL term, so nothing keeps its codes near $\mathcal N(0, I)$: samples of its
 # own prior are no digits. That does not matter, as the diffusion will learn the law of the codes
 # whatever it is, but for one thing: the noise schedule expects data of unit variance. So codes are
-# standardised, each dimension by its own mean and deviation. Stable Diffusion's number 0.18215 is
-# the same thing with one scale for all, the inverse of the standard deviation of its codes; the
-# table gives this autoencoder's.
+# standardised, each dimension by its own mean and standard deviation. Stable Diffusion's number
+# 0.18215 is the same thing with one scale for all, the inverse of the standard deviation of its
+# codes; the first line below gives this autoencoder's.
 
 
 # %%
@@ -128,8 +130,9 @@ autoencoder = autoencode()
 # ## A diffusion of codes
 #
 # `zoo.latent_diffusion` takes the trained autoencoder and leaves it as it is. Sampling is a matter
-# of a second, so many steps cost little; what matters is that *no range is enforced*: x̂ is clipped
-# to [−1, 1] for pixels, by default in many libraries, but codes have no such range. Both are shown.
+# of a second, so many steps cost little; what matters is that *no range is enforced*. The predicted
+# data are clipped to [−1, 1] where they are pixels, by default in many libraries, but codes have no
+# such range. Samples with and without clipping are shown.
 
 
 # %%
@@ -311,9 +314,9 @@ attributes(model)
 # %% [markdown]
 # ## Guidance by the empty prompt
 #
-# $w = 0$ draws from the captionless model, $w = 1$ obeys as the data do, and beyond it the digit is
-# surer: accuracy rises, and sooner or later FID turns up. Prompts are the captions of the test
-# images, so at w = 1 samples should be distributed as they are.
+# $w = 0$ draws from the model without captions, $w = 1$ obeys as the data do, and beyond it the
+# digit is more certain: accuracy rises, and sooner or later FID turns up. Prompts are the captions
+# of the test images, so at w = 1 samples should be distributed as they are.
 
 
 # %%
@@ -373,5 +376,6 @@ guidance(model)
 # blurred, and a thin stroke shows it most.
 #
 # With guidance the digit is the one asked for in 95.2 % of samples at w = 1 and 99.5 % at w = 2,
-# where FID is least, 0.71 after 0.89; from there it rises, to 0.82 at w = 4. Without captions the
-# same network has 2.17, worse than the one that was never told any: it saw few empty captions.
+# where FID is least, 0.71 after 0.89 at w = 1; from there it rises, to 0.82 at w = 4. Without
+# captions the same network has 2.17, worse than the one that was never told any: it saw few empty
+# captions.
