@@ -2,10 +2,11 @@
 # # Self-supervision, cycles and little data
 #
 # Three ways to get more from the data there are. A discriminator that must also say by how much an
-# image was *rotated* has something to learn that does not depend on the generator (SSGAN). Two
-# generators that must undo each other *translate* between two kinds of images of which no pairs are
-# known (CycleGAN). And a discriminator with a head for every rotation multiplies the data without
-# telling the generator to draw rotated images (DAG).
+# image was *rotated* has something to learn that does not depend on the generator (SSGAN; Chen et
+# al. 2019). Two generators that must undo each other *translate* between two kinds of images of
+# which no pairs are known (CycleGAN; Zhu et al. 2017). And a discriminator with a head for every
+# rotation multiplies the data without telling the generator to draw rotated images (DAG; Tran et
+# al. 2021).
 #
 # The source's SSGAN did not train, its CycleGAN is written without a norm, and its DAG is said to
 # change the divergence where its own equation says that it does not.
@@ -57,12 +58,12 @@ def train(model: Any, data: Any, epochs: int, batch_size: int, **settings: Any) 
 # %% [markdown]
 # ## Rotations, and what is not one
 #
-# The labels are the four quarter turns. Turning is done by transposing and flipping; a favourite
-# mistake transposes only, which is a reflection, and of which two make nothing: only two of the
-# four labels are then different. Another shows the rotated images to the loss of real and fake as
-# well, which asks the generator for rotated digits; a third lets the discriminator learn rotations
-# on fakes, so that both players agree on any garbage with an upper end. Which player learns what
-# from what can be read off the gradients.
+# The labels are the four quarter turns. Turning is done by transposing and flipping; a common
+# mistake transposes only, which is a reflection, and two reflections undo each other: only two of
+# the four labels are then different. Another shows the rotated images to the loss of real and fake
+# as well, which asks the generator for rotated digits; a third lets the discriminator learn
+# rotations on fakes, so that the two players may agree on any garbage that has a top and a bottom.
+# The second table says in whose network the cost of each turn has a gradient.
 
 
 # %%
@@ -112,7 +113,7 @@ def rotations() -> None:
     tutorial.keep(reaches=reaches)
     table(("labels made by", "different images"), sizes.items())
     table(
-        ("cost of the", "in the generator", "in the discriminator"),
+        ("gradient of the cost", "in the generator", "in the discriminator"),
         [(turn, *pair) for turn, pair in reaches.items()],
     )
     print("\nIn its own turn only the generator takes a step, whatever the cost says of the other.")
@@ -186,15 +187,16 @@ self_supervision()
 # %% [markdown]
 # ## Why pairs are not needed
 #
-# Pix2Pix learns from pairs, a drawing and its photograph; a CycleGAN only has two heaps. With
-# generators $G: X \to Y$ and $F: Y \to X$ it minimises
+# Pix2Pix learns from pairs, a drawing and its photograph; a CycleGAN has only a set of each kind.
+# With generators $G: X \to Y$ and $F: Y \to X$, and discriminators $D_X$ and $D_Y$ that are trained
+# to say 1 of data and 0 of fakes, it minimises
 #
 # $$\mathbb{E}(D_Y(G(x)) - 1)^2 + \mathbb{E}(D_X(F(y)) - 1)^2
 #   + \lambda\, \mathbb{E} \| F(G(x)) - x \|_1 + \lambda\, \mathbb{E} \| G(F(y)) - y \|_1,$$
 #
-# an L1 norm, which the source leaves out and calls a mean squared error. The adversarial terms ask
-# that $G(x)$ looks like *some* y. The cycle asks that x can be got back, so that different x must
-# have different images: a bijection between the heaps takes the place of the pairs.
+# with an L1 norm, which the source leaves out and calls a mean squared error. The adversarial terms
+# ask that $G(x)$ looks like *some* y. The cycle asks that x can be got back, so that different x
+# must have different images: a bijection between the two sets takes the place of the pairs.
 #
 # What it does not say is *which* bijection. Let X be eight spots on a ring, Y the same ring turned
 # by 22.5°. *Any* rotation with its inverse has cycle loss zero. The discriminators rule out all but
@@ -291,10 +293,11 @@ any_inverse_pair()
 #
 # In a picture of a horse that becomes a zebra the meadow stays. Why should it? The discriminators
 # see meadows with zebras, and any meadow would do. Here a datum is (content, background): contents
-# are near −1 in X and near 1 in Y, and backgrounds are spread alike over both. Without the cycle
-# the background comes out as it likes. With it, it must be found again: it is kept, or at least
-# *told apart*, since a background turned over would do as well. A third term, identity, makes
-# $G(y) = y$ for what is a y already, and settles that.
+# are near −1 in X and near 1 in Y, and backgrounds are spread in the same way over both. Without
+# the cycle nothing holds the background. With it, it must be found again: it is kept, or at least
+# *told apart*, since a background turned over would do as well. A third term, the identity, settles
+# that: $G(y) = y$ for what is a y already. In the table, the rank correlation is between the
+# backgrounds of $x$ and of $G(x)$: it is 1 in size where they can be told apart.
 
 
 # %%
@@ -325,8 +328,8 @@ def background() -> None:
         change = (y[:, 1] - x[:, 1]).abs().mean().item()
         found[name] = y[:, 0].mean().item(), rank, change
     tutorial.keep(background=found)
-    columns = ("content, from −1 to", "|rank correlation|", "mean change of it")
-    table(("background", *columns), [(name, *row) for name, row in found.items()])
+    columns = ("content, from −1 to", "|rank correlation|", "mean change of background")
+    table(("trained with", *columns), [(name, *row) for name, row in found.items()])
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     for ax, (name, y) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
         ax.plot([-1, 1], [-1, 1], color="0.7", lw=0.8, ls=":")
@@ -346,9 +349,14 @@ background()
 #
 # With few images one augments them: rotated digits are digits, too? For a classifier, perhaps. For
 # a GAN the augmented law is *the law to be imitated*, so augmenting the real images alone teaches
-# the generator to draw rotated digits. DAG (Tran et al. 2021) shows data and fakes in every view,
-# and gives every view its own head: $\max_D V(D, G) + \frac{\lambda_u}{K - 1} \sum_{k \ge 2} V(D_k,
-# G)$. For an invertible $T_k$ the divergence of the views *is* that of the data,
+# the generator to draw rotated digits. DAG shows data and fakes in every view, and gives every view
+# its own head. With $V$ the value of the game of tutorial 13, $K$ views $T_k$, their heads $D_k$
+# and a weight $\lambda$, the discriminator maximises
+#
+# $$V(D, G) + \frac{\lambda}{K - 1} \sum_{k \ge 2} V(D_k, G).$$
+#
+# Write $T_\# p$ for the law of $T(x)$ when $x$ has the law $p$. For an invertible $T_k$ the
+# divergence of the views *is* that of the data,
 #
 # $$\mathrm{JS}(T_k{}_\# p, T_k{}_\# q) = \mathrm{JS}(p, q), \qquad D_k^\star(T_k x) = D^\star(x).$$
 #
@@ -382,18 +390,18 @@ def views() -> None:
     rows = [(f"view {k}, a head of its own", value) for k, value in enumerate(by_view)]
     rows += [("all views in one head", mixed), ("two cells to one", folded)]
     table(("JS of data and fakes", "nats"), rows)
-    print(f"\nD_k*(T_k x) and D*(x) differ by {gap:.0e} at most.")
+    print(f"\nD_k*(T_k x) and D*(x) differ by {gap:.1g} at most.")
     print(f"Augmenting the data alone is best served by a law {js(p, rotated):.3f} nats from them.")
     same = max(by_view) - min(by_view) < 1e-12
     table(
         ("claim", "ours", "the source", "agrees?"),
         [
-            ("the divergence of views is that of the data", same, "its equation: yes", same),
-            ("the same", same, "its text: no", not same),
+            ("views have the divergence of the data", same, "its equation: yes", same),
+            ("views have the divergence of the data", same, "its text: no", not same),
         ],
     )
     figure = Figure(figsize=(10, 3.2), layout="constrained")
-    axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.9))
+    axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.7), gridspec_kw={"wspace": 0.08})
     for ax, law, name in zip(
         axes, (p, q, rotated), ("data", "fakes", "data, augmented"), strict=False
     ):
@@ -416,8 +424,9 @@ views()
 # ## Do they compose? A CycleGAN on little data
 #
 # The source asks for a CycleGAN on little data, and DAG is its answer: so the two must compose, and
-# here they are one word, `dag=0.2`. Digits and their negatives, unpaired and of different digits,
-# so that the true map is known: 1 − x. The table has the distance to it.
+# here that takes one argument, `dag=0.2`, the weight λ. X is digits and Y the negatives of other
+# digits, unpaired, so that the true map is known: 1 − x. The table has the mean distance of a pixel
+# from it.
 
 
 # %%
@@ -462,10 +471,10 @@ little_data()
 # The SSGAN trains, to an FID of 10.8 from 78 without training, and its discriminator knows of 99 %
 # of the digits it has never seen how far they were turned. It gains nothing by that: the GAN has
 # 11.0, in less time. A CycleGAN on the rings finds a bijection with next to no cycle loss, 0.02,
-# and it need not even be a rotation (here it is a reflection): nothing in the two heaps says which.
+# and it need not even be a rotation (here it is a reflection): nothing in the two sets says which.
 # The cycle asks that backgrounds are told apart, the identity that they stay as they are; without
 # either they may be turned over, as here, where they change by 0.92 on average, and by 0.04 with
-# the cycle. With heads of its own every view has the divergence of the data, in one head about a
-# quarter of it is left: the source's equation is right, and its text is not. And views and cycles
-# do compose: of 200 digits a side the negatives are 0.037 a pixel from the true ones, and 0.034
-# with the views, where leaving the digits as they are costs 0.95.
+# the cycle. With heads of its own every view has the divergence of the data, while in one head
+# about a quarter of it is left: the source's equation is right, and its text is not. And views and
+# cycles do compose: of 200 digits a side the negatives are 0.037 a pixel from the true ones, and
+# 0.034 with the views, where leaving the digits as they are costs 0.95.
