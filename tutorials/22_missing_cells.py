@@ -7,8 +7,9 @@
 # $$\log p(x_\mathrm{obs}) \ge \mathbb{E}_{q(z \mid x_\mathrm{obs})}[\log p(x_\mathrm{obs} \mid z)]
 #   - \mathrm{KL}(q(z \mid x_\mathrm{obs}) \,\|\, p(z)),$$
 #
-# which is justified if cells are missing at random (Little and Rubin 2002; Nazábal et al. 2020).
-# The missing cells are then drawn from
+# which is justified if cells are missing at random: if whether a cell is missing depends on no more
+# than what is observed (Little and Rubin 2002; Nazábal et al. 2020). The missing cells are then
+# drawn from
 #
 # $$p(x_\mathrm{miss} \mid x_\mathrm{obs})
 #   = \int p(x_\mathrm{miss} \mid z)\, p(z \mid x_\mathrm{obs})\, dz.$$
@@ -89,9 +90,10 @@ known = remove_cells()
 # %% [markdown]
 # ## Draws of the missing cells
 #
-# Every method gives draws of shape $(S, N, D)$: a normal per column, with the mean and the standard
-# deviation of the column; scikit-learn's `IterativeImputer`, which regresses every column on all
-# others in turn and runs once per draw; and the VAE, with and without weights.
+# Every method fills in the table $S$ times, as draws of shape $(S, N, D)$ for $N$ rows and $D$
+# columns: a normal per column, with the mean and the standard deviation of the column;
+# scikit-learn's `IterativeImputer`, which regresses every column on all others in turn and runs
+# once per draw; and the VAE, with and without the weights above.
 
 
 # %%
@@ -233,9 +235,9 @@ score(known, imputed)
 # %% [markdown]
 # ## Cell by cell and column by column
 #
-# On the left the intervals of some removed cells of one column, in the order of the truth. In the
-# middle the error of every method by column. On the right the coverage at five levels: above the
-# dotted line intervals are too wide, below it too narrow.
+# Above on the left the intervals of some removed cells of one column, in the order of the truth.
+# Below it the coverage at five levels: above the dotted line intervals are too wide, below it too
+# narrow. On the right the error of every method by column.
 
 
 # %%
@@ -279,23 +281,25 @@ def draw(known: Table, imputed: Imputed, column: str = "concavity") -> None:
     """Draw intervals, errors and calibration."""
     truth = known.transform(tumours()).tensor
     measured = measurements(known.missing)
-    figure = Figure(figsize=(15, 5), layout="constrained")
-    axes = figure.subplots(1, 3)
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    axes = figure.subplot_mosaic([["cells", "errors"], ["calibration", "errors"]])
     d = known.names.index(column)
     cells = measured[:, d]
     drawn, point = imputed.draws["VAE"][:, cells, d], imputed.points["VAE"][cells, d]
-    draw_cells(axes[0], column, drawn, truth[cells, d], point)
+    draw_cells(axes["cells"], column, drawn, truth[cells, d], point)
     errors = {
         name: [(p - truth)[measured[:, d], d].square().mean().sqrt().item() for d in range(10)]
         for name, p in imputed.points.items()
     }
-    draw_errors(axes[1], list(known.names[:10]), {name: errors[name] for name in imputed.draws})
+    draw_errors(
+        axes["errors"], list(known.names[:10]), {name: errors[name] for name in imputed.draws}
+    )
     shares = {
         name: [coverage(drawn, truth, measured, level) for level in LEVELS]
         for name, drawn in imputed.draws.items()
     }
-    draw_calibration(axes[2], shares)
-    for ax in axes:
+    draw_calibration(axes["calibration"], shares)
+    for ax in axes.values():
         ax.spines[["top", "right"]].set_visible(False)
     tutorial.show(figure, "22_missing_cells")
     print("\nCoverage by level of the interval:")
