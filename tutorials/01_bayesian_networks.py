@@ -102,7 +102,7 @@ def seven_questions() -> list[graphs.Independence]:
         [(r, r.holds, SOURCE[str(r)], r.holds == SOURCE[str(r)]) for r in answers],
     )
     print(f"\nOne answer in full:\n{answers[3].explain()}")
-    figure = Figure(figsize=(13, 7), layout="constrained")
+    figure = Figure(figsize=(10, 7), layout="constrained")
     panels = figure.subplots(2, 4)
     for ax, answer in zip(panels.flat, answers, strict=False):
         answer.draw(ax)
@@ -122,8 +122,8 @@ answers = seven_questions()
 #
 # $$I(X; Y \mid Z) = H(X, Z) + H(Y, Z) - H(X, Y, Z) - H(Z),$$
 #
-# which is zero exactly when $X \perp Y \mid Z$. With six binary variables the whole joint is a
-# table of 64 numbers.
+# where $H$ is the entropy; it is zero exactly when $X \perp Y \mid Z$. With six binary variables
+# the whole joint is a table of 64 numbers.
 
 
 # %%
@@ -194,10 +194,10 @@ measure(answers)
 # %% [markdown]
 # ## A tempting mistake
 #
-# The source answers the last question so: on the path M – I – T – F the collider is T, hence
-# observing T couples M and F. It reads well and is wrong. The path runs through D, where the two
-# arrows meet. T is a chain node, so observing it *closes* the path. `graphs.check` takes a claim
-# and answers with the reason.
+# The source argues for its answer to the last question: on the path M – I – T – F the collider is
+# T, hence observing T couples M and F. That reads well and is wrong. The path runs through D, where
+# the two arrows meet. T is a chain node, so observing it *closes* the path. `graphs.check` takes a
+# claim and answers with the reason.
 
 
 # %%
@@ -293,7 +293,7 @@ def draw_maps() -> None:
     moral = graphs.moralize(campus)
     filled = graphs.triangulate(moral)
     blanket = graphs.markov_blanket(campus, "T")
-    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     graphs.draw(campus, left, observed=blanket, title="Markov blanket of T, shaded", legend=False)
     graphs.draw(moral, middle, title="moral graph, marriages dashed")
@@ -310,15 +310,17 @@ draw_maps()
 # %% [markdown]
 # ## A factorization that looks right
 #
-# The source writes the moral graph's Markov network as
+# A Markov network is a product of non-negative functions φ of some variables each, divided by its
+# sum Z (tutorial 02). The source writes that of the moral graph as
 #
 # $$\tfrac1Z\, \phi(C)\, \phi(O,S)\, \phi(B,S)\, \phi(O,T,A)\, \phi(A,T,M)\, \phi(B,T,M).$$
 #
 # Every edge of the *Bayesian network* is in some factor. But $P(M \mid B, T, A)$ couples four
 # variables, and no factor covers $\{A, B, M, T\}$. The edge A – B, a marriage, is lost with it, so
 # the product asserts $A \perp B \mid \{M, O, T\}$. That is false: observing the collider M couples
-# its parents. The library names the missing scope and the false independence, and it constructs
-# conditional tables of the stated structure for which the independence fails numerically.
+# its parents. The library names the variables that no factor covers and the false independence, and
+# it constructs conditional tables of the stated structure for which the independence fails
+# numerically.
 
 # %%
 WRONG = "1/Z φ(C) φ(O,S) φ(B,S) φ(O,T,A) φ(A,T,M) φ(B,T,M)"

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Pyro programs as graphs
 #
-# A Pyro program samples sites $x_1, x_2, \ldots$ in turn, each from a distribution whose parameters
-# are computed from earlier values. Draw an edge $u \to v$ if the distribution of $v$ changes with
-# the value of $u$ while all other sites are held fixed. Then
+# A Pyro program draws values at named *sites* $x_1, x_2, \ldots$ in turn, each from a distribution
+# whose parameters are computed from earlier values. Draw an edge $u \to v$ if the distribution of
+# $v$ changes with the value of $u$ while all other sites are held fixed. Then
 #
 # $$p(x) = \prod_v p(x_v \mid x_{\mathrm{pa}(v)}),$$
 #
-# so the program *is* a Bayesian network: whatever is d-separated in its graph is independent in the
-# program, for any parameters. `graphs.from_pyro` finds the graph by running the program with
-# labelled values: each value carries the name of its site through torch, and the labels that reach
-# the parameters of another site are its parents.
+# so the program *is* a Bayesian network: whatever is d-separated in its graph (tutorial 01) is
+# independent in the program, for any parameters. `graphs.from_pyro` finds the graph by running the
+# program with labelled values: each value carries the name of its site through torch, and the
+# labels that reach the parameters of another site are its parents.
 
 # %%
 from __future__ import annotations
@@ -39,9 +39,9 @@ def arrows(graph: nx.DiGraph) -> str:
     return ", ".join(f"{u} → {v}" for u, v in sorted(graph.edges))
 
 
-def picture(name: str, draw: Any, **options: Any) -> None:
+def picture(name: str, draw: Any, height: float = 3.8, **options: Any) -> None:
     """Show one drawing as a figure of its own."""
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    figure = Figure(figsize=(6, height), layout="constrained")
     draw(ax=figure.subplots(), **options)
     tutorial.show(figure, name)
 
@@ -51,7 +51,8 @@ def picture(name: str, draw: Any, **options: Any) -> None:
 #
 # A mixture of Gaussians. Before seeing data the assignment of a point and the locations of the
 # components are independent; given the data they are not, because $x$ is a collider. That is why
-# alternating between the two (k-means, EM, Gibbs) is natural and updating them apart is not.
+# alternating between the two (k-means, EM, Gibbs) is natural and updating them independently is
+# not.
 
 
 # %%
@@ -136,11 +137,11 @@ ask_the_chain()
 # ## What a reparameterization does
 #
 # Eight schools, centred: $\theta_j \sim N(\mu, \tau)$, so given the effects $\theta$ the data say
-# nothing more about $\mu$ and $\tau$. A priori all three are dependent: this is the funnel that
-# slows samplers down. Non-centred, $\theta_j = \mu + \tau\,\epsilon_j$ is computed, not sampled,
-# and the noise $\epsilon$ is independent of $\mu$ and $\tau$. (`LocScaleReparam(0.0)` is the same
-# except that it computes $0 \cdot \mu$ for the mean of the noise: a path through torch is an edge
-# here, even where it cancels.)
+# nothing more about $\mu$ and $\tau$. A priori all three are dependent: where τ is small, θ must be
+# near μ, the funnel that slows samplers down. Non-centred, $\theta_j = \mu + \tau\,\epsilon_j$ is
+# computed, not sampled, and the noise $\epsilon$ is independent of $\mu$ and $\tau$. (Pyro's
+# `LocScaleReparam(0.0)` is the same except that it computes $0 \cdot \mu$ for the mean of the
+# noise: a path through torch is an edge here, even where it cancels.)
 
 
 # %%
@@ -225,7 +226,7 @@ def read_branches() -> None:
     table(("edge", "found by"), [(edge.replace("->", "→"), how) for edge, how in found.items()])
     dashed = [(u, v) for u, v, how in branches.edges(data="found") if how != "traced"]
     title = "Dashed edges are redrawn or assumed"
-    picture("11_branch", partial(graphs.draw, branches), dashed=dashed, title=title)
+    picture("11_branch", partial(graphs.draw, branches), 2.2, dashed=dashed, title=title)
 
 
 # %%

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Interventions: what to adjust for, and why
 #
-# To *see* a variable at a value and to *set* it there are different things. Setting X cuts what
-# decided on X and leaves the rest; of a Bayesian network the truncated factorization is left,
+# To *see* a variable at a value is one thing, to *set* it to that value is another. Setting X cuts
+# what decided on X and leaves the rest as it is; of a Bayesian network (tutorial 01) the truncated
+# factorization remains,
 #
 # $$P(v \mid \mathrm{do}(x)) = \prod_{i \notin X} P(v_i \mid \mathrm{pa}_i)\Big|_{X = x}$$
 #
@@ -15,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 import networkx as nx
-import numpy as np
 from _runner import Tutorial, table
 from matplotlib.figure import Figure
 
@@ -65,12 +65,12 @@ see_and_do()
 # ## What to adjust for
 #
 # The effect of X on Y is what flows along directed paths from X to Y. Every other path is to be
-# closed, and none opened. A set Z that does so gives
+# closed, and none opened, in the sense of tutorial 01. A set Z that does so gives
 #
 # $$P(y \mid \mathrm{do}(x)) = \sum_z P(y \mid x, z)\, P(z).$$
 #
-# In the clinic of Lauritzen and Spiegelhalter (1988) smoking moves bronchitis and, by way of the
-# lungs, breathing. One of three nodes on that way is enough.
+# In the clinic of Lauritzen and Spiegelhalter (1988) smoking acts on bronchitis (bronc) and, by way
+# of the lungs, on shortness of breath (dysp). One of three nodes on that way is enough.
 
 
 # %%
@@ -99,9 +99,10 @@ adjust()
 # %% [markdown]
 # ## More is not better
 #
-# In the M of Greenland, Pearl and Robins (1999) nothing has to be adjusted for. C looks like a
-# confounder, since it is associated with both; but adjusting for it opens the path through A and B,
-# which was closed. `check` refutes the claim with a model in which the formula is wrong.
+# In the graph of Greenland, Pearl and Robins (1999) that has the shape of an M, nothing has to be
+# adjusted for. C looks like a confounder, since it is associated with both; but adjusting for it
+# opens the path through A and B, which was closed. `check` refutes the claim with a model in which
+# the formula is wrong.
 
 
 # %%
@@ -131,9 +132,10 @@ too_much()
 # %% [markdown]
 # ## What nobody measured
 #
-# Whether smoking causes cancer, if a gene that nobody sees may drive both? No adjustment helps. Two
-# models that agree on everything observed and differ in the effect prove it. Were the tar in the
-# lungs measured, and were it all that smoking does, there would be a front door (Pearl 1995).
+# Does smoking cause cancer, if a gene that nobody sees may drive both? No adjustment helps. Two
+# models that agree on everything observed and differ in the effect prove it; in the table, $P(1,
+# 0)$ is the probability of smoking and no cancer. Were the tar in the lungs measured, and were it
+# all that smoking does, there would be a front door (Pearl 1995).
 
 
 # %%
@@ -151,9 +153,9 @@ def unseen() -> None:
     apart = float((seen[0] - seen[1]).abs().max())
     effects = [float(graphs.effect(m, {"smoking": 1}, "cancer")[1]) for m in (first, second)]
     table(
-        ["", "P(smoking, cancer)", "P(cancer = 1 | do(smoking = 1))"],
+        ["", "P(0, 0)", "P(0, 1)", "P(1, 0)", "P(1, 1)", "P(cancer = 1 | do(smoking = 1))"],
         [
-            [name, np.array2string(joint.numpy().ravel(), precision=4), effect]
+            [name, *joint.flatten().tolist(), effect]
             for name, joint, effect in zip(("one model", "the other"), seen, effects, strict=True)
         ],
     )
