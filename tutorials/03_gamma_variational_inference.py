@@ -103,7 +103,8 @@ check_the_algebra()
 # ## The guide against the exact posterior
 #
 # Two guides that are off and the one that is not. What they lose is
-# $\mathrm{KL}(q_\theta \,\|\, p(z \mid x)) = \mathrm{KL}(q_\theta \,\|\, p(x, z)) + \log p(x)$.
+#
+# $$\mathrm{KL}(q_\theta \,\|\, p(z \mid x)) = \mathrm{KL}(q_\theta \,\|\, p(x, z)) + \log p(x).$$
 
 
 # %%
@@ -143,8 +144,11 @@ compare_guides()
 # %% [markdown]
 # ## The sharpest test there is
 #
-# The loss of one sample is $\log q_\theta(z) - \log p(x, z) = 2\log\theta - (\theta - x - 1) z$. At
-# $\theta^\star$ it does not depend on $z$: **every** single sample gives the evidence exactly. A
+# The loss of one sample is
+#
+# $$\log q_\theta(z) - \log p(x, z) = 2\log\theta - (\theta - x - 1) z.$$
+#
+# At $\theta^\star$ it does not depend on $z$: **every** single sample gives the evidence exactly. A
 # loss that fluctuates there is wrong. Pyro's own `Trace_ELBO` passes the test on `gamma.model` and
 # `gamma.guide`.
 
@@ -189,13 +193,16 @@ spread_of_losses()
 # In practice nobody integrates: SVI follows a noisy gradient. With $z = g/\theta$ and
 # $g \sim \mathrm{Gamma}(2, 1)$ the reparameterized gradient in $\log\theta$ is
 #
-# $$2 - g\,\theta^\star/\theta \quad\text{(usual)}, \qquad
-#   g\,(1 - \theta^\star/\theta) \quad\text{(without the score of the guide)}.$$
+# $$\begin{aligned}
+#   2 - g\,\theta^\star/\theta &\quad\text{(usual)}, \\
+#   g\,(1 - \theta^\star/\theta) &\quad\text{(without the score of the guide)}.
+#   \end{aligned}$$
 #
-# Both have the mean $2 - 2\theta^\star/\theta$. At the optimum the first still has variance 2, so
-# it hovers; the second has none, so it lands (Roeder, Wu and Duvenaud 2017). `gamma.fit` uses the
-# second, with steps that shrink, and clips the gradient, which is huge for
-# $\theta \ll \theta^\star$.
+# Both have the mean $2 - 2\theta^\star/\theta$. They differ by the score of the guide, $\partial
+# \log q_\theta(z) / \partial \log\theta$ at a fixed $z$, whose mean is zero. At the optimum the
+# first still has variance 2, so θ hovers; the second has none, so θ lands (Roeder, Wu and Duvenaud
+# 2017). `gamma.fit` uses the second, with steps that shrink, and clips the gradient, which is huge
+# for $\theta \ll \theta^\star$.
 
 
 # %%

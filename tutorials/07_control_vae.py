@@ -8,8 +8,8 @@
 #
 # and nobody knows beforehand which KL a given β leads to: if β is too large, the KL vanishes, and
 # with it everything the code says. ControlVAE (Shao et al. 2020) asks for the KL itself. The set
-# point $C$ in nats is the input, β the actuator, and a proportional–integral controller closes the
-# loop on the error $e = C - \mathrm{KL}$ of every batch:
+# point $C$ in nats is the input, β the actuator, and a proportional–integral controller with gains
+# $K_p$ and $K_i$ closes the loop on the error $e = C - \mathrm{KL}$ of every batch:
 #
 # $$P = \frac{K_p}{1 + \exp e}, \qquad I \leftarrow I - K_i\, e, \qquad
 #   \beta = \mathrm{clip}(P + I + \beta_{\min},\ \beta_{\min},\ \beta_{\max}).$$
@@ -162,8 +162,8 @@ runs = close_the_loop()
 # set point must lower the distortion. The source found the larger KL to have the better
 # reconstruction and *worse* samples (FID 80.65 at 8 nats against 136.79 at 14). Its FIDs are of
 # another feature network, so only the order can be compared. With the MLP, the 4,000 images and the
-# one seed used here the first half is confirmed and the second is not: from 8 to 14 nats the
-# distortion falls from 123 to 105 nats, and the FID falls with it, from 12.3 to 10.1.
+# one seed of a whole run here the first half is confirmed and the second is not: from 8 to 14 nats
+# the distortion falls from 123 to 105 nats, and the FID falls with it, from 12.3 to 10.1.
 #
 # Three seeds on 8,000 images in 20 dimensions agree (`tests/benchmarks/mnist.py control`):
 # FID 11.6 ± 0.5 at 8 nats and 8.7 ± 0.3 at 14. Further set points complete the picture: the FID is

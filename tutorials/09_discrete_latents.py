@@ -4,8 +4,8 @@
 # A categorical latent cannot be written as a smooth function of noise, so its sample has no
 # gradient. Two ways around it:
 #
-# **Gumbel-Softmax** (Jang, Gu and Poole 2017; Maddison, Mnih and Teh 2017). With Gumbel noise
-# $g_k = -\log(-\log u_k)$,
+# **Gumbel-Softmax** (Jang, Gu and Poole 2017; Maddison, Mnih and Teh 2017). With Gumbel noise $g_k
+# = -\log(-\log u_k)$ from uniform $u_k$,
 #
 # $$z = \mathrm{one\_hot}\big(\arg\max_k\,(\log \pi_k + g_k)\big) \sim \mathrm{Categorical}(\pi),
 #   \qquad y = \mathrm{softmax}\big((\log \pi + g) / \tau\big),$$

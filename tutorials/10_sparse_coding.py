@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Sparse codes, and learning to infer them
 #
-# Sparse coding explains features $y$ by a few columns of a dictionary $D$,
+# Sparse coding explains features $y$ by a few columns of a dictionary $D$, its *atoms*,
 #
 # $$\min_z\ F(z) = \tfrac12 \|y - Dz\|^2 + \lambda \|z\|_1,$$
 #
 # the posterior mode under Gaussian noise and a Laplace prior $p(z) \propto e^{-\lambda \|z\|_1}$.
-# It is found by iterative shrinkage and thresholding: with $c = \|D\|_2^2$, the square of the
-# largest singular value,
+# It is found by iterative shrinkage and thresholding (ISTA): with $c = \|D\|_2^2$, the square of
+# the largest singular value,
 #
 # $$z \leftarrow \mathrm{soft}(S z + W y, \theta), \qquad W = D^\top / c, \quad
 #   S = I - D^\top D / c, \quad \theta = \lambda / c,$$

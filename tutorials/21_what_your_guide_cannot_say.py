@@ -1,10 +1,11 @@
 # %% [markdown]
 # # What your guide cannot say
 #
-# A guide draws its latents along a graph of its own, and is thereby unable to be some
-# distributions, whatever its parameters. If the posterior of the model is one of these, the bound
-# stays below the evidence for ever, and no training tells why. The two graphs do: a *gap* is an
-# independence that the guide asserts about the posterior and the model denies.
+# A guide, the program that approximates the posterior, draws its latents along a graph of its own,
+# so there are distributions that it cannot be, whatever its parameters. If the posterior of the
+# model is one of these, the bound stays below the evidence for ever, and no training tells why. The
+# two graphs do: a *gap* is an independence that the guide asserts about the posterior and the model
+# denies.
 
 # %%
 from __future__ import annotations
@@ -31,8 +32,9 @@ main = tutorial.main
 # ## Two causes and their sum
 #
 # Before their sum is seen, a and c are independent. Once it is, one is what the other leaves, which
-# mean field cannot say. The loss has a closed form: with posterior precision Λ the best mean field
-# is $\tfrac12 (\sum_i \log \Lambda_{ii} - \log\det \Lambda)$ nats below the evidence.
+# mean field cannot say. The loss has a closed form: with Λ the precision of the posterior, its
+# inverse covariance, the best mean field is $\tfrac12 (\sum_i \log \Lambda_{ii} - \log\det
+# \Lambda)$ nats below the evidence.
 
 # %%
 NOISE = 0.5
@@ -91,10 +93,11 @@ one_gap()
 # ## The structure that loses nothing
 #
 # `graphs.inverse` turns the model round: who has to look at whom for q to be the posterior, with no
-# edge to spare (Webb et al. 2018). `ppl_gen.guides.amortized` builds networks along it. Here a map
-# is linear, so that with the right coefficients every single draw has log p(x, z) - log q(z) equal
-# to log p(x). The guide reads and writes all values in units of its own, `guide.unit(name)`, so
-# that it trains alike whatever the scale of the data.
+# edge to spare (Webb et al. 2018). `ppl_gen.guides.amortized` builds networks along it, and prints
+# what each latent looks at. Here a linear map is enough: with the right coefficients every single
+# draw has $\log p(x, z) - \log q(z)$ equal to $\log p(x)$. The guide reads and writes all values in
+# units of its own, `guide.unit(name)`, so that it trains equally well whatever the scale of the
+# data.
 
 
 # %%
@@ -144,8 +147,8 @@ faithful()
 # ## A chain, drawn backwards
 #
 # The posterior of a hidden Markov model is a chain again, in either direction. A guide that leaves
-# out a link asserts too much; one that adds a link has an edge to spare. Thick lines are couplings
-# that the guide denies, a dashed arrow is the edge to spare.
+# out a link (`broken`) asserts too much; one that adds a link (`crowded`) has an edge to spare.
+# Thick lines are couplings that the guide denies, a dashed arrow is the edge to spare.
 
 
 # %%
