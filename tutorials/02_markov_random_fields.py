@@ -30,11 +30,19 @@ main = tutorial.main
 # %% [markdown]
 # ## Seven letters
 #
-# $P = \frac1Z \varphi_1(A,B,C)\, \varphi_2(B,C,D)\, \varphi_3(C,D,F)\, \varphi_4(F,E)\,
-# \varphi_5(B,E)\, \varphi_6(E,G)$ over binary variables. Two variables are independent given a
-# set that separates them in the graph. That must hold for any potentials, so we draw some and
-# measure: the mutual information of separated variables is zero, to rounding, and that of variables
-# with a path between them is not.
+# The field of this section is a product over binary variables,
+#
+# $$P = \tfrac1Z\, \varphi_1(A,B,C)\, \varphi_2(B,C,D)\, \varphi_3(C,D,F)\,
+#   \varphi_4(F,E)\, \varphi_5(B,E)\, \varphi_6(E,G).$$
+#
+# Its graph joins the variables of each potential. Two variables are independent given a set that
+# separates them there. That must hold for any potentials, so we draw some and measure: the mutual
+# information of separated variables is zero, to rounding, and that of variables with a path between
+# them is not.
+#
+# For an answer of no, one path is reason enough. For a yes, the reason is a *cut*: what can be
+# reached from A without passing an observed variable, and the observed variables that end every
+# further edge. Both are printed below the table.
 
 
 # %%
@@ -80,8 +88,14 @@ def separation() -> dict[str, Any]:
             for text, a in answers.items()
         ],
     )
-    print(f"\n{answers['A ⟂ G | E'].explain()}")
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    print(f"\n{answers['A ⟂ F | C, D'].explain()}")
+    cut = answers["A ⟂ G | E"].certificate
+    assert cut is not None
+    reached, ends = (", ".join(sorted(nodes)) for nodes in (cut.side - cut.x, cut.cut))
+    print("\nA ⟂ G | E holds: all paths between A and G are cut.")
+    print(f"  - Without passing an observed variable, A reaches {reached}, but not G.")
+    print(f"  - Every edge that leads on from there, or from A, ends in the observed {ends}.")
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
     for ax, answer in zip(figure.subplots(1, 4), answers.values(), strict=True):
         answer.draw(ax)
     tutorial.show(figure, "02_letters")
@@ -247,7 +261,8 @@ exact_partition()
 # so the gradient is the observed minus the expected frequency of every configuration. The data
 # enter through their frequencies alone, and the problem is concave. `log_partition` takes the
 # tensors to differentiate through, and `torch.func.vmap` runs the four strips, which share a graph
-# and differ in $\theta$, as one.
+# and differ in $\theta$, as one. The table has the negative log-likelihood of an image: lower is
+# better.
 
 
 # %%
