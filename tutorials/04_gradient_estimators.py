@@ -76,8 +76,9 @@ def panel(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
 # 2020) draws one uniform $u$ and from it two coins that are as opposed as can be,
 # $b_1 = 1[u > 1-p]$ and $b_2 = 1[u < p]$. At $p = \tfrac12$ they always differ: no variance at all.
 #
-# The second table has every estimator that serves a coin, with its cost in evaluations of $f$ and
-# its signal-to-noise ratio (snr), the gradient over the standard deviation of one estimate.
+# The second table has every estimator of the library that serves a coin, by its name there
+# (`ppl_gen.gradients` describes them), with its cost in evaluations of $f$ and its signal-to-noise
+# ratio (snr), the gradient over the standard deviation of one estimate.
 
 
 # %%
@@ -206,7 +207,7 @@ def crossover(found: dict[float, dict[str, float]]) -> float | None:
 @tutorial.section
 def three_costs() -> None:
     """Find where the score function starts to win on each cost."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
     axes = figure.subplots(1, 3)
     rows = []
     for ax, cost in zip(axes, PANELS, strict=True):
@@ -228,7 +229,8 @@ def three_costs() -> None:
         ],
     )
     axes[0].set_ylabel("variance of one estimate")
-    axes[0].legend(frameon=False, fontsize="x-small", loc="upper center")
+    lines = axes[0].get_lines()
+    figure.legend(handles=lines, frameon=False, loc="outside lower center", ncols=len(lines))
     tutorial.show(figure, "04_gradient_estimators_costs")
 
 
@@ -324,6 +326,7 @@ def draw_training(ax: Axes, curves: dict[str, list[float]], title: str) -> None:
     for name, curve in sorted(curves.items(), key=lambda item: -item[1][-1]):
         ax.plot(range(1, len(curve) + 1), curve, label=f"{name} ({curve[-1]:.0f})")
     ax.set(xlabel="epoch", ylabel="ELBO in nats per image")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_title(title, fontsize="medium")
     ax.legend(frameon=False, fontsize="small")
 
@@ -402,7 +405,7 @@ def discrete_vae() -> None:
             for name, row in zip(names, measured.rows, strict=True)
         ],
     )
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_training(left, curves, f"A VAE with {latents} binary latents")
     measured.plot(right)
