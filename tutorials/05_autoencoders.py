@@ -102,7 +102,8 @@ losses_are_likelihoods()
 #   + \mathrm{Tr}\bigl(\Sigma_1 + \Sigma_2 - 2(\Sigma_1 \Sigma_2)^{1/2}\bigr),$$
 #
 # the *squared* 2-Wasserstein distance of two Gaussians. (The source prints the first term without
-# the square and ½ in place of the exponent, and calls the result the distance itself.)
+# the square and with ½ as a factor instead of an exponent, and calls the result the distance
+# itself.)
 
 
 # %%
@@ -257,7 +258,7 @@ def space_of_codes(trained: Trained) -> None:
         [int((test.labels == digit).nonzero()[0]) for digit in pair]
         for pair in ((0, 1), (3, 7), (6, 4))
     ]
-    figure = Figure(figsize=(12, 9), layout="constrained")
+    figure = Figure(figsize=(10, 8), layout="constrained")
     draw(figure, trained[0], test, torch.stack([test.images[pair] for pair in pairs]))
     tutorial.show(figure, "05_autoencoders")
     print("\nRows: the three models. Columns: codes by digit, decoded draws, walks between digits.")
@@ -267,6 +268,8 @@ def space_of_codes(trained: Trained) -> None:
 space_of_codes(trained)
 
 # %% [markdown]
+# ## What the numbers say
+#
 # After 60 epochs on 4,000 images the autoencoder has the better reconstruction and the VAE the
 # better samples, with an FID of 31.5 against 47.8 for the autoencoder and 44.4 for the VAE without
 # its KL. Two dimensions are few; tutorial 07 measures ten.
