@@ -18,7 +18,7 @@ import ppl_gen
 images = torch.rand(32, 1, 8, 8)
 vae = ppl_gen.zoo.vae((1, 8, 8), 2, hidden=8)
 """
-# Pages whose examples run, with what they say is there; the others need what an extra installs.
+# Pages whose examples run, with what they say is there; those marked `py` need an extra.
 COMPLETE = {
     "index.md": "",
     "start.md": "",
@@ -80,7 +80,8 @@ def test_the_commands_of_a_page_run_on_what_its_examples_write(tmp_path, monkeyp
 
 @pytest.mark.parametrize("page", sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.md")))
 def test_every_example_is_python(page):
-    for block, _ in examples(page):
+    text = (SITE / page).read_text(encoding="utf-8")
+    for block in re.findall(r"^```py(?:thon)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         compile(block, page, "exec")
 
 
@@ -451,5 +452,66 @@ def test_no_class_shows_arguments_that_it_does_not_take(monkeypatch):
     assert shown(len, "function") is None
     assert shown(namedtuple("Named", "x")) is None  # its __init__ has no module
     assert shown(UserWarning) is None
-    for name in ("conf", "learn", "running"):
+    for name in ("conf", "learn", "markup", "running"):
         sys.modules.pop(name, None)
+
+
+def test_defaults_that_are_no_python_are_named(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import conf
+
+    def shown(signature):
+        return conf.name_defaults(None, "class", "name", None, None, signature, "-> Tensor")
+
+    signature = "(names: ~collections.abc.Mapping = <factory>, to: type = <class 'a.b.ReLU'>)"
+    named = "(names: ~collections.abc.Mapping = ..., to: type = ReLU)"
+    assert shown(signature) == (named, "-> Tensor")
+    assert shown("(x: int = 1)") is None
+    for name in ("conf", "learn", "markup", "running"):
+        sys.modules.pop(name, None)
+
+
+def test_code_within_lines_links_to_the_name_that_it_calls(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import markup
+
+    def code(text):
+        words = " ".join(f'<span class="pre">{word}</span>' for word in text.split())
+        return f'<code class="docutils literal notranslate">{words}</code>'
+
+    def linked(text):
+        return markup.linked(text, {"graphs.query": "q.html", "ppl_gen.fit": "f.html"}.get)
+
+    for text, page in {
+        "graphs.query": "q.html",
+        "not graphs.query(model, &quot;a | b&quot;).explain()": "q.html",
+        "ppl_gen.fit(ppl_gen.Pair(model, guide), data)": "f.html",
+        "ppl_gen.fit.run": "f.html",
+    }.items():
+        link = f'<a class="reference internal" href="{page}">{code(text)}</a>'
+        assert linked(f"Ask {code(text)}.") == f"Ask {link}."
+    for text in ("graphs", "graphs.queries", "query", "from graphs.query", "ppl_gen.fitted(x)"):
+        assert linked(code(text)) == code(text)
+    kept = f'<a href="x">{code("graphs.query")}</a><h2>{code("graphs.query")}</h2><pre>a</pre>'
+    assert linked(kept) == kept
+    assert linked(kept + code("ppl_gen.fit")).startswith(f'{kept}<a class="reference internal"')
+    del sys.modules["markup"]
+
+
+def test_names_break_between_words_and_pictures_say_their_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import markup
+
+    assert markup.breaking("ppl_gen.zoo.beta_vae") == ("ppl_<wbr>gen.<wbr>zoo.<wbr>beta_<wbr>vae")
+    assert markup.breaking("How do I resume a run?") == "How do I resume a run?"
+    plt.imsave(tmp_path / "p.png", [[0.0, 1.0, 0.0]])
+
+    def sized(text):
+        return markup.sized(text, {"p.png": tmp_path / "p.png"}.get)
+
+    picture = '<img alt="a" src="../_images/p.png" />'
+    assert sized(picture) == '<img width="3" height="1" alt="a" src="../_images/p.png" />'
+    assert sized(sized(picture)) == sized(picture)
+    for other in ('<img src="../_images/q.png">', '<img class="thumb" src="thumbnails/p.png">'):
+        assert sized(other) == other
+    del sys.modules["markup"]

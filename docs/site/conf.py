@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
+from markup import finish  # noqa: E402
 from thumbnails import thumbnails  # noqa: E402
 
 project = "ppl-gen"
@@ -89,6 +90,14 @@ def say_no_arguments(app, what, name, value, options, signature, returned):
     return None
 
 
+def name_defaults(app, what, name, value, options, signature, returned):
+    """Name the defaults that are no text of Python: Sphinx then sets every argument apart."""
+    if signature and "<" in signature:
+        named = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature)
+        return named.replace("<factory>", "..."), returned
+    return None
+
+
 def skip_fields(app, what, name, value, skip, options):
     """Leave out the fields of tuples, whose docstrings are Python's own and say nothing."""
     return True if (getattr(value, "__doc__", "") or "").startswith("Alias for field") else None
@@ -107,9 +116,11 @@ def keep_together(app, tree):
 
 
 def setup(app):
-    """Name attributes as they are; make thumbnails of the tutorials once the pages are there."""
+    """Name things as they are; finish pages; make thumbnails of the tutorials once these exist."""
     app.connect("doctree-read", keep_together)
     app.connect("autodoc-process-docstring", join_names, priority=900)
     app.connect("autodoc-process-signature", say_no_arguments)
+    app.connect("autodoc-process-signature", name_defaults)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("html-page-context", finish)
     app.connect("build-finished", thumbnails)
