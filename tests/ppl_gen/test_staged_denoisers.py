@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -168,6 +169,21 @@ def test_wrong_code_is_refused(after: int, monkeypatch: pytest.MonkeyPatch) -> N
     sampler, denoiser = DDIM(), Staged(Denoiser(network(), Cosine(), "velocity", data_shape=(D,)))
     with pytest.raises(StagingError, match="another prediction"):
         sampler.sample(denoiser, 4, steps=32, seed=0)
+
+
+@pytest.mark.parametrize(("u", "passes"), [(1.0, True), (0.5, False), (0.2, False)])
+def test_clipped_data_may_differ_by_the_rounding_of_the_noise_they_are_told_from(
+    u: float, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rounded(module: Any, inputs: Any) -> Any:
+        return lambda *given: [part + 3e-3 for part in module(*given)]
+
+    monkeypatch.setattr(backends, "compiled", rounded)
+    torch.manual_seed(0)
+    staged = Staged(Clipped(Denoiser(network(), Cosine())))
+    refusal = nullcontext() if passes else pytest.raises(StagingError, match="another prediction")
+    with torch.no_grad(), refusal:
+        staged(torch.randn(4, D), torch.tensor(u))
 
 
 def test_only_denoisers_can_be_staged() -> None:
