@@ -132,7 +132,7 @@ class Clip(Regularizer):
     much of it training uses is not known, so distances compare between equal networks alone.
 
     Args:
-        bound: c.
+        bound: :math:`c`.
 
     Raises:
         ValueError: a bound that is not above zero.

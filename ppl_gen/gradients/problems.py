@@ -31,7 +31,7 @@ class Problem:
         name: what it is called in tables.
         distribution: q, of batch shape D.
         cost: c; maps ``(..., *D, *E)`` to ``(..., *D)``.
-        entropy: w.
+        entropy: the weight w of the entropy.
         context: what a baseline may look at.
         wrt: the leaves of q in which the gradient is taken; all when empty.
         regularizer: r, a function of q with values of shape D, such as an analytic KL.
