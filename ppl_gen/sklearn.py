@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from graphs.language.suggestions import suggesting
+from graphs.language.suggestions import did_you_mean, suggesting
 from ppl_gen import zoo
 from ppl_gen.evaluation.embedding import embed
 from ppl_gen.metrics import log_likelihood
@@ -145,9 +145,10 @@ class Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _builder(self) -> Build:
         if not isinstance(self.model, str):
             return self.model
-        if self.model not in zoo.registry:
-            known = ", ".join(n for n, e in zoo.registry.items() if e.family == "variational")
-            raise ValueError(f"expected a model among {known}, got {self.model!r}")
+        known = [name for name, entry in zoo.registry.items() if entry.family == "variational"]
+        if self.model not in known:
+            hint = did_you_mean(self.model, known)
+            raise ValueError(f"expected a model among {', '.join(known)}, got {self.model!r}{hint}")
         return zoo.registry[self.model].build
 
     def _checked(self, X: Any) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import secrets
 from collections.abc import Mapping
@@ -50,14 +51,26 @@ class CSVLog:
             csv.DictWriter(file, self._columns or [], restval="").writerow(row)
 
     def _rows_before(self, step: int) -> list[dict[str, str]]:
-        """The rows of the file that steps from this one on do not replace."""
-        if step <= 1 or not self.path.is_file():
-            return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if "step" not in (reader.fieldnames or ()):
-                raise ValueError(f"expected a CSV file with a column step, got {self.path}")
+        """The rows of the file that steps from this one on do not replace.
+
+        A last line without its end is of a writer that was killed, and taken again.
+        """
+        text = self._text()
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        if text and "step" not in (reader.fieldnames or ()):
+            raise ValueError(f"expected a CSV file with a column step, got {self.path}")
+        try:
             return [row for row in reader if int(row["step"]) < step]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"expected whole numbers in column step, got line {reader.line_num} of {self.path}"
+            ) from None
+
+    def _text(self) -> str:
+        if not self.path.is_file():
+            return ""
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return file.read()
 
     def _rewrite(self, rows: list[dict[str, str]], row: Mapping[str, Any]) -> None:
         """Write rows under columns that a new row has too; the old file stays until then."""

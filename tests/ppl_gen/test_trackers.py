@@ -49,12 +49,39 @@ def test_a_resumed_run_replaces_the_steps_it_takes_again(tmp_path):
     assert [row["loss"] for row in read(path)] == ["7.0"]
 
 
+@pytest.mark.parametrize("kept", range(1, 12))
+def test_a_line_that_a_killed_run_left_unfinished_is_taken_again(kept, tmp_path):
+    path = tmp_path / "run.csv"
+    whole, last = "step,loss\r\n8,2.5\r\n9,2.25\r\n", "10,2.125\r\n"
+    path.write_bytes((whole + last[:kept]).encode())
+    ppl_gen.CSVLog(path)({"step": 10, "loss": 7.0})
+    assert [(row["step"], row["loss"]) for row in read(path)] == [
+        ("8", "2.5"), ("9", "2.25"), ("10", "7.0"),
+    ]  # fmt: skip
+
+
+def test_names_of_metrics_may_be_any_text(tmp_path):
+    path, names = tmp_path / "run.csv", ["a,b", 'a "b"', "a\nb", "é ∂", " a ", "=a()"]
+    for step in (1, 2):
+        ppl_gen.CSVLog(path)({"step": step, **{name: i / step for i, name in enumerate(names)}})
+    ppl_gen.CSVLog(path)({"step": 3, "a,b": float("nan"), "val": float("inf")})
+    rows = read(path)
+    assert [[float(row[name]) for name in names] for row in rows[:2]] == [
+        [i / step for i in range(len(names))] for step in (1, 2)
+    ]
+    assert (rows[2]["a,b"], rows[2]["a\nb"], rows[2]["val"]) == ("nan", "", "inf")
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("name,age\nAnn,3\n")
-    with pytest.raises(ValueError, match="expected a CSV file with a column step"):
+    for step in (1, 2):
+        with pytest.raises(ValueError, match="expected a CSV file with a column step"):
+            ppl_gen.CSVLog(path)({"step": step, "loss": 1.0})
+        assert path.read_text() == "name,age\nAnn,3\n"
+    path.write_text("step,age\nAnn,3\n")
+    with pytest.raises(ValueError, match="expected whole numbers in column step, got line 2 of"):
         ppl_gen.CSVLog(path)({"step": 2, "loss": 1.0})
-    assert path.read_text() == "name,age\nAnn,3\n"
     with pytest.raises(ValueError, match=r"expected an existing folder for run\.csv"):
         ppl_gen.CSVLog(tmp_path / "nowhere" / "run.csv")
 
