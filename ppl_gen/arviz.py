@@ -16,6 +16,7 @@ import pyro
 import torch
 from numpy.typing import NDArray
 from pyro import poutine
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_subsample
 from torch import nn
 
@@ -39,10 +40,11 @@ def groups(
     r"""Posterior, prior, predictions and log-likelihoods of a pair, with axes ``(1, draws, ...)``.
 
     ========================  ==========================================================
-    ``posterior``             latents drawn from the guide
+    ``posterior``             latents drawn from the guide, and what the model computes of them
+                              by ``pyro.deterministic``
     ``posterior_predictive``  observed sites drawn given these
     ``log_likelihood``        of what was observed given these, a number for each datum
-    ``prior``                 latents drawn from the model
+    ``prior``                 the same, drawn from the model
     ``prior_predictive``      observed sites drawn given those
     ``observed_data``         what was observed, without axes of draws
     ========================  ==========================================================
@@ -116,6 +118,9 @@ def _draw_posterior(
         model = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*args, **kwargs)
         latents = {}
         for name, site in _sites(model):
+            if _is_computed(site):
+                stacks["posterior"].setdefault(name, []).append(_array(site["value"]))
+                continue
             if site["is_observed"]:
                 observed[name] = _array(site["value"])
                 law = site["fn"].log_prob(site["value"])
@@ -134,7 +139,7 @@ def _draw_posterior(
 def _draw_prior(model: Any, call: Any, draws: int, stacks: dict[str, dict[str, list[Any]]]) -> None:
     args, kwargs = call
     for _ in range(draws):
-        trace = poutine.trace(poutine.uncondition(model)).get_trace(*args, **kwargs)
+        trace = poutine.trace(_Redrawn()(model)).get_trace(*args, **kwargs)
         for name, site in _sites(trace):
             known = name in stacks["log_likelihood"]
             group = stacks["prior_predictive" if known else "prior"]
@@ -146,10 +151,23 @@ def _predict(
 ) -> None:
     """Draws of the observed sites, given latents."""
     args, kwargs = call
-    fixed = poutine.condition(poutine.uncondition(model), data=dict(latents))
+    fixed = poutine.condition(_Redrawn()(model), data=dict(latents))
     trace = poutine.trace(fixed).get_trace(*args, **kwargs)
     for name in observed:
         group.setdefault(name, []).append(_array(trace.nodes[name]["value"]))
+
+
+class _Redrawn(UnconditionMessenger):
+    """Draws what was observed, and leaves alone what is computed, also in a plate."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not _is_computed(msg):
+            super()._pyro_sample(msg)
+
+
+def _is_computed(site: Any) -> bool:
+    """Whether a site is of ``pyro.deterministic``, which Pyro traces as observed."""
+    return bool(site["infer"].get("_deterministic"))
 
 
 def _sites(trace: Any) -> Any:

@@ -49,6 +49,7 @@ class Implications:
             number of complete rows it used, and ``sparse``, the share of expected counts below 5.
         alpha: the level of :meth:`rejected`.
         untestable: pairs without an edge that no observed set separates.
+        without_column: the nodes that have no column, and so were taken as latent.
 
     True where nothing is rejected at ``alpha`` with Holm's correction.
 
@@ -65,6 +66,7 @@ class Implications:
     table: pd.DataFrame
     alpha: float
     untestable: tuple[tuple[Node, Node], ...]
+    without_column: tuple[Node, ...] = ()
 
     def __bool__(self) -> bool:
         return self.rejected("holm").empty
@@ -87,6 +89,8 @@ class Implications:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
+        if self.without_column:
+            yield f"Latent, without a column: {', '.join(map(str, self.without_column))}."
         lost, tests = self.rejected("holm"), len(self.table)
         if not tests:
             yield "The graph implies no independence of two observed nodes."
@@ -141,7 +145,8 @@ def implications(
         latent: further nodes that are not to be used.
 
     Raises:
-        ValueError: no frame, a column that no test fits, a level out of range, or no rows.
+        ValueError: no frame, a node with two columns, a column that no test fits, a level out of
+            range, or no rows.
 
     >>> import numpy as np, pandas as pd
     >>> rng = np.random.default_rng(0)
@@ -163,7 +168,12 @@ def implications(
         raise ValueError(f"expected a test among {', '.join(TESTS)}, got {test!r}")
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
         raise ValueError(f"expected a level between 0 and 1, got {alpha!r}")
-    hidden = latent_nodes(graph, latent) | {v for v in graph if v not in data.columns}
+    if several := [v for v in graph if list(data.columns).count(v) > 1]:
+        raise ValueError(f"expected one column for each node, got several for {several[0]!r}")
+    missing = [v for v in graph if v not in data.columns]
+    hidden = latent_nodes(graph, latent)
+    without_column = tuple(v for v in missing if v not in hidden)
+    hidden |= set(missing)
     observed = [v for v in graph if v not in hidden]
     if len(observed) < 2:
         raise ValueError(f"expected columns for at least two nodes, got {list(data.columns)}")
@@ -183,7 +193,7 @@ def implications(
     table.insert(7, "holm", holm(p))
     table.insert(8, "bh", benjamini_hochberg(p))
     table = table.sort_values("p", kind="stable", ignore_index=True)
-    return Implications(table, float(alpha), tuple(untestable))
+    return Implications(table, float(alpha), tuple(untestable), without_column)
 
 
 # --- Several tests -------------------------------------------------------------------------------
@@ -246,6 +256,11 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def _is_category(column: pd.Series) -> bool:
+    if column.dtype.kind in "mMc":  # of times, each its own, a table would say nothing
+        raise ValueError(
+            f"expected categories or numbers, got {column.name!r} of type {column.dtype}: cut it "
+            "into bins, or name the test"
+        )
     if not _is_number(column):
         return True
     return column.dtype.kind in "iu" and column.nunique() <= MOST_STATES

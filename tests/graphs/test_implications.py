@@ -92,6 +92,9 @@ def test_a_node_without_a_column_is_latent():
     frame = chain(np.random.default_rng(2))
     found = graphs.implications(model, frame)
     assert found.untestable == (("A", "B"),)
+    assert found.without_column == ("U",)
+    assert found.explain().startswith("Latent, without a column: U.\n")
+    assert graphs.implications(model, frame.assign(U=0.5)).without_column == ()
     assert [(row.x, row.y, row.given) for row in found.table.itertuples()] == [("B", "C", ("A",))]
 
 
@@ -131,6 +134,18 @@ def test_a_column_known_from_the_others_shows_no_dependence():
         ({"data": pd.DataFrame({"A": [1.0]})}, "columns for at least two nodes"),
         ({"data": pd.DataFrame({"A": [1.5, 2], "C": [1.5, 2]})}, "at least 4 complete rows"),
         ({"data": pd.DataFrame({"A": [np.nan], "C": [1.0]})}, "got none"),
+        (
+            {"data": pd.DataFrame([[1.0, 2.0, 3.0]] * 9, columns=["A", "C", "A"])},
+            "one column for each node, got several for 'A'",
+        ),
+        (
+            {"data": pd.DataFrame({"A": pd.date_range("2026", periods=9), "C": 0})},
+            "expected categories or numbers, got 'A' of type datetime64",
+        ),
+        (
+            {"data": pd.DataFrame({"A": pd.to_timedelta(range(9), "h"), "C": 0})},
+            "expected categories or numbers, got 'A' of type timedelta64",
+        ),
     ],
 )
 def test_what_cannot_be_tested_is_refused(change, match):

@@ -42,6 +42,26 @@ def test_every_group_has_its_axes(found):
     assert np.array_equal(found["observed_data"]["x"], X.numpy())
 
 
+def test_what_is_computed_of_latents_is_no_datum():
+    def computing(x):
+        mean = pyro.sample("mean", Normal(1.0, 2.0))
+        twice = pyro.deterministic("twice", 2 * mean)
+        with pyro.plate("data", len(x)):
+            pyro.deterministic("shifted", twice + x)
+            pyro.sample("x", Normal(twice / 2, 0.5), obs=x)
+
+    found = groups(ppl_gen.Pair(computing, guide), X, draws=5)
+    for group in ("posterior", "prior"):
+        assert found[group].keys() == {"mean", "twice", "shifted"}
+        mean = found[group]["mean"]
+        assert np.array_equal(found[group]["twice"], 2 * mean)
+        assert found[group]["shifted"] == pytest.approx(2 * mean[..., None] + X.numpy())
+    for group in ("posterior_predictive", "log_likelihood", "prior_predictive", "observed_data"):
+        assert found[group].keys() == {"x"}
+    with pytest.raises(ValueError, match="expected a model that observes data"):
+        groups(ppl_gen.Pair(lambda x: pyro.deterministic("a", x), lambda x: None), X, draws=1)
+
+
 def test_log_likelihoods_are_those_of_the_draws(found):
     mean = found["posterior"]["mean"][..., None]
     expected = -0.5 * ((X.numpy() - mean) / 0.5) ** 2 - math.log(0.5 * math.sqrt(2 * math.pi))
