@@ -305,6 +305,32 @@ def test_guidance_is_a_line_through_without_and_with(predicts):
             )
 
 
+@pytest.mark.parametrize("predicts", KINDS)
+def test_guidance_at_0_and_1_is_the_network_to_the_last_bit_in_one_call(predicts):
+    network = Linearly()
+    denoiser, size = Denoiser(network, Linear(), predicts), 2000
+    x, u, y = normal(size, 2), torch.linspace(0.01, 1, size), torch.arange(size) % 3
+    without, given = (denoiser(x, u, label).value for label in (torch.full_like(y, 3), y))
+    assert not torch.equal(without + (given - without), given)
+    for weight, expected in ((0.0, without), (1.0, given)):
+        network.sizes = []
+        assert torch.equal(Guided(denoiser, weight, 3)(x, u, y).value, expected)
+        assert network.sizes == [size]
+
+
+def test_guided_variances_are_those_of_the_condition():
+    class Told(nn.Module):
+        def forward(self, x, u, y):
+            return torch.cat([x, 0.1 * y[:, None] + 0 * x], 1)
+
+    denoiser = Denoiser(Told(), Linear(), learned_variance=True)
+    x, y = normal(3, 2), torch.tensor([0, 1, 2])
+    for weight, labels in ((0.0, torch.full((3,), 3)), (1.0, y), (2.5, y)):
+        found = Guided(denoiser, weight, 3)(x, UNIT[:1].expand(3) * 0.5, y)
+        expected = ((0.1 * labels + 1) / 2)[:, None].expand(3, 2).double()
+        torch.testing.assert_close(found.fraction, expected)
+
+
 def test_conditions_that_are_no_labels_have_a_null_of_their_shape():
     class Shift(nn.Module):
         def forward(self, x, u, y):

@@ -232,6 +232,19 @@ def test_a_law_of_ones_own_may_visit_the_first_time_more_than_it_did():
     assert found.mean().item() == pytest.approx(2.6774, abs=4.5 * error + 5e-5)
 
 
+@pytest.mark.parametrize("weighting", ["bound", "simple"])
+def test_a_law_sees_losses_before_they_are_divided_by_its_probabilities(weighting):
+    data, law = gaussian(Ladder()), Importance(4, window=1, floor=0.5)
+    objective = Denoising(Ladder(), 4, variance="large", weighting=weighting, times=law).double()
+    law.observe(torch.arange(1, 5), torch.tensor([8.0, 1.0, 1.0, 1.0]))
+    x, t = data_of(data, 4), torch.arange(1, 5)
+    eps, mass = torch.randn(4, 2, dtype=DOUBLE), law(objective.table)
+    found = objective.predict(data, x, None, t, eps)
+    seen = objective.at(data, x, None, t, eps, mass)
+    raw = objective.term(found, x, eps, t) if weighting == "bound" else 4 * mass * seen.loss
+    torch.testing.assert_close(law.losses.flatten(), raw)
+
+
 @pytest.mark.parametrize("variance", ["small", "large", "optimal"])
 def test_costs_at_given_times_are_the_terms_of_these_times_whatever_they_are(variance):
     data = gaussian(Ladder())

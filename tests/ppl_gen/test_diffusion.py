@@ -202,6 +202,15 @@ def test_frames_are_in_units_of_the_data_and_change_nothing(capsys):
     assert "4/4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("steps", "given", "expected"), [(20, None, 20), (20, 3, 3), (80, None, 50), (80, 70, 70)]
+)
+def test_a_model_samples_in_its_own_number_of_steps_unless_told(steps, given, expected):
+    model = build(steps=steps, sample_steps=given)
+    assert len(model.sample(1, seed=0, frames=True)[1].x) == expected + 1
+    assert len(model.sample(1, seed=0, frames=True, steps=7)[1].x) == 8
+
+
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("noise", [Cosine(), Geometric(), EDM()])
 def test_chains_of_one_and_three_steps_train_and_sample(steps, noise):

@@ -82,6 +82,13 @@ def test_shift_and_scale_are_a_change_of_variables():
     z = law.sample((3, 4))
     torch.testing.assert_close(prior().log_prob(z), law.log_prob(z), atol=0.01, rtol=0)
     assert prior().expand((3, 1)).log_prob(z).shape == (3, 4)
+    many, plain = law.sample((20_000,)), exact(2)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        bounds = prior.bound(many)
+        torch.manual_seed(0)
+        standard = plain.bound(prior.standardize(many))
+    torch.testing.assert_close(bounds, standard - math.log(0.5 * 4.0))
     torch.manual_seed(0)
     drawn = prior().expand((2000,)).sample()
     torch.testing.assert_close(drawn.mean(0), law.mean, atol=0.3, rtol=0)

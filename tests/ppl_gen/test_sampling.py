@@ -156,6 +156,9 @@ def test_a_start_replaces_the_noise_and_not_the_draws_after_it():
     for sampler in (DDIM(), Ancestral()):
         started = sampler.sample(denoiser, 4, steps=3, seed=0, start=level.scale * noise)
         assert torch.equal(started, sampler.sample(denoiser, 4, steps=3, seed=0))
+        for size in (1, 3):
+            how = {"steps": 3, "seed": 0, "start": level.scale * noise, "batch_size": size}
+            assert torch.equal(started, sampler.sample(denoiser, 4, **how))
 
 
 def test_modes_types_and_the_bar(capsys):
