@@ -331,12 +331,16 @@ def correlation(values: Array) -> tuple[float, int, float, int]:
     freedom = n - k - 3
     if freedom < 1:
         raise ValueError(f"expected at least {k + 4} complete rows given {k} numbers, got {n}")
-    others = np.column_stack([np.ones(n), values[:, 2:]])
-    ends = values[:, :2]
+    # A large mean beside a small spread, as of times, would hide the spread from least squares.
+    centred = values - values.mean(0)
+    spread = np.linalg.norm(centred, axis=0)
+    rounding = 8 * np.finfo(float).eps * np.linalg.norm(values, axis=0)
+    unit = np.where(spread > rounding, centred / np.where(spread > rounding, spread, 1.0), 0.0)
+    ends, others = unit[:, :2], unit[:, 2:]
     residuals = ends - others @ np.linalg.lstsq(others, ends, rcond=None)[0]
-    scale = np.sqrt((residuals**2).sum(0))
-    whole = np.sqrt(((ends - ends.mean(0)) ** 2).sum(0))
-    if (scale <= 1e-9 * np.maximum(whole, 1e-300)).any():  # known from the others: no dependence
+    scale = np.linalg.norm(residuals, axis=0)
+    least = 1e-9 + rounding[:2] / np.where(spread[:2] > 0, spread[:2], 1.0)
+    if (scale <= least).any():  # known from the others: no dependence
         return 0.0, freedom, 1.0, n
     r = float(residuals[:, 0] @ residuals[:, 1] / scale.prod())
     z = math.sqrt(freedom) * math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r)))

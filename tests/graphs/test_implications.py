@@ -121,8 +121,22 @@ def test_words_are_categories_and_a_mixture_is_refused_by_name():
 
 def test_a_column_known_from_the_others_shows_no_dependence():
     values = np.random.default_rng(5).normal(size=(30, 3))
-    values[:, 0] = 2 * values[:, 2] + 1
-    assert correlation(values)[2] == 1.0
+    for known in (2 * values[:, 2] + 1, np.full(30, 0.1), np.full(30, -1e12)):
+        values[:, 0] = known
+        assert correlation(values)[2] == 1.0
+    for offset in (1e3, 1e6, 1e9):
+        moved = values + offset
+        moved[:, 0] = 2 * moved[:, 2] + 1
+        assert correlation(moved)[2] == 1.0, offset
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_units_and_origins_do_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4))
+    moved = values * 10.0 ** rng.uniform(-6, 6, 4)
+    moved += moved.std(0) * 10.0 ** rng.uniform(0, 8, 4)  # such as seconds of a day since 1970
+    assert correlation(moved)[0] == pytest.approx(correlation(values)[0], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize(
