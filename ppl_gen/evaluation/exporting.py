@@ -13,6 +13,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppl_gen.models.partial_labels import PartlyLabelledVAE
 from ppl_gen.models.vae import VAE, require_vae
 
 PARTS = ("decoder", "encoder")
@@ -83,6 +84,11 @@ def export(
     torch.Size([3, 4])
     """
     require_vae(model, " to export")
+    if isinstance(model, PartlyLabelledVAE):
+        raise ValueError(
+            "expected a VAE to export whose code depends on data alone, got PartlyLabelledVAE, "
+            "which draws the labels that it lacks"
+        )
     target = Path(path)
     if part not in PARTS:
         raise ValueError(f"expected 'decoder' or 'encoder', got {part!r}")

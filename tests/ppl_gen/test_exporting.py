@@ -58,6 +58,13 @@ def test_what_cannot_be_written_is_refused(arguments, options, match):
         ppl_gen.export(MODELS["vae"](), *arguments, **options)
 
 
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_model_that_draws_labels_is_refused(part, tmp_path):
+    with pytest.raises(ValueError, match="whose code depends on data alone, got PartlyLabelledVAE"):
+        ppl_gen.export(ppl_gen.zoo.ssvae((4,), hidden=8), tmp_path / "ss.pt2", part=part)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_game_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected a ppl_gen.VAE to export, got Game"):
         ppl_gen.export(zoo.gan((4,), 2, hidden=8), tmp_path / "part.pt2")
