@@ -227,6 +227,34 @@ def test_a_page_says_with_what_its_tutorial_was_run(monkeypatch):
     del sys.modules["learn"]
 
 
+@pytest.mark.parametrize(("size", "corner"), [((300, 600), "white"), ((900, 90), "red")])
+def test_pictures_on_cards_fill_their_height_and_are_white_beside(
+    size, corner, tmp_path, monkeypatch
+):
+    from PIL import Image
+
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    from types import SimpleNamespace
+
+    import thumbnails
+
+    for folder in ("tutorials", "_images"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", size, "red").save(tmp_path / "_images" / "a.png")
+    (tmp_path / "tutorials" / "01_a.html").write_text('<img src="../_images/a.png">')
+    monkeypatch.setattr(thumbnails, "tutorials", lambda: [Path("01_a.py")])
+    app = SimpleNamespace(builder=SimpleNamespace(name="html"), outdir=tmp_path)
+    thumbnails.thumbnails(app, None)
+    made = Image.open(tmp_path / "thumbnails" / "01_a.png").convert("RGB")
+    colours = {"white": (255, 255, 255), "red": (255, 0, 0)}
+    assert made.size == (thumbnails.WIDTH, thumbnails.HEIGHT)
+    for place in ((0, 0), (made.width - 1, made.height - 1)):
+        assert made.getpixel(place) == colours[corner]
+    for place in ((made.width // 2, 0), (made.width // 2, made.height - 1)):
+        assert made.getpixel(place) == colours["red"]
+    del sys.modules["thumbnails"]
+
+
 def test_first_words_of_the_glossary_and_other_tutorials_are_linked(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
     import prose

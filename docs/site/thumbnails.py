@@ -24,11 +24,12 @@ def thumbnails(app: Any, exception: Exception | None) -> None:
         found = re.search(r'src="\.\./(_images/[^"]+\.png)"', page)
         small = Image.new("RGB", (WIDTH, HEIGHT), "white")
         if found:
-            small.paste(_fitted(Image.open(out / found[1]).convert("RGB")))
+            fitted = _fitted(Image.open(out / found[1]).convert("RGB"))
+            small.paste(fitted, ((WIDTH - fitted.width) // 2, 0))
         small.save(out / "thumbnails" / f"{path.stem}.png", optimize=True)
 
 
 def _fitted(picture: Any) -> Any:
-    """A picture as high as a card's, and of a wide one the left; one that is high as a whole."""
-    scale = HEIGHT / picture.height
-    return picture.resize((round(scale * picture.width), HEIGHT)).crop((0, 0, WIDTH, HEIGHT))
+    """A picture as high as a card's, and of a wide one the left."""
+    width = round(HEIGHT / picture.height * picture.width)
+    return picture.resize((width, HEIGHT)).crop((0, 0, min(width, WIDTH), HEIGHT))
