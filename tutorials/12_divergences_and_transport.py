@@ -51,13 +51,13 @@ def panels(columns: int, width: float = 10, height: float = 3.8) -> tuple[Figure
 # %% [markdown]
 # ## Two Gaussians drift apart
 #
-# Let $p = \mathcal N(\theta, \varepsilon^2)$ and $q = \mathcal N(0, \varepsilon^2)$. Then
+# Let $p = \mathcal N(\theta, \varepsilon^2)$ and $q = \mathcal N(0, \varepsilon^2)$. Then, with
+# limits for growing $\theta / \varepsilon$,
 #
 # $$\begin{aligned}
 #   \mathrm{KL} &= \frac{\theta^2}{2 \varepsilon^2}, &
-#   \frac{d\, \mathrm{KL}}{d\theta} &= \frac{\theta}{\varepsilon^2}; \\
-#   \mathrm{JS} &\to \log 2, & \frac{d\, \mathrm{JS}}{d\theta} &\to 0
-#   \quad \text{as } \theta / \varepsilon \to \infty; \\
+#   \frac{d\, \mathrm{KL}}{d\theta} &= \frac{\theta}{\varepsilon^2}; \\[.5em]
+#   \mathrm{JS} &\to \log 2, & \frac{d\, \mathrm{JS}}{d\theta} &\to 0; \\[.5em]
 #   W_1 &= |\theta|, & \frac{d W_1}{d\theta} &= 1.
 #   \end{aligned}$$
 #
