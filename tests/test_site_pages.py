@@ -543,3 +543,22 @@ def test_names_break_between_words_and_pictures_say_their_size(tmp_path, monkeyp
     for other in ('<img src="../_images/q.png">', '<img class="thumb" src="thumbnails/p.png">'):
         assert sized(other) == other
     del sys.modules["markup"]
+
+
+def test_types_of_attributes_are_as_short_as_those_of_arguments(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    import conf
+
+    lines = [
+        ":ivar cost: of torch.Tensor values.",
+        ":vartype cost: collections.abc.Callable[[torch.Tensor], int] | None",
+        ":vartype bound: ~torch.Tensor",
+    ]
+    conf.shorten_types(None, "class", "name", None, None, lines)
+    assert lines == [
+        ":ivar cost: of torch.Tensor values.",
+        ":vartype cost: ~collections.abc.Callable[[~torch.Tensor], int] | None",
+        ":vartype bound: ~torch.Tensor",
+    ]
+    for name in ("conf", "learn", "markup", "running"):
+        sys.modules.pop(name, None)

@@ -82,6 +82,14 @@ def join_names(app, what, name, value, options, lines):
             lines[i] = line.replace(found[1], found[1].replace(", ", ",\N{ZERO WIDTH SPACE}"), 1)
 
 
+def shorten_types(app, what, name, value, options, lines):
+    """Types of attributes by their names alone, as in signatures; links go where they went."""
+    for i, line in enumerate(lines):
+        if found := re.match(r":vartype [^:]+: ", line):
+            types = re.sub(r"(?<![~.\w])\w+(?:\.\w+)+", r"~\g<0>", line[found.end() :])
+            lines[i] = found[0] + types
+
+
 def say_no_arguments(app, what, name, value, options, signature, returned):
     """Leave out the ``*args, **kwargs`` of classes that inherit them and take none."""
     inherited = getattr(value.__init__, "__module__", None)  # that of tuples has no module
@@ -119,6 +127,7 @@ def setup(app):
     """Name things as they are; finish pages; make thumbnails of the tutorials once these exist."""
     app.connect("doctree-read", keep_together)
     app.connect("autodoc-process-docstring", join_names, priority=900)
+    app.connect("autodoc-process-docstring", shorten_types, priority=900)
     app.connect("autodoc-process-signature", say_no_arguments)
     app.connect("autodoc-process-signature", name_defaults)
     app.connect("autodoc-skip-member", skip_fields)

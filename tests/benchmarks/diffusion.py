@@ -228,6 +228,7 @@ def exact_variances(steps: int, variance: float = 4.0) -> dict[str, float]:
 
 def settings_of(rows: Rows) -> str:
     told = rows.settings
+    seeds = len(rows.seeds())
     own = {
         "epochs": f"{told['epochs']} epochs",
         "channels": f"{(told['hidden'] or 0) // 2} and {told['hidden']} channels",
@@ -238,9 +239,12 @@ def settings_of(rows: Rows) -> str:
         own["channels"] = f"16 and 32 channels ({GUIDED}: 32 and 64)"
     return (
         f"`tests/benchmarks/diffusion.py`, {rows.date}, {own['epochs']}, batches of {BATCH}, Adam "
-        f"at {RATE:g} falling to 0, network {told['network']}, {own['channels']}, "
-        f"{len(rows.seeds())} seed(s), {told['images']} samples a row, torch {told['torch']}, one "
-        "core. Means ± standard deviations over seeds; – is not run.\n"
+        f'at {RATE:g} falling to 0, `network="{told["network"]}"`, {own["channels"]}, '
+        f"{'one seed' if seeds == 1 else f'{seeds} seeds'}, {told['images']} samples a row, torch "
+        f"{told['torch']}, one core. Means ± standard deviations over seeds; – is not run. "
+        "*Edges*: the mean gradient of pixels over that of test images; *train* and *test*, or "
+        "*nearest*: the distance to the nearest image of either set; *accuracy*: how many samples "
+        "a classifier reads as the digit that was asked for.\n"
     )
 
 
