@@ -79,6 +79,24 @@ def test_the_staged_step_is_the_eager_one_bit_for_bit(way):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("entry", ["ddpm", "improved_ddpm", "ncsn", "score_sde", "edm"])
+def test_models_are_averages_of_weights_under_a_rate_that_falls(entry):
+    def trained(**how):
+        torch.manual_seed(0)
+        model = getattr(ppl_gen.zoo, entry)((2,), hidden=8)
+        ppl_gen.fit(model, x, epochs=3, batch_size=8, staged=False, progress=False, **how)
+        return [p.detach() for p in model.parameters()]
+
+    def same(a, b):
+        return all(torch.equal(*pair) for pair in zip(a, b, strict=True))
+
+    x = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+    own = trained()
+    assert same(own, trained(ema=0.999, scheduler="falling"))
+    assert not same(own, trained(ema={"denoiser": None}))
+    assert not same(own, trained(scheduler="constant"))
+
+
 def test_one_fixed_loss_is_known_to_the_loop():
     model = build()
     cycle = cycle_of(model)

@@ -102,6 +102,23 @@ def test_codes_are_standardised_while_the_autoencoder_learns():
     torch.testing.assert_close(codes.std(0), torch.ones(2), atol=0.5, rtol=0)
 
 
+def test_schedules_of_the_autoencoder_move_on_with_its_turns():
+    x, _ = sides(40)
+    ramp = ppl_gen.schedules.WarmUp(8, end=4.0)
+    model = LatentDiffusion(ppl_gen.zoo.beta_vae((2,), 2, beta=ramp, hidden=8), small().prior)
+    ppl_gen.fit(model, x, epochs=2, batch_size=20, **QUIET)
+    (moved,) = (m for m in model.autoencoder.modules() if isinstance(m, ppl_gen.schedules.WarmUp))
+    assert moved.value.item() == pytest.approx(4.0 * 4 / 8)
+    frozen = LatentDiffusion(model.autoencoder, small().prior, frozen=True)
+    ppl_gen.fit(frozen, x, epochs=2, batch_size=20, **QUIET)
+    assert moved.value.item() == pytest.approx(2.0)
+
+
+def test_codes_are_not_differentiated():
+    model, x = small(), torch.rand(5, 2, requires_grad=True)
+    assert not model.codes(x).requires_grad
+
+
 def test_a_step_recorded_is_the_step_taken():
     found = []
     x, y = sides(24)

@@ -5,7 +5,7 @@ import torch
 
 from ppl_gen.denoisers import Denoiser, Guided
 from ppl_gen.networks import ResidualMLP, UNet
-from ppl_gen.networks.conditions import WAYS, Attention
+from ppl_gen.networks.conditions import WAYS, Attention, Film, Told
 from ppl_gen.noise import Cosine
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
@@ -96,6 +96,18 @@ def test_tokens_are_a_set_that_every_datum_has_its_own_of(network, shape):
     moved = (network(x, u, other) - found).abs().flatten(1).amax(1)
     assert moved[1] > 1e-4
     assert moved[[0, 2]].max() == 0
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_film_scales_what_is_there_and_shifts_it(twice):
+    film, h = stirred(Film(5, 3, twice)), torch.randn(4, 3, 2, 2)
+    told = Told(torch.randn(4, 5), film=torch.randn(4, 5))
+    moved = film.time(told.time) + (film.condition(told.film) if twice else 0)
+    scale, shift = moved[:, :3, None, None], moved[:, 3:, None, None]
+    torch.testing.assert_close(film(h, told), h + scale * h + shift)
+    for parameter in film.parameters():
+        parameter.data.zero_()
+    assert torch.equal(film(h, told), h)
 
 
 def test_attention_is_that_of_torch():
