@@ -1,5 +1,6 @@
 """What is shipped, and what importing it costs."""
 
+import datetime
 import re
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import ppl_gen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,3 +91,29 @@ def test_every_public_name_resolves(package):
     for name in module.__all__:
         assert getattr(module, name) is not None
     assert set(module.__all__) <= set(dir(module))
+
+
+# --- Beside the code ------------------------------------------------------------------------------
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"^([\w-]+): *(.*)$", text, re.MULTILINE))
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    asked = {"cff-version", "message", "title", "type", "license", "version", "date-released"}
+    assert fields.keys() >= {*asked, "authors"}
+    assert fields["version"] == ppl_gen.__version__
+    assert fields["license"] == re.search(r"^license = (.*)$", setup, re.MULTILINE)[1]
+    assert datetime.date.fromisoformat(fields["date-released"])
+    assert re.findall(r"^  - (?:name|family-names): *(\S.*)$", text, re.MULTILINE)
+
+
+def test_every_hook_is_local_and_installed():
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"repo: (\S+)", text)) == {"local"}
+    assert set(re.findall(r"language: (\S+)", text)) == {"system"}
+    tools = re.findall(r"entry: \.venv/bin/python -m (\w+)", text)
+    assert len(tools) == len(re.findall(r"- id: ", text)) == 3
+    installed = re.search(r"^default_install_hook_types: \[(.*)\]$", text, re.MULTILINE)[1]
+    stages = [name for line in re.findall(r" stages: \[(.*)\]", text) for name in line.split(", ")]
+    assert set(installed.split(", ")) == {"pre-commit", *stages}
