@@ -85,6 +85,28 @@ def changed_configuration() -> list[tuple[str, str, str]] | None:
         return None
 
 
+aten = torch.ops.aten
+MUL, NOT = aten.mul.Tensor, aten.logical_not.default
+# Operations beside views whose results are read off their inputs at other places.
+MOVING = {
+    aten.flip,
+    aten.roll,
+    aten.index,
+    aten.gather,
+    aten.index_select,
+    aten.embedding,
+    aten.take_along_dim,
+    aten.slice_scatter,
+    aten.select_scatter,
+    aten.diagonal_scatter,
+    aten.as_strided_scatter,
+    aten.cat,
+    aten.constant_pad_nd,
+    aten.repeat,
+    torch.ops.prims.rev,
+}
+
+
 def named_operation(target: Any) -> tuple[str, str]:
     """The library of an operation and its schema with its name; empty where it is none."""
     known = isinstance(target, torch._ops.OpOverload)
@@ -114,6 +136,7 @@ def compile_graph(
         from torch._inductor.decomposition import select_decomp_table
 
         def compile_inner(graph: fx.GraphModule, examples: Sequence[Any], **kwargs: Any) -> Any:
+            _read_before_writing(graph)
             made = compile_fx_inner(graph, examples, **kwargs)
             if (len(examples), output_count(graph)) == sizes:
                 kernels.append(made)
@@ -132,6 +155,63 @@ def compile_graph(
         table = None if decompositions is None else {**select_decomp_table(), **decompositions}
         run = _trusting_the_processor(compile_whole)
     return run, kernels[0].current_callable if len(kernels) == 1 else None
+
+
+def _read_before_writing(module: fx.GraphModule) -> None:
+    """Have inputs read before they are written where a write would change what is read.
+
+    The writes to inputs come last, in the order of the inputs, whatever order they had: what is
+    written may be another input as it was, such as in a swap. And a kernel that writes an input may
+    read it at other places than it has written, such as where rows are turned round in place.
+    """
+    writes = [node for node in module.graph.nodes if node.target is aten.copy_.default]
+    written = {node.args[0] for node in writes}
+    for write in writes:
+        into, value, *how = write.args
+        if isinstance(value, fx.Node) and (
+            _viewed(value) in written or _reads_elsewhere(value, into)
+        ):
+            with module.graph.inserting_before(writes[0]):
+                write.args = (into, _copied(module.graph, value), *how)
+    module.recompile()
+
+
+def _viewed(node: fx.Node) -> fx.Node:
+    """The node whose memory a view is of, the node itself where it is none."""
+    while isinstance(node.target, torch._ops.OpOverload) and node.target.is_view:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
+
+
+def _reads_elsewhere(value: fx.Node, into: Any) -> bool:
+    """Whether one loop over a value's elements would read some of ``into`` at other places."""
+    waiting, seen = [(value, False)], set[tuple[fx.Node, bool]]()
+    while waiting:
+        node, moved = waiting.pop()
+        if node is into and moved:
+            return True
+        operation = node.target
+        if (node, moved) in seen or not isinstance(operation, torch._ops.OpOverload):
+            continue
+        seen.add((node, moved))
+        moves = operation.is_view or operation.overloadpacket in MOVING
+        if moves or torch.Tag.pointwise in operation.tags:  # others are in memory before
+            waiting += [(each, moved or moves) for each in node.all_input_nodes]
+    return False
+
+
+def _copied(graph: fx.Graph, value: fx.Node) -> fx.Node:
+    """A value in memory of its own; a clone would be taken for one that changes nothing."""
+    like, node = value.meta["val"], value
+    for operation, *more in ((NOT,), (NOT,)) if like.dtype == torch.bool else ((MUL, 1),):
+        node = graph.call_function(operation, (node, *more))
+        node.meta["val"] = like.clone()
+    how = {"dtype": like.dtype, "device": like.device}
+    memory = graph.call_function(aten.empty.memory_format, (list(like.shape),), how)
+    memory.meta["val"] = torch.empty_like(like, memory_format=torch.contiguous_format)
+    filled = graph.call_function(aten.copy_.default, (memory, node))
+    filled.meta["val"] = memory.meta["val"]
+    return filled
 
 
 def _trusting_the_processor(compiling: Callable[[], Any]) -> Any:
