@@ -389,8 +389,7 @@ def tables(folder: Path) -> str:
 
 def differences(runs: list[dict[str, Any]]) -> list[str]:
     """How log p(x) differs from that under the VampPrior, image by image."""
-    kept = (run for run in runs if "values" in run)
-    found = {(run["row"], run["seed"]): torch.tensor(run["values"]["log_p"]) for run in kept}
+    found = {(run["row"], run["seed"]): torch.tensor(run["values"]["log_p"]) for run in runs}
     lines = []
     for row in dict.fromkeys(row for row, _ in found):
         own = [
@@ -403,7 +402,7 @@ def differences(runs: list[dict[str, Any]]) -> list[str]:
             error = mean.std().item() / len(mean) ** 0.5
             lines.append(
                 f"- {row}: {mean.mean():+.2f} nats beside the VampPrior on the same images, with a "
-                f"standard error over images of {error:.2f}, {len(own)} of the seeds"
+                f"standard error over images of {error:.2f}; seeds: {len(own)}"
             )
     return [*lines, ""]
 
