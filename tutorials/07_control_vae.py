@@ -163,7 +163,7 @@ runs = close_the_loop()
 # reconstruction and *worse* samples (FID 80.65 at 8 nats against 136.79 at 14). Its FIDs are of
 # another feature network, so only the order can be compared. With the MLP, the 4,000 images and the
 # one seed of a whole run here the first half is confirmed and the second is not: from 8 to 14 nats
-# the distortion falls from 123 to 105 nats, and the FID falls with it, from 12.3 to 10.1.
+# the distortion falls from 123 to 105 nats, and the FID falls with it, from 11.4 to 9.3.
 #
 # Three seeds on 8,000 images in 20 dimensions agree (`tests/benchmarks/mnist.py control`):
 # FID 11.6 ± 0.5 at 8 nats and 8.7 ± 0.3 at 14. Further set points complete the picture: the FID is

@@ -320,7 +320,7 @@ draw(known, imputed)
 # | column mean | 1.030 | 0.896 | 3.19 |
 # | `IterativeImputer` | 0.566 | 0.896 | 1.29 |
 # | VAE, unweighted | 0.593 | 0.768 | 1.14 |
-# | VAE | 0.553 | 0.878 | 1.24 |
+# | VAE | 0.552 | 0.879 | 1.24 |
 #
 # The two imputers are about equally good: a single table does not decide between errors of 0.55 and
 # 0.57. At 90 % the regressions, which are linear, have the best coverage and the VAE slightly too
