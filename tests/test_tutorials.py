@@ -523,6 +523,7 @@ def test_every_section_of_a_notebook_shows_its_result(name, monkeypatch):
     monkeypatch.setattr(builtins, "display", lambda v, **_: displayed.append(v), raising=False)
     monkeypatch.setenv("TUTORIALS_SMOKE", "1")
     namespace: dict[str, Any] = {"__name__": "__main__"}
+    pictured = 0
     for heading, cells in sections(FOLDER / f"{name}.py"):
         displayed.clear()
         printed = io.StringIO()
@@ -532,6 +533,8 @@ def test_every_section_of_a_notebook_shows_its_result(name, monkeypatch):
         if heading and cells:
             assert displayed or printed.getvalue().strip(), f"{heading!r} shows nothing"
         assert_readable(printed.getvalue())
+        pictured += any("image/png" in shown for shown in displayed if isinstance(shown, dict))
+    assert pictured >= 2
     CHECKS[name](namespace["tutorial"].results)
 
 

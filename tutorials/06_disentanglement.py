@@ -243,9 +243,9 @@ traverse(models)
 # about 0.5 after hundreds of thousands of steps. The 12,800 steps of a whole run gave, by Chen's
 # protocol, 0.011, 0.097 and 0.354, and the β-TCVAE 0.095; the same seed on another processor gave
 # 0.010, 0.135, 0.077 and 0.356. What one run of a model says, and whether it agrees with the
-# source, is thus decided by rounding. Three seeds of 40,000 steps
-# (`python tests/benchmarks/sprites.py`) give 0.02 ± 0.01, 0.20 ± 0.05 and 0.10 ± 0.03, and the β-TCVAE
-# 0.31 ± 0.12: more than β = 1 with any of them, but not more with every β.
+# source, is thus decided by rounding. Three seeds of 40,000 steps (`tests/benchmarks/sprites.py`)
+# give 0.02 ± 0.01, 0.20 ± 0.05 and 0.10 ± 0.03, and the β-TCVAE 0.31 ± 0.12: more than β = 1 with
+# any of them, but not more with every β.
 #
 # Rate and distortion are the same on both processors to a tenth of a nat. A larger β buys a lower
 # rate (15.3, 8.1 and 5.4 nats) at a higher distortion (22, 27 and 35 nats). The β-TCVAE spends

@@ -525,7 +525,12 @@ def draw_digits(models: dict[str, Any], curves: dict[str, Any], test: Any) -> No
         plot.images(test.images[:32], axes[5], columns=8)
     else:
         axes[5].set(yscale="log", xlabel="seconds of training", ylabel="FID")
-        axes[5].legend(frameon=False, fontsize="small")
+        low, high = axes[5].get_ylim()
+        axes[5].set_ylim(low, 3 * high)  # room for the legend
+        axes[5].set_yticks([tick for tick in (5, 10, 20, 50, 100) if low < tick < high])
+        axes[5].yaxis.set_major_formatter("{x:.0f}")
+        axes[5].minorticks_off()
+        axes[5].legend(frameon=False, fontsize="small", ncols=2)
         plain(axes[5])
     axes[5].set_title("test images" if tutorial.smoke else "FID along training", fontsize="medium")
     tutorial.show(figure, "13_digits")

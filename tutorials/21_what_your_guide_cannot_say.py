@@ -32,9 +32,9 @@ main = tutorial.main
 # ## Two causes and their sum
 #
 # Before their sum is seen, a and c are independent. Once it is, one is what the other leaves, which
-# mean field cannot say. The loss has a closed form: with Λ the precision of the posterior, its
-# inverse covariance, the best mean field is $\tfrac12 (\sum_i \log \Lambda_{ii} - \log\det
-# \Lambda)$ nats below the evidence.
+# mean field cannot say: its ellipse lies along the axes and leaves most of the posterior's out. The
+# loss has a closed form: with Λ the precision of the posterior, its inverse covariance, the best
+# mean field is $\tfrac12 (\sum_i \log \Lambda_{ii} - \log\det \Lambda)$ nats below the evidence.
 
 # %%
 NOISE = 0.5
@@ -54,6 +54,26 @@ def log_weights(guide: Any, total: Tensor, draws: int) -> list[float]:
         model = poutine.trace(poutine.replay(sums, trace=drawn)).get_trace(total)
         found.append(float((model.log_prob_sum() - drawn.log_prob_sum()).detach()))
     return found
+
+
+def draw_laws(covariance: np.ndarray, mean: float, scale: float) -> Figure:
+    """One and two standard deviations of the posterior and of the best mean field."""
+    angle = np.linspace(0, 2 * np.pi, 200)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    laws = {
+        "posterior": (np.linalg.cholesky(covariance), "C0", "-"),
+        "best mean field": (scale * np.eye(2), "C1", "--"),
+    }
+    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
+    ax = figure.subplots()
+    for label, (root, color, style) in laws.items():
+        for radius in (1, 2):
+            a, c = mean + radius * root @ circle
+            ax.plot(a, c, color=color, ls=style, label=label if radius == 1 else None)
+    ax.set(xlabel="a", ylabel="c", aspect="equal", title="One and two standard deviations")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return figure
 
 
 @tutorial.section
@@ -83,6 +103,7 @@ def one_gap() -> None:
         ["nats below the evidence", "ours, by draws", "standard error", "closed form", "agrees?"],
         [["the best mean field", float(loss), float(error), float(closed), agrees]],
     )
+    tutorial.show(draw_laws(np.linalg.inv(precision), float(mean), scale), "21_two_causes")
     tutorial.keep(gaps=[str(gap) for gap in gaps], loss=float(loss), closed=float(closed))
 
 

@@ -66,6 +66,17 @@ def remove(frame: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     return frame.mask(np.random.default_rng(seed).random(frame.shape) < share)
 
 
+def draw_table(ax: Axes, known: Table, rows: int) -> None:
+    """The first rows as colours, blank where a cell is gone."""
+    cells = known.tensor[:rows].where(~known.missing[:rows], torch.nan)
+    codes = [i for i, kind in enumerate(known.kinds) if not isinstance(kind, str)]
+    cells[:, codes] = 4 * cells[:, codes] - 2  # two categories at either end of the colours
+    shown = ax.imshow(cells.T.numpy(), cmap="coolwarm", vmin=-2, vmax=2, aspect="auto")
+    ax.set_yticks(range(len(known.names)), known.names)
+    ax.set(xlabel="tumour", title="What is left, standardized; malignant tumours in red")
+    ax.figure.colorbar(shown, extend="both")
+
+
 @tutorial.section
 def remove_cells() -> Table:
     """Remove 30 % of the cells, and say what the table has found out about its columns."""
@@ -81,6 +92,9 @@ def remove_cells() -> Table:
             for name, kind, share in zip(known.names, known.kinds, missing, strict=True)
         ],
     )
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    draw_table(figure.subplots(), known, 80)
+    tutorial.show(figure, "22_table")
     return known
 
 
