@@ -4,8 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-from docutils import nodes
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
@@ -113,6 +111,8 @@ def skip_fields(app, what, name, value, skip, options):
 
 def keep_together(app, tree):
     """Formulas with what is written against them: a line would else begin with a comma."""
+    from docutils import nodes
+
     for formula in list(tree.findall(nodes.math)):
         after = formula.next_node(descend=False, siblings=True)
         found = isinstance(after, nodes.Text) and re.match(r"[^\s–—]+", after)
