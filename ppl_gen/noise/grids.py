@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppl_gen._checks import is_positive, is_whole
 from ppl_gen._modes import is_readable
-from ppl_gen.noise.kinds import Noise
+from ppl_gen.noise.kinds import Noise, require_noise
 from ppl_gen.noise.levels import Level
 
 Grid = Callable[[Noise, int], Level]
@@ -36,7 +36,7 @@ def uniform(noise: Noise, n: int) -> Level:
     array([0., 1., 2., 4.])
     """
     _require_steps(n)
-    _require_noise(noise)
+    require_noise(noise)
     if math.isinf(noise.log_snr(0.0).item()):
         return _above_clean(noise, torch.arange(1, n + 1, dtype=torch.float64) / n)
     return _above_clean(noise, torch.linspace(0, 1, n, dtype=torch.float64) if n > 1 else _END)
@@ -111,7 +111,7 @@ class PowerGrid:
         self.exponent, self.least, self.most = exponent, least, most
 
     def __call__(self, noise: Noise, n: int) -> Level:
-        _require_noise(noise)
+        require_noise(noise)
         part = torch.linspace(0, 1, n, dtype=torch.float64) if _require_steps(n) > 1 else _END
         return _above_clean(noise, noise.time(-2 * self._log_rho(noise, part)))
 
@@ -144,11 +144,6 @@ def _above_clean(noise: Noise, u: Tensor) -> Level:
             f"{u[at]:g} and {level.log_snr[at + 1]:g} at {u[at + 1]:g} with {noise}"
         )
     return Level(*(torch.cat(p) for p in ((zero, u), (_END, level.alpha), (zero, level.sigma))))
-
-
-def _require_noise(noise: Noise) -> None:
-    if not isinstance(noise, Noise):
-        raise ValueError(f"expected a noise schedule of ppl_gen.noise, got {noise!r}")
 
 
 def _require_steps(n: int) -> int:

@@ -123,10 +123,16 @@ class VarianceExploding(Noise):
         return level.sigma
 
 
-def require_schedule(noise: Any) -> Noise:
-    """The schedule, or ``ValueError`` unless its log-SNR falls, in steps or steadily."""
+def require_noise(noise: Any) -> Noise:
+    """The schedule, or ``ValueError`` for what is none."""
     if not isinstance(noise, Noise):
         raise ValueError(f"expected a noise schedule of ppl_gen.noise, got {noise!r}")
+    return noise
+
+
+def require_schedule(noise: Any) -> Noise:
+    """The schedule, or ``ValueError`` unless its log-SNR falls, in steps or steadily."""
+    require_noise(noise)
     times = torch.linspace(0, 1, _LOOKS, dtype=torch.float64)
     found = noise.curve(times)
     if not isinstance(found, Tensor) or found.shape != times.shape:
